@@ -1,0 +1,69 @@
+"""What can go wrong, split by what the operator does next.
+
+LbkitError                exit 1
+├── InventoryError        hosts.toml is wrong: mend it; nothing was contacted
+├── Unreachable           a host did not answer, or is not the one we know; nothing was changed there
+├── Refused               a safety rule forbids it: the message names the rule and the way on
+├── Locked                somebody else is at work on the pair
+├── CommandFailed         a command failed on a host: host, command, exit code, its last lines
+└── Undecided             a person must decide: what was seen does not say what is right
+
+Every message ends with the next step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class LbkitError(Exception):
+    """Base of all expected failures. `str()` is the whole text for the operator."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong in the inventory.
+
+    key: dotted path as written in hosts.toml (`hosts[1].port`). value: its repr, never a secret.
+    expected: what would have been right, as a phrase that completes "expected …".
+    """
+
+    key: str
+    value: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.key} = {self.value}: expected {self.expected}"
+
+
+class InventoryError(LbkitError):
+    """The inventory has faults: all of them, not only the first."""
+
+    def __init__(self, path: str, faults: tuple[Fault, ...]) -> None:
+        self.path, self.faults = path, faults
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        lines = [f"{path}: {count}; nothing was contacted.", *(f"  {fault}" for fault in faults)]
+        lines.append(f"Next: mend {path}, then `inv plan`.")
+        super().__init__("\n".join(lines))
+
+
+class Unreachable(LbkitError):
+    """A host did not answer, refused us, or showed a host key that is not the known one."""
+
+
+class Refused(LbkitError):
+    """A safety rule forbids the step."""
+
+
+class Locked(LbkitError):
+    """Another operator (or the sync, or a drill) holds the pair's lock."""
+
+
+class CommandFailed(LbkitError):
+    """A command or write failed on a host."""
+
+
+class Undecided(LbkitError):
+    """What was seen does not tell what is right; a person must decide."""
