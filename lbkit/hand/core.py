@@ -1,0 +1,38 @@
+"""What the parts of the hand share: its failure, and how it runs a command."""
+
+import os
+import subprocess
+
+
+class Failed(Exception):
+    """Something was tried and did not work: `what`, and the last lines of `output`."""
+
+    def __init__(self, what, output=""):
+        super().__init__(what)
+        self.what, self.output = what, output
+
+
+def run(argv, env=None, timeout_s=60):
+    """Output of a command that must succeed; Failed with its exit code and last lines otherwise."""
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
+            timeout=timeout_s,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise Failed(f"{argv[0]}: no such command") from None
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{' '.join(argv)}: no end after {timeout_s} s") from None
+    text = done.stdout.decode(errors="replace")
+    if done.returncode:
+        raise Failed(f"{' '.join(argv)}: exit code {done.returncode}", last_lines(text))
+    return text
+
+
+def last_lines(text, count=12):
+    return "\n".join(text.strip().splitlines()[-count:])

@@ -1,0 +1,368 @@
+"""States of what the resources name. Nothing here changes anything."""
+
+import hashlib
+import json
+import os
+import stat
+import subprocess
+import time
+
+from lbkit.hand import locking
+from lbkit.hand.core import Failed, run
+
+LOADED = "/var/lib/lbkit/loaded.json"
+CONTENT_LIMIT = 1 << 20  # bytes of a differing file that travel for its diff
+
+
+def read(items, facts=True):
+    """States of all items, in their order, plus what is true of the host whoever asks (facts).
+
+    The slow questions (dpkg, systemd, addresses) are asked once each for all items, side by side.
+    """
+    packages = sorted({name for item in items if item["kind"] == "packages" for name in item["names"]})
+    units = {item["unit"] for item in items if item["kind"] in ("service", "ports")}
+    units = sorted(units.union(ALWAYS) if facts else units)
+    addresses = facts or any(item["kind"] == "interface" for item in items)
+    processes = {
+        "packages": packages
+        and start(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\n", *packages]),
+        "units": units and start(["systemctl", "show", "-p", UNIT_PROPERTIES, *units]),
+        "addresses": addresses and start(["ip", "-j", "addr"]),
+    }
+    outputs = {name: process.communicate() if process else None for name, process in processes.items()}
+    seen = {
+        "packages": parse_packages(outputs["packages"], packages),
+        "units": parse_units(outputs["units"], units),
+        "addresses": parse_addresses(outputs["addresses"]),
+    }
+    states = []
+    for item in items:
+        try:
+            states.append(READERS[item["kind"]](item, seen))
+        except (OSError, ValueError, Failed) as error:
+            states.append({"unreadable": f"{item['kind']}: {error}"})
+    return {"items": states, "facts": read_facts(seen) if facts else {}}
+
+
+def start(argv):
+    try:
+        env = {**os.environ, "LC_ALL": "C.UTF-8"}
+        null = subprocess.DEVNULL
+        return subprocess.Popen(argv, stdin=null, stdout=subprocess.PIPE, stderr=null, env=env)
+    except FileNotFoundError:
+        return None
+
+
+def parse_packages(output, names):
+    """Package name → installed or not. dpkg-query's exit code is 1 when any name is unknown: that is a no."""
+    if not names:
+        return {}
+    if output is None:
+        return None
+    installed = {line.split()[0] for line in output[0].decode().splitlines() if line.split()[1:2] == ["ii"]}
+    return {name: name in installed for name in names}
+
+
+ALWAYS = ("haproxy.service", "keepalived.service")  # what every command wants to know of a balancer
+UNIT_PROPERTIES = (
+    "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,MainPID,ControlGroup,ActiveEnterTimestamp,"
+    "Result,NRestarts"
+)
+
+
+def parse_units(output, units):
+    """Unit name → its properties; None where systemd did not answer."""
+    if not units:
+        return {}
+    if output is None or not output[0]:
+        return None
+    blocks = output[0].decode().strip().split("\n\n")
+    if len(blocks) != len(units):
+        return None
+    rows = [dict(line.split("=", 1) for line in block.splitlines()) for block in blocks]
+    return dict(zip(units, rows))
+
+
+def parse_addresses(output):
+    """Interface → its addresses with prefix; None where `ip` did not answer."""
+    if output is None or not output[0]:
+        return None
+    return {
+        link["ifname"]: [f"{a['local']}/{a['prefixlen']}" for a in link.get("addr_info", []) if "local" in a]
+        for link in json.loads(output[0])
+        if link
+    }
+
+
+def read_facts(seen):
+    """Of the host: system, clock (s since 1970), addresses by interface, who holds the lock."""
+    facts = {"addresses": seen["addresses"], "time": time.time(), "pid": os.getpid(), "lock": locking.read()}
+    facts["units"] = {unit: (seen["units"] or {}).get(unit, {}).get("ActiveState") for unit in ALWAYS}
+    try:
+        with open("/etc/os-release") as file:
+            pairs = dict(line.rstrip().split("=", 1) for line in file if "=" in line)
+        facts["system"] = pairs.get("PRETTY_NAME", "").strip('"')
+    except OSError:
+        facts["system"] = None
+    return facts
+
+
+def read_packages(item, seen):
+    if seen["packages"] is None:
+        raise Failed("dpkg-query does not answer: is this a Debian or Ubuntu host?")
+    return {"missing": [name for name in item["names"] if not seen["packages"][name]]}
+
+
+def read_file(item, _seen):
+    """{exists, sha256, owner, group, mode} and, where the digest is not the wanted one, the content."""
+    path = item["path"]
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return {"exists": False}
+    except OSError as error:
+        if os.path.islink(path):
+            return {"exists": True, "link": os.readlink(path)}
+        raise error
+    with open(descriptor, "rb") as file:
+        info = os.fstat(file.fileno())
+        if not stat.S_ISREG(info.st_mode):
+            raise Failed(f"{path} is not a regular file")
+        content = file.read()
+    state = {"exists": True, "sha256": hashlib.sha256(content).hexdigest(), **ownership(info)}
+    if state["sha256"] != item.get("sha256") and len(content) <= CONTENT_LIMIT:
+        state["content"] = content.decode(errors="replace")
+    return state
+
+
+def ownership(info):
+    names = {"owner": user_name(info.st_uid), "group": group_name(info.st_gid)}
+    return {**names, "mode": stat.S_IMODE(info.st_mode)}
+
+
+def user_name(uid):
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def group_name(gid):
+    import grp
+
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def read_directory(item, _seen):
+    try:
+        info = os.lstat(item["path"])
+    except FileNotFoundError:
+        return {"exists": False}
+    if not stat.S_ISDIR(info.st_mode):
+        raise Failed(f"{item['path']} is not a directory")
+    return {"exists": True, **ownership(info)}
+
+
+def read_user(item, _seen):
+    import pwd
+
+    try:
+        pwd.getpwnam(item["name"])
+    except KeyError:
+        return {"exists": False}
+    return {"exists": True}
+
+
+def read_placeholder(item, _seen):
+    return {"exists": os.path.exists(item["path"])}
+
+
+def read_timezone(_item, _seen):
+    try:
+        target = os.readlink("/etc/localtime")
+    except FileNotFoundError:
+        return {"name": "UTC"}  # localtime(5): without the link, UTC
+    except OSError:
+        return {"name": None}  # a copied file: which zone it is cannot be told
+    return {"name": target.partition("zoneinfo/")[2] or None}
+
+
+def read_clock(_item, _seen):
+    """Whether somebody keeps the clock: {synchronized, by}. A container's clock is its host's."""
+    container = subprocess.run(["systemd-detect-virt", "-q", "-c"], check=False).returncode == 0
+    if container:
+        return {"synchronized": True, "by": "the machine that this container runs on"}
+    output = run(["timedatectl", "show", "-p", "NTPSynchronized", "-p", "NTP"])
+    values = dict(line.split("=", 1) for line in output.splitlines())
+    by = "NTP" if values.get("NTP") == "yes" else None
+    return {"synchronized": values.get("NTPSynchronized") == "yes", "by": by}
+
+
+def read_sysctl(item, _seen):
+    with open("/proc/sys/" + item["name"].replace(".", "/")) as file:
+        return {"value": file.read().strip()}
+
+
+def read_service(item, seen):
+    """{exists, active, enabled, needs_daemon_reload, loaded, since}.
+
+    loaded: name → whether what the service last loaded is what stands on disk now, for `reload_on` and
+    `restart_on`. It is kept in LOADED as digest and change time of each file, written after every load of
+    ours: a file written since, by whomever, counts as not loaded.
+    """
+    if seen["units"] is None:
+        raise Failed("systemd does not answer")
+    unit = seen["units"][item["unit"]]
+    record = load_record().get(item["unit"], {})
+    return {
+        "exists": unit["LoadState"] not in ("not-found", "masked"),
+        "active": unit["ActiveState"] in ("active", "reloading"),
+        "state": f"{unit['ActiveState']} ({unit['SubState']})",
+        "enabled": unit["UnitFileState"] in ("enabled", "static", "alias", "generated"),
+        "needs_daemon_reload": unit["NeedDaemonReload"] == "yes",
+        "stale": {
+            how: [path for path in item[how] if record.get(path) != fingerprint(path)]
+            for how in ("reload_on", "restart_on")
+        },
+        "since": unit["ActiveEnterTimestamp"],
+    }
+
+
+def load_record():
+    try:
+        with open(LOADED) as file:
+            return json.load(file)
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def fingerprint(path):
+    """[sha256, change time in ns] of a file, None without one; lists, as they come back from JSON."""
+    try:
+        with open(path, "rb") as file:
+            return [hashlib.sha256(file.read()).hexdigest(), os.fstat(file.fileno()).st_ctime_ns]
+    except FileNotFoundError:
+        return None
+
+
+def read_interface(item, seen):
+    if seen["addresses"] is None:
+        raise Failed("`ip -j addr` does not answer")
+    return {"interfaces": {name: found for name, found in seen["addresses"].items() if name != "lo"}}
+
+
+def read_ports(item, seen):
+    """Which of the wanted ports somebody else listens on: [{address, port, holder}].
+
+    Our own service's sockets do not count: they are told by the inodes that its processes hold.
+    """
+    wanted = {port for _, port in item["binds"]}
+    listeners = [found for found in listening_sockets() if found[1] in wanted]
+    if not listeners:
+        return {"taken": []}
+    unit = (seen["units"] or {}).get(item["unit"], {})
+    ours = socket_inodes(group_pids(unit.get("ControlGroup", "")))
+    strangers = [found for found in listeners if found[2] not in ours and overlaps(found, item["binds"])]
+    owners = socket_owners({inode for _, _, inode in strangers})
+    return {
+        "taken": [
+            {"address": address, "port": port, "holder": owners.get(inode, "an unknown process")}
+            for address, port, inode in strangers
+        ]
+    }
+
+
+def listening_sockets():
+    """[(address, port, inode)] of TCP sockets in LISTEN, from /proc/net/tcp and tcp6."""
+    import socket
+
+    found = []
+    for path, family in (("/proc/net/tcp", socket.AF_INET), ("/proc/net/tcp6", socket.AF_INET6)):
+        try:
+            with open(path) as file:
+                rows = [line.split() for line in file][1:]
+        except FileNotFoundError:
+            continue  # IPv6 switched off
+        for row in rows:
+            if row[3] != "0A":
+                continue
+            digits, port = row[1].split(":")
+            words = [bytes.fromhex(digits[i : i + 8])[::-1] for i in range(0, len(digits), 8)]
+            found.append((socket.inet_ntop(family, b"".join(words)), int(port, 16), row[9]))
+    return found
+
+
+def overlaps(listener, binds):
+    wildcards = ("0.0.0.0", "::", "*")
+    return any(
+        port == listener[1] and (address == listener[0] or address in wildcards or listener[0] in wildcards)
+        for address, port in binds
+    )
+
+
+def group_pids(control_group):
+    """Processes of a unit. Version 1 and mixed hierarchies keep them under systemd/ or unified/."""
+    for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"):
+        try:
+            with open(f"{root}{control_group}/cgroup.procs") as file:
+                return file.read().split()
+        except OSError:
+            continue
+    return []
+
+
+def socket_inodes(pids):
+    return {inode for pid in pids for inode in pid_sockets(pid)}
+
+
+def pid_sockets(pid):
+    try:
+        links = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
+    except OSError:
+        return []  # ended meanwhile
+    return [link[8:-1] for link in links if link.startswith("socket:[")]
+
+
+def socket_owners(inodes):
+    owners = {}
+    for pid in filter(str.isdigit, os.listdir("/proc") if inodes else []):
+        for inode in inodes.intersection(pid_sockets(pid)):
+            try:
+                with open(f"/proc/{pid}/comm") as file:
+                    owners[inode] = f"{file.read().strip()} (pid {pid})"
+            except OSError:
+                continue
+    return owners
+
+
+def read_trusted_path(item, _seen):
+    """Parts of a path that others than root could write: keepalived would silently switch the script off."""
+    parts, path = [], item["path"]
+    while True:
+        info = os.stat(path) if os.path.exists(path) else None  # what is not there yet, we shall make
+        if info and (info.st_uid != 0 or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
+            parts.append(path)
+        if path == "/":
+            return {"writable_by_others": parts}
+        path = os.path.dirname(path)
+
+
+READERS = {
+    "packages": read_packages,
+    "file": read_file,
+    "directory": read_directory,
+    "user": read_user,
+    "timezone": read_timezone,
+    "clock": read_clock,
+    "sysctl": read_sysctl,
+    "service": read_service,
+    "interface": read_interface,
+    "ports": read_ports,
+    "trusted_path": read_trusted_path,
+    "placeholder": read_placeholder,
+}

@@ -1,0 +1,64 @@
+"""The conversation: requests in, answers out, one JSON object a line."""
+
+import json
+import os
+import select
+
+from lbkit.hand import locking, looking, reading, writing
+from lbkit.hand.core import Failed
+
+IDLE_S = 60
+
+
+def answer(request, say):
+    operation = request["op"]
+    if operation == "read":
+        return reading.read(request["items"], request.get("facts", True))
+    if operation == "write":
+        writing.WRITERS[request["kind"]](request, say)
+        return reading.read([request["reread"]], facts=False)["items"][0] if "reread" in request else {}
+    if operation == "lock":
+        return locking.lock(request)
+    if operation == "ask":
+        return looking.ask(request)
+    if operation == "stats":
+        return looking.stats(request["socket"], request["command"])
+    raise Failed(f"unknown operation {operation!r}")
+
+
+def requests(source):
+    """Requests, one a line, until the end of input or IDLE_S seconds of silence. Pings only show life."""
+    buffer = b""
+    while True:
+        line, newline, rest = buffer.partition(b"\n")
+        if newline:
+            buffer = rest
+            request = json.loads(line)
+            if request["op"] != "ping":
+                yield request
+            continue
+        if not select.select([source], [], [], IDLE_S)[0]:
+            return
+        data = os.read(source, 1 << 16)
+        if not data:
+            return
+        buffer += data
+
+
+def main():
+    output = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # no child may write between our lines
+    os.chdir("/")
+    os.umask(0o022)
+
+    def tell(message):
+        output.write(json.dumps(message) + "\n")
+        output.flush()
+
+    for request in requests(0):
+        try:
+            tell({"result": answer(request, lambda line: tell({"progress": line}))})
+        except Failed as error:
+            tell({"error": {"what": error.what, "output": error.output}})
+        except OSError as error:
+            tell({"error": {"what": str(error), "output": ""}})

@@ -1,0 +1,255 @@
+"""Makes one resource as wanted. What fails leaves the old file and the old process."""
+
+import json
+import os
+import subprocess
+import time
+
+from lbkit.hand import looking, reading
+from lbkit.hand.core import Failed, last_lines, run
+
+
+def write_packages(change, say):
+    """Installs what is missing. A run that was cut inside dpkg is finished first."""
+    env = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l", **change.get("env", {})}
+    options = [
+        "-o",
+        "DPkg::Lock::Timeout=120",
+        "-o",
+        "Dpkg::Options::=--force-confold",
+        "-o",
+        "Acquire::Retries=2",
+    ]
+    say("dpkg --configure -a")
+    run(["dpkg", "--configure", "-a", "--force-confold"], env, timeout_s=600)
+    follow(["apt-get", "update", "-q", *options], env, say)
+    follow(
+        ["apt-get", "install", "-y", "-q", "--no-install-recommends", *options, *change["names"]], env, say
+    )
+
+
+def follow(argv, env, say, timeout_s=900):
+    """Runs a long command, telling its newest line about once a second."""
+    process = subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "LC_ALL": "C.UTF-8", **env},
+        start_new_session=True,  # the end of the ssh connection is no reason to leave dpkg half-done
+    )
+    lines, told, deadline = [], 0.0, time.monotonic() + timeout_s
+    for raw in process.stdout:
+        lines.append(raw.decode(errors="replace").rstrip())
+        if time.monotonic() - told > 1 and lines[-1]:
+            told = time.monotonic()
+            say(lines[-1])
+        if time.monotonic() > deadline:
+            process.terminate()
+    code = process.wait()
+    if code:
+        raise Failed(f"{' '.join(argv[:2])} …: exit code {code}", last_lines("\n".join(lines)))
+
+
+def write_file(change, _say):
+    """The file is as wanted, or as it was.
+
+    A temporary file beside the target gets its owner and mode while it is still empty, then the content; the
+    check runs on it; the target must still be what was read; then it is renamed into place.
+    """
+    path, content = change["path"], change["content"].encode()
+    directory = os.path.dirname(path)
+    for name in os.listdir(directory):
+        if name.startswith(temporary_prefix(path)):
+            os.unlink(os.path.join(directory, name))  # left by a run that was killed; we hold the lock
+    temporary = os.path.join(directory, f"{temporary_prefix(path)}{os.getpid()}")
+    try:
+        fill(temporary, content, change)
+        if change.get("check"):
+            check(change, temporary)
+        now = reading.read_file({"path": path}, None)
+        if now.get("sha256", now.get("link")) != change["was"]:
+            raise Failed(f"{path} was changed by somebody else while lbkit was at work; run it again")
+        os.rename(temporary, path)
+    except OSError as error:
+        raise Failed(f"{path}: {error.strerror}", free_space(directory)) from None
+    finally:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+    descriptor = os.open(directory, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def temporary_prefix(path):
+    """Leading dot: invisible to `include *.conf`, to HAProxy's directory load and to the sync."""
+    return f".{os.path.basename(path)}.lbkit-"
+
+
+def fill(temporary, content, change):
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with open(descriptor, "wb") as file:
+        chown(file.fileno(), change)
+        os.fchmod(file.fileno(), change["mode"])
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def chown(target, change):
+    import grp
+    import pwd
+
+    try:
+        os.chown(target, pwd.getpwnam(change["owner"]).pw_uid, grp.getgrnam(change["group"]).gr_gid)
+    except KeyError as error:
+        raise Failed(f"{change['path']}: no such user or group: {error}") from None
+
+
+def check(change, temporary):
+    argv = [word.replace("{}", temporary) for word in change["check"]]
+    try:
+        run(argv, change.get("check_env"))
+    except Failed as error:
+        output = error.output.replace(temporary, change["path"])
+        what = error.what.replace(temporary, "FILE")
+        what = f"{change['path']} would be invalid, so it was not installed ({what})"
+        raise Failed(what, output) from None
+
+
+def free_space(directory):
+    info = os.statvfs(directory)
+    return f"{directory}: {info.f_bavail * info.f_frsize // 1024} KiB and {info.f_favail} inodes free"
+
+
+def write_ownership(change, _say):
+    chown(change["path"], change)
+    os.chmod(change["path"], change["mode"])
+
+
+def write_directory(change, _say):
+    os.makedirs(change["path"], mode=0o755, exist_ok=True)
+    write_ownership(change, _say)
+
+
+def write_user(change, _say):
+    argv = [
+        "useradd",
+        "--system",
+        "--no-create-home",
+        "--home-dir",
+        "/nonexistent",
+        "--shell",
+        "/usr/sbin/nologin",
+    ]
+    run([*argv, change["name"]])
+
+
+def write_timezone(change, _say):
+    run(["timedatectl", "set-timezone", change["name"]])
+
+
+def write_sysctl(change, _say):
+    with open("/proc/sys/" + change["name"].replace(".", "/"), "w") as file:
+        file.write(change["value"])
+
+
+def write_placeholder(change, _say):
+    """A self-signed certificate of a day stands at `path`, key included, unless one is there already."""
+    directory = os.path.dirname(change["path"])
+    key, chain = (os.path.join(directory, f".placeholder-{os.getpid()}.{part}") for part in ("key", "crt"))
+    names = ",".join(f"DNS:{name}" for name in change["names"])
+    try:
+        os.close(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+        run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+            + [
+                "-days",
+                str(change["days"]),
+                "-subj",
+                "/O=lbkit placeholder",
+                "-addext",
+                f"subjectAltName={names}",
+            ]
+            + ["-keyout", key, "-out", chain]
+        )
+        with open(chain) as a, open(key) as b:
+            content = a.read() + b.read()
+        write_file({**change, "content": content, "was": None}, _say)
+    finally:
+        for path in (key, chain):
+            if os.path.exists(path):
+                os.unlink(path)
+
+
+def write_service(change, _say):
+    """The unit is enabled, started, reloaded, restarted, stopped, or systemd has read its files again."""
+    action, unit = change["action"], change["unit"]
+    if action == "daemon-reload":
+        run(["systemctl", "daemon-reload"])
+        return
+    paths = change.get("paths", [])
+    loading = {path: reading.fingerprint(path) for path in paths}
+    before = stats_pid(change.get("stats_socket")) if action == "reload" else None
+    try:
+        run(["systemctl", action, unit], timeout_s=120)
+    except Failed as error:
+        raise Failed(error.what, journal(unit)) from None
+    if before:
+        wait_for_new_worker(change["stats_socket"], before, unit)
+    if action in ("start", "restart", "reload"):
+        remember(unit, loading)
+
+
+def journal(unit):
+    try:
+        return run(["journalctl", "-u", unit, "-n", "12", "-o", "cat", "--no-pager"])
+    except Failed as error:
+        return error.what
+
+
+def stats_pid(path):
+    """Process id of the HAProxy worker that answers on this stats socket; None where none does."""
+    if not path:
+        return None
+    try:
+        rows = dict(
+            line.split(": ", 1) for line in looking.stats(path, "show info").splitlines() if ": " in line
+        )
+    except (OSError, Failed):
+        return None
+    return rows.get("Pid")
+
+
+def wait_for_new_worker(path, before, unit, deadline_s=15):
+    """`systemctl reload` comes back before the new worker serves, and also when it never will."""
+    deadline = time.monotonic() + deadline_s
+    while stats_pid(path) in (None, before):
+        if time.monotonic() > deadline:
+            raise Failed(
+                f"{unit}: the old worker still serves {deadline_s} s after the reload", journal(unit)
+            )
+        time.sleep(0.02)
+
+
+def remember(unit, loading):
+    os.makedirs(os.path.dirname(reading.LOADED), mode=0o755, exist_ok=True)
+    record = reading.load_record()
+    record.setdefault(unit, {}).update(loading)
+    temporary = f"{reading.LOADED}.{os.getpid()}"
+    with open(temporary, "w") as file:
+        json.dump(record, file)
+    os.rename(temporary, reading.LOADED)
+
+
+WRITERS = {
+    "packages": write_packages,
+    "file": write_file,
+    "ownership": write_ownership,
+    "directory": write_directory,
+    "user": write_user,
+    "timezone": write_timezone,
+    "sysctl": write_sysctl,
+    "placeholder": write_placeholder,
+    "service": write_service,
+}

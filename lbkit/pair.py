@@ -1,0 +1,137 @@
+"""What is true of the pair now: who is MASTER, who holds the address. Observed, never declared. Pure.
+
+VRRP state is read from the kernel: the node whose keepalived runs and whose interface carries the virtual
+address (`vip`) or the token address (`eip`) is MASTER. An address that a killed keepalived left behind still
+answers to ARP, so for `vip` the holder is whoever carries the address, MASTER or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lbkit import errors, plan
+from lbkit.inventory import Cluster, Host
+
+VrrpState = Literal["MASTER", "BACKUP", "STOPPED", "UNKNOWN"]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A host as read just now.
+
+    changes: what its steps would do. BACKUP covers FAULT too: the kernel shows only who has the address.
+    """
+
+    host: Host
+    seen: plan.Seen
+    changes: tuple[plan.Change, ...]
+    vrrp: VrrpState
+    carries: bool | None  # the virtual (token) address is on its interface; None: could not be read
+
+    @property
+    def todo(self) -> tuple[plan.Change, ...]:
+        return tuple(change for change in self.changes if change.verdict == "change")
+
+
+def node(cluster: Cluster, host: Host, desired: tuple[plan.Desired, ...], seen: plan.Seen) -> Node:
+    carries = carries_address(cluster, host, seen.facts.get("addresses"))
+    state = vrrp_state(seen.facts["units"]["keepalived.service"], carries)
+    return Node(host, seen, plan.changes(desired, seen), state, carries)
+
+
+def vrrp_state(keepalived: str | None, carries: bool | None) -> VrrpState:
+    """keepalived: its unit's ActiveState, None where systemd did not say."""
+    if keepalived is None or (carries is None and keepalived in RUNNING):
+        return "UNKNOWN"
+    if keepalived not in RUNNING:
+        return "STOPPED"
+    return "MASTER" if carries else "BACKUP"
+
+
+RUNNING = ("active", "reloading")
+
+
+def carries_address(
+    cluster: Cluster, host: Host, addresses: Mapping[str, Sequence[str]] | None
+) -> bool | None:
+    if addresses is None:
+        return None
+    if cluster.address.kind == "vip":
+        interface, wanted = host.interface, cluster.address.address
+    else:
+        interface, wanted = "lo", cluster.keepalived.token_address
+    return wanted.split("/")[0] in {found.split("/")[0] for found in addresses.get(interface, ())}
+
+
+def masters(nodes: Iterable[Node]) -> list[Node]:
+    return [found for found in nodes if found.vrrp == "MASTER"]
+
+
+def vip_holder(nodes: Sequence[Node], missing: Sequence[str]) -> str | None:
+    """Name of the host that carries the virtual address, None where nobody does.
+
+    missing: hosts that could not be read. Raises Undecided where that leaves the answer open.
+    """
+    holders = [found.host.name for found in nodes if found.carries]
+    unread = [found.host.name for found in nodes if found.carries is None] + list(missing)
+    if len(holders) > 1:
+        raise errors.Undecided(
+            f"{' and '.join(holders)} both carry the virtual address: two MASTERs, or one left behind by a "
+            f"keepalived that was killed.\n"
+            f"Next: stop keepalived on the one that should not have it, then `inv verify`."
+        )
+    if not holders and unread:
+        raise errors.Undecided(
+            f"who holds the address is unknown: {', '.join(unread)} could not be read, nobody else has it.\n"
+            f"Next: bring {unread[0]} back, or leave it out: --without {unread[0]} (only if it is down)."
+        )
+    return holders[0] if holders else None
+
+
+def order(cluster: Cluster, holder: str | None, hosts: Iterable[Host]) -> list[Host]:
+    """The order in which hosts are changed: whoever holds the address comes last.
+
+    Where nobody holds it, the active comes last: it will be the first to take part in the election.
+    """
+    last = holder or cluster.active.name
+    return sorted(hosts, key=lambda host: (host.name == last, host.role == "active", -host.priority))
+
+
+def effects(cluster: Cluster, nodes: Sequence[Node], holder: str | None) -> list[str]:
+    """What the planned changes do to service and address, in sentences; none where they do nothing."""
+    sentences = []
+    for found in nodes:
+        name = found.host.name
+        if any(c.label == "haproxy.service" and c.action == "restart" for c in found.todo) and name == holder:
+            sentences.append(f"HAProxy restarts on {name}, which holds the address: its connections are cut.")
+        if any(c.rewires for c in found.todo) and len(nodes) > 1:
+            sentences.append(
+                f"{name}: keepalived speaks differently afterwards; the standby is stopped while both change."
+            )
+        if any(c.elects for c in found.todo):
+            sentences.append(election(cluster, found, nodes, holder))
+    return sentences
+
+
+def election(cluster: Cluster, starting: Node, nodes: Sequence[Node], holder: str | None) -> str:
+    """What the start of keepalived on one node does to the address."""
+    name = starting.host.name
+    others = [found for found in masters(nodes) if found.host.name != name]
+    if others:
+        there = others[0].host
+        if cluster.keepalived.preempt and starting.host.priority > there.priority:
+            delay = cluster.keepalived.preempt_delay
+            return (
+                f"{name} preempts by its priority: it takes the address from {there.name} after {delay:g} s."
+            )
+        return f"{name} joins as BACKUP; the address stays on {there.name}."
+    later = [
+        found.host
+        for found in nodes
+        if found.host.name != name and any(change.elects for change in found.todo)
+    ]
+    if later and name != (holder or cluster.active.name):
+        return f"{name} joins as BACKUP once {holder or cluster.active.name} is MASTER."
+    return f"{name} becomes MASTER" + ("." if holder == name else " and takes the address.")

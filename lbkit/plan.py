@@ -1,0 +1,315 @@
+"""What would be done: desired against seen. Pure; every change carries its reason.
+
+`diff` turns one resource and what the hand saw of it into changes, in the order in which they must happen.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from lbkit import resources, vrrp
+
+Verdict = Literal["change", "blocked", "unknown", "warning"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing to do on a host, or one thing that stands in the way.
+
+    verdict: `change` can be done; `blocked` needs a person, and nothing is done on any host before;
+    `unknown` could not be read; `warning` is only told. action: a verb for the plan (`install`, `update`,
+    `reload`, …). request: what the hand is asked to write. reason: why, in plain words. diff: unified,
+    without secrets. elects: it takes part in the election of the MASTER. rewires: nodes with the old and the
+    new file would not hear each other, so both would be MASTER. next_step: for what is not a `change`.
+    """
+
+    step: str
+    label: str
+    action: str
+    reason: str
+    verdict: Verdict = "change"
+    request: dict[str, Any] = field(default_factory=dict, repr=False)
+    diff: str = field(default="", repr=False)
+    elects: bool = False
+    rewires: bool = False
+    next_step: str = ""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was read of a host: the state of each desired resource, in order, and facts about the host."""
+
+    items: tuple[dict[str, Any], ...]
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Desired:
+    """One resource and the step that asks for it."""
+
+    step: str
+    resource: resources.Resource
+
+
+def changes(desired: tuple[Desired, ...], seen: Seen) -> tuple[Change, ...]:
+    """All that differs on one host, in the order of the steps.
+
+    A service is shown with the load that an earlier change will make necessary, so that the plan is the
+    whole way and not its first stretch.
+    """
+    found: list[Change] = []
+    written: set[str] = set()
+    for wanted, state in zip(desired, seen.items, strict=True):
+        mine = diff(wanted.resource, state)
+        written |= {c.label for c in mine if c.request.get("kind") in ("file", "placeholder")}
+        if isinstance(wanted.resource, resources.Service):
+            mine += coming_load(wanted.resource, mine, written)
+        found += [replace(change, step=wanted.step) for change in mine]
+    return tuple(found)
+
+
+def coming_load(service: resources.Service, planned: list[Change], written: set[str]) -> list[Change]:
+    """The restart or reload that files not yet written will make necessary."""
+    if any(c.verdict != "change" or c.action in LOADS for c in planned):
+        return []
+    for action, paths in (("restart", service.restart_on), ("reload", service.reload_on)):
+        if fresh := sorted(written.intersection(paths)):
+            return [load(service, action, fresh, "will be new")]
+    return []
+
+
+LOADS = ("start", "restart", "reload")
+
+
+@functools.singledispatch
+def diff(wanted: resources.Resource, state: dict[str, Any]) -> list[Change]:
+    """Changes that make the resource true; none where it is."""
+    raise TypeError(f"no diff for {type(wanted).__name__}")
+
+
+def compares(function: Any) -> Any:
+    """Registers a diff, and answers for it where the state could not be read: unknown is not absent."""
+
+    @functools.wraps(function)
+    def guarded(wanted: Any, state: dict[str, Any]) -> list[Change]:
+        if "unreadable" in state:
+            return [
+                stop(wanted, "unknown", state["unreadable"], "look at the host; nothing is done on a guess")
+            ]
+        return function(wanted, state)
+
+    return diff.register(guarded)
+
+
+def change(wanted: resources.Resource, action: str, reason: str, **more: Any) -> Change:
+    return Change(step="", label=wanted.label, action=action, reason=reason, **more)
+
+
+def stop(wanted: resources.Resource, verdict: Verdict, reason: str, next_step: str) -> Change:
+    return Change("", wanted.label, verdict, reason, verdict=verdict, next_step=next_step)
+
+
+@compares
+def _(wanted: resources.Packages, state: dict[str, Any]) -> list[Change]:
+    missing = tuple(state["missing"])
+    if not missing:
+        return []
+    request = {"kind": "packages", "names": missing, "env": dict(wanted.env)}
+    return [change(wanted, "install", " ".join(missing), request=request)]
+
+
+@compares
+def _(wanted: resources.Directory, state: dict[str, Any]) -> list[Change]:
+    request = ownership(wanted) | {"kind": "directory"}
+    if not state["exists"]:
+        return [change(wanted, "create", f"directory, {mode_text(wanted)}", request=request)]
+    return ownership_changes(wanted, state)
+
+
+@compares
+def _(wanted: resources.File, state: dict[str, Any]) -> list[Change]:
+    request = ownership(wanted) | {
+        "kind": "file",
+        "content": wanted.content,
+        "was": state.get("sha256", state.get("link")),
+        "check": wanted.check,
+        "check_env": dict(wanted.check_env),
+    }
+    if not state["exists"]:
+        shown = unified("", wanted.content, wanted)
+        return [change(wanted, "create", f"is not there; {mode_text(wanted)}", request=request, diff=shown)]
+    if "link" in state:
+        return [change(wanted, "replace", f"is a link to {state['link']}", request=request)]
+    if state["sha256"] == wanted.sha256:
+        return ownership_changes(wanted, state)
+    old = state.get("content")
+    rewires = wanted.wire and (old is None or vrrp.wire(old) != vrrp.wire(wanted.content))
+    return [
+        change(
+            wanted,
+            "update",
+            "differs from the inventory" if old is not None else "differs (too large to show)",
+            request=request,
+            diff=unified(old or "", wanted.content, wanted),
+            rewires=rewires,
+        )
+    ]
+
+
+def ownership(wanted: Any) -> dict[str, Any]:
+    return {"path": wanted.path, "owner": wanted.owner, "group": wanted.group, "mode": wanted.mode}
+
+
+def ownership_changes(wanted: Any, state: dict[str, Any]) -> list[Change]:
+    if all(state[name] == getattr(wanted, name) for name in ("owner", "group", "mode")):
+        return []
+    was = f"{state['owner']}:{state['group']} {state['mode']:04o}"
+    request = ownership(wanted) | {"kind": "ownership"}
+    return [change(wanted, "own", f"{was} → {mode_text(wanted)}", request=request)]
+
+
+def mode_text(wanted: Any) -> str:
+    return f"{wanted.owner}:{wanted.group} {wanted.mode:04o}"
+
+
+# What stands behind these words is a secret, also in a file that somebody else wrote.
+SECRET_LINE = re.compile(
+    r"(?im)^(\s*(?:user\s+\S+\s+(?:insecure-)?password|auth_pass|stats\s+auth)\s+)(\S+:)?\S.*$"
+)
+PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S
+)
+
+
+def unified(old: str, new: str, wanted: resources.File) -> str:
+    lines = difflib.unified_diff(
+        masked(old, wanted.secrets).splitlines(),
+        masked(new, wanted.secrets).splitlines(),
+        f"{wanted.path} (on the host)",
+        f"{wanted.path} (inventory)",
+        lineterm="",
+    )
+    return "\n".join(lines) or "(only a secret differs)"
+
+
+def masked(text: str, secrets: tuple[str, ...]) -> str:
+    """The text with every secret replaced by ••••, so that no diff can show one."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "••••")
+    return PRIVATE_KEY.sub("••••", SECRET_LINE.sub(r"\1\2••••", text))
+
+
+@compares
+def _(wanted: resources.Placeholder, state: dict[str, Any]) -> list[Change]:
+    if state["exists"]:
+        return []
+    request = ownership(wanted) | {"kind": "placeholder", "names": wanted.names, "days": wanted.days}
+    reason = f"no certificate yet: a self-signed one of {wanted.days} day until `inv ssl`"
+    return [change(wanted, "create", reason, request=request)]
+
+
+@compares
+def _(wanted: resources.User, state: dict[str, Any]) -> list[Change]:
+    if state["exists"]:
+        return []
+    return [change(wanted, "create", "system user", request={"kind": "user", "name": wanted.name})]
+
+
+@compares
+def _(wanted: resources.Timezone, state: dict[str, Any]) -> list[Change]:
+    if state["name"] == wanted.name:
+        return []
+    request = {"kind": "timezone", "name": wanted.name}
+    return [change(wanted, "set", f"{state['name'] or 'unknown'} → {wanted.name}", request=request)]
+
+
+@compares
+def _(wanted: resources.Sysctl, state: dict[str, Any]) -> list[Change]:
+    if state["value"] == wanted.value:
+        return []
+    request = {"kind": "sysctl", "name": wanted.name, "value": wanted.value}
+    return [change(wanted, "set", f"{state['value']} → {wanted.value}", request=request)]
+
+
+@compares
+def _(wanted: resources.Service, state: dict[str, Any]) -> list[Change]:
+    found = []
+    unit = f"{wanted.unit}.service"
+    if state["needs_daemon_reload"]:
+        request = {"kind": "service", "action": "daemon-reload", "unit": unit}
+        found.append(change(wanted, "daemon-reload", "unit files are new", request=request))
+    if not state["enabled"]:
+        request = {"kind": "service", "action": "enable", "unit": unit}
+        found.append(change(wanted, "enable", "would not start at boot", request=request))
+    if not state["active"]:
+        found.append(
+            load(wanted, "start", [], f"is {state['state']}" if state["exists"] else "not installed")
+        )
+    elif stale := state["stale"]["restart_on"]:
+        found.append(load(wanted, "restart", stale, "newer than what it runs"))
+    elif stale := state["stale"]["reload_on"]:
+        found.append(load(wanted, "reload", stale, "newer than what it runs"))
+    return found
+
+
+def load(wanted: resources.Service, action: str, paths: list[str], why: str) -> Change:
+    request = {
+        "kind": "service",
+        "action": action,
+        "unit": f"{wanted.unit}.service",
+        "paths": (*wanted.reload_on, *wanted.restart_on) if action != "reload" else wanted.reload_on,
+        "stats_socket": wanted.stats_socket,
+    }
+    reason = f"{', '.join(paths)}: {why}" if paths else why
+    elects = wanted.elects and action in ("start", "restart")
+    return change(wanted, action, reason, request=request, elects=elects)
+
+
+@compares
+def _(wanted: resources.Clock, state: dict[str, Any]) -> list[Change]:
+    if state["synchronized"]:
+        return []
+    reason = "the clock is not synchronised" + (f" ({state['by']} is on)" if state["by"] else "")
+    return [stop(wanted, "warning", reason, "sudo timedatectl set-ntp true")]
+
+
+@compares
+def _(wanted: resources.Interface, state: dict[str, Any]) -> list[Change]:
+    found = state["interfaces"]
+    names = ", ".join(found) or "none"
+    if wanted.name not in found:
+        return [
+            stop(
+                wanted,
+                "blocked",
+                f"no such interface; there are {names}",
+                "mend `interface` in the inventory",
+            )
+        ]
+    here = {address.split("/")[0] for address in found[wanted.name]}
+    if wanted.address and wanted.address not in here:
+        reason = f"does not carry {wanted.address}; it has {', '.join(sorted(here)) or 'no address'}"
+        return [stop(wanted, "blocked", reason, "mend `private_address` or `interface` in the inventory")]
+    return []
+
+
+@compares
+def _(wanted: resources.Ports, state: dict[str, Any]) -> list[Change]:
+    taken = state["taken"]
+    if not taken:
+        return []
+    found = [f"{one['address']} port {one['port']} is held by {one['holder']}" for one in taken]
+    return [stop(wanted, "blocked", "; ".join(found), f"stop it, or give {wanted.unit} another port")]
+
+
+@compares
+def _(wanted: resources.TrustedPath, state: dict[str, Any]) -> list[Change]:
+    parts = state["writable_by_others"]
+    if not parts:
+        return []
+    reason = f"others than root can write {', '.join(parts)}: keepalived would not run the script"
+    return [stop(wanted, "blocked", reason, f"sudo chown root:root {parts[0]} && sudo chmod go-w {parts[0]}")]

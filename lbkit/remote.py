@@ -1,0 +1,308 @@
+"""The way to the hosts: one ssh connection, one channel, one hand for each. Nothing else imports Fabric.
+
+Fabric alone checks no host keys, and paramiko alone waits 40 ms for each answer (no TCP_NODELAY); both are
+put right here. `~/.ssh/config` is not read: the inventory says all there is to say of the way to a host.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import shlex
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import fabric
+import paramiko
+
+from lbkit import errors, hand
+from lbkit.inventory import Host
+
+T = TypeVar("T")
+Say = Callable[[str, str], None]  # (host name, line): progress of something that takes long
+
+PING_EVERY_S = 15  # a quarter of what the hand waits before it lets go of the lock
+ANSWER_S = 60
+
+# Registers the hand's modules under their own names, so that they import each other as they do here.
+LOADER = """
+import json, os, sys, types
+def take(count):
+    data = b""
+    while len(data) < count:
+        part = os.read(0, count - len(data))
+        if not part: sys.exit(1)
+        data += part
+    return data
+for name, text in json.loads(take(int(take(10)))):
+    module = sys.modules[name] = types.ModuleType(name)
+    parent, _, child = name.rpartition(".")
+    if parent: setattr(sys.modules[parent], child, module)
+    exec(compile(text, name, "exec"), module.__dict__)
+sys.modules["lbkit.hand.talk"].main()
+"""
+
+
+class Session:
+    """An open conversation with the hand on one host."""
+
+    def __init__(self, host: Host, connection: fabric.Connection, channel: paramiko.Channel) -> None:
+        self.host, self._connection, self._channel = host, connection, channel
+        self._buffer = b""
+        self._sending = threading.Lock()
+        self._closed = threading.Event()
+        threading.Thread(target=self._ping, daemon=True).start()
+
+    def call(self, op: str, *, say: Say | None = None, timeout_s: float = ANSWER_S, **arguments: Any) -> Any:
+        """The hand's answer to one request.
+
+        Raises CommandFailed where the hand tried and failed, Unreachable where the connection ended.
+        """
+        self._channel.settimeout(timeout_s)
+        try:
+            self._send({"op": op, **arguments})
+            while True:
+                message = json.loads(self._line())
+                if "progress" not in message:
+                    break
+                if say:
+                    say(self.host.name, message["progress"])
+        except TimeoutError:
+            raise errors.Unreachable(
+                f"{self.host.name}: no answer to `{op}` within {timeout_s:.0f} s.\n"
+                f"Next: look at the host (load, disk), then run the command again; it goes on from there."
+            ) from None
+        except OSError as error:
+            raise self._ended(str(error)) from None
+        if "error" in message:
+            raise failed(self.host.name, message["error"])
+        return message["result"]
+
+    def close(self) -> None:
+        self._closed.set()
+        self._connection.close()
+
+    def _send(self, request: dict[str, Any]) -> None:
+        with self._sending:
+            self._channel.sendall(json.dumps(request).encode() + b"\n")
+
+    def _line(self) -> bytes:
+        while b"\n" not in self._buffer:
+            data = self._channel.recv(1 << 16)
+            if not data:
+                raise self._ended("the connection was closed")
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    def _ping(self) -> None:
+        """Shows the hand that this side lives, also while it waits for another host."""
+        while not self._closed.wait(PING_EVERY_S):
+            try:
+                self._send({"op": "ping"})
+            except OSError:
+                return
+
+    def _ended(self, how: str) -> errors.LbkitError:
+        """Why the hand went away: sudo and the shell say so on stderr before it begins."""
+        said = b""
+        with contextlib.suppress(OSError):
+            self._channel.settimeout(2)
+            while data := self._channel.recv_stderr(1 << 16):
+                said += data
+        text = said.decode(errors="replace").strip()
+        name, user = self.host.name, self.host.user
+        if "sudo" in text and ("password" in text or "not allowed" in text or "sudoers" in text):
+            return errors.Unreachable(
+                f"{name}: {user} may not use sudo without a password ({text.splitlines()[-1]}); "
+                f"nothing was changed there.\n"
+                f"Next: as root on {name}: echo '{user} ALL=(ALL) NOPASSWD:ALL' > /etc/sudoers.d/lbkit"
+            )
+        if "python3" in text and ("not found" in text or "No such file" in text):
+            return errors.Unreachable(
+                f"{name}: has no /usr/bin/python3; nothing was changed there.\n"
+                f"Next: on {name}: sudo apt-get install -y python3-minimal"
+            )
+        return errors.Unreachable(
+            f"{name}: the connection ended ({how}{': ' + text if text else ''}).\n"
+            f"Next: run the command again; what was begun is finished then."
+        )
+
+
+def failed(name: str, error: dict[str, str]) -> errors.CommandFailed:
+    output = "".join(f"\n  | {line}" for line in error["output"].splitlines())
+    return errors.CommandFailed(f"{name}: {error['what']}{output}")
+
+
+# ── opening ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextlib.contextmanager
+def sessions(hosts: Sequence[Host]) -> Iterator[dict[str, Session | errors.LbkitError]]:
+    """Host name → its session, or why there is none. All hosts at once; all are closed at the end."""
+    opened = in_parallel(try_open, hosts)
+    try:
+        yield dict(zip((host.name for host in hosts), opened, strict=True))
+    finally:
+        for session in opened:
+            if isinstance(session, Session):
+                session.close()
+
+
+def in_parallel(work: Callable[[Any], T], items: Sequence[Any]) -> list[T]:
+    """Results in the order of the items. The first error is raised when all have ended."""
+    if not items:
+        return []
+    with ThreadPoolExecutor(len(items)) as pool:
+        return list(pool.map(work, items))
+
+
+def try_open(host: Host) -> Session | errors.LbkitError:
+    try:
+        return open_session(host)
+    except errors.LbkitError as error:
+        return error
+
+
+def open_session(host: Host, *, root: bool = True) -> Session:
+    """A hand runs on the host, as root. Raises Unreachable, with the reason and what to do."""
+    connection = connect(host)
+    channel = connection.transport.open_session()
+    command = f"/usr/bin/python3 -IS -c {shlex.quote(LOADER)}"
+    channel.exec_command(command if host.user == "root" or not root else f"sudo -n {command}")
+    modules = json.dumps(hand_modules()).encode()
+    session = Session(host, connection, channel)
+    try:
+        channel.sendall(b"%010d" % len(modules) + modules)
+    except OSError as error:
+        raise session._ended(str(error)) from None
+    return session
+
+
+def hand_modules() -> list[tuple[str, str]]:
+    """(name, source) of the hand, parents first."""
+    package = resources.files(hand)
+    parts = [(f"lbkit.hand.{name}", package.joinpath(f"{name}.py").read_text()) for name in hand.MODULES]
+    return [("lbkit", ""), ("lbkit.hand", ""), *parts]
+
+
+def connect(host: Host) -> fabric.Connection:
+    """A Fabric connection whose host key was the known one."""
+    try:
+        connection = prepare(host)
+        connection.open()
+    except HostKeyUnknown as error:
+        raise errors.Unreachable(unknown_key(error)) from None
+    except paramiko.BadHostKeyException as error:
+        raise errors.Unreachable(changed_key(host, error)) from None
+    except paramiko.AuthenticationException:
+        key = host.key or "the keys of your agent and ~/.ssh"
+        raise errors.Unreachable(
+            f"{host.name}: {host.user}@{host.ssh} accepts none of {key}; nothing was changed there.\n"
+            f"Next: ssh-copy-id -p {host.port} {host.user}@{host.ssh}, or mend `user` and `key` of the host."
+        ) from None
+    except (OSError, EOFError, paramiko.SSHException) as error:
+        way = f" by way of {host.jump.ssh}" if host.jump else ""
+        raise errors.Unreachable(
+            f"{host.name}: no ssh to {host.ssh} port {host.port}{way} ({reason(error)}); "
+            f"nothing was changed there.\n"
+            f"Next: ssh -p {host.port} {host.user}@{host.ssh}; is the host up, and `ssh`, `port` right?"
+        ) from None
+    return connection
+
+
+def reason(error: BaseException) -> str:
+    if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
+        error = next(iter(error.errors.values()))
+    if isinstance(error, TimeoutError):
+        return "no answer"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def prepare(host: Any) -> fabric.Connection:
+    """A connection not yet open: known hosts loaded, unknown keys refused, its socket without delay.
+
+    host: a Host, or the jump host on the way to one.
+    """
+    gateway = prepare(host.jump) if host.jump else False
+    arguments: dict[str, Any] = {"look_for_keys": host.key is None, "banner_timeout": host.connect_timeout_s}
+    if host.key is not None:
+        arguments["key_filename"] = [str(host.key)]
+    if not gateway:
+        arguments["sock"] = quick_socket(host.ssh, host.port, host.connect_timeout_s)
+    connection = fabric.Connection(
+        host.ssh,
+        user=host.user,
+        port=host.port,
+        gateway=gateway,
+        connect_timeout=host.connect_timeout_s,
+        connect_kwargs=arguments,
+        config=fabric.Config(ssh_config=paramiko.SSHConfig(), lazy=True),
+    )
+    connection.client.set_missing_host_key_policy(RefuseUnknown(host))
+    if Path(host.known_hosts).exists():
+        connection.client.load_host_keys(str(host.known_hosts))
+        connection.client._host_keys_filename = None  # never written back
+    return connection
+
+
+def quick_socket(address: str, port: int, timeout_s: float) -> socket.socket:
+    """Without these two options every command waits some 40 ms for a delayed acknowledgement."""
+    connected = socket.create_connection((address, port), timeout=timeout_s)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_QUICKACK"):
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+    return connected
+
+
+# ── host keys ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class HostKeyUnknown(Exception):
+    def __init__(self, host: Any, key: paramiko.PKey) -> None:
+        super().__init__(host.ssh)
+        self.host, self.key = host, key
+
+
+class RefuseUnknown(paramiko.MissingHostKeyPolicy):
+    def __init__(self, host: Any) -> None:
+        self.host = host
+
+    def missing_host_key(self, _client: paramiko.SSHClient, _name: str, key: paramiko.PKey) -> None:
+        raise HostKeyUnknown(self.host, key)
+
+
+def unknown_key(error: HostKeyUnknown) -> str:
+    host = error.host
+    return (
+        f"{host.name}: the host key of {host.ssh} port {host.port} is not known "
+        f"({error.key.get_name()} {fingerprint(error.key)}); nothing was sent.\n"
+        f"Next: compare it with the host's console (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub),\n"
+        f"      then accept it: {scan(host)}"
+    )
+
+
+def changed_key(host: Host, error: paramiko.BadHostKeyException) -> str:
+    named = host.ssh if host.port == 22 else f"[{host.ssh}]:{host.port}"
+    return (
+        f"{host.name}: the host key of {host.ssh} port {host.port} has CHANGED "
+        f"(known {fingerprint(error.expected_key)}, shown {fingerprint(error.key)}); nothing was sent.\n"
+        f"A reinstalled host shows a new key; so does somebody in between.\n"
+        f"Next: if it was reinstalled: ssh-keygen -R '{named}' -f {host.known_hosts} && {scan(host)}"
+    )
+
+
+def scan(host: Any) -> str:
+    port = f"-p {host.port} " if host.port != 22 else ""
+    return f"ssh-keyscan -t ed25519 {port}{host.ssh} >> {host.known_hosts}"
+
+
+def fingerprint(key: paramiko.PKey) -> str:
+    return "SHA256:" + base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")

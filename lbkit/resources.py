@@ -1,0 +1,242 @@
+"""What must be true of a host: the kinds of resource that a step may name. Frozen values, no I/O.
+
+Each kind says what the hand must read to judge it (`spec`); `plan.py` compares what comes back. The last
+four are requirements: they are judged and never written, since putting them right is not ours to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class Resource:
+    """kind: the hand's name for it. label: how it is called in a plan."""
+
+    kind: ClassVar[str]
+
+    def spec(self) -> dict[str, Any]:
+        raise TypeError(f"{type(self).__name__} says nothing to read")
+
+    @property
+    def label(self) -> str:
+        raise TypeError(f"{type(self).__name__} has no label")
+
+
+@dataclass(frozen=True)
+class Packages(Resource):
+    """The distribution's packages are installed, whatever their version.
+
+    env: for apt, such as {"http_proxy": …}.
+    """
+
+    kind: ClassVar[str] = "packages"
+    names: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "names": self.names}
+
+    @property
+    def label(self) -> str:
+        return "packages"
+
+
+@dataclass(frozen=True)
+class Owned(Resource):
+    path: str
+    owner: str = "root"
+    group: str = "root"
+
+    @property
+    def label(self) -> str:
+        return self.path
+
+
+@dataclass(frozen=True)
+class Directory(Owned):
+    kind: ClassVar[str] = "directory"
+    mode: int = 0o755
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "path": self.path}
+
+
+@dataclass(frozen=True)
+class File(Owned):
+    """The file has this content, owner and mode.
+
+    check: a command that must accept the new content before it is installed; `{}` stands for its path.
+    secrets: values that no diff and no message may show. wire: two nodes must agree on parts of it (see
+    `vrrp.wire`), so that a change of those parts is rolled out in an order of its own.
+    """
+
+    kind: ClassVar[str] = "file"
+    content: str = field(default="", repr=False)
+    mode: int = 0o644
+    check: tuple[str, ...] = ()
+    check_env: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    wire: bool = False
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content.encode()).hexdigest()
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "path": self.path, "sha256": self.sha256}
+
+
+@dataclass(frozen=True)
+class Placeholder(Owned):
+    """Some certificate with its key stands at `path`: what is there stays, else a self-signed one of a day.
+
+    HAProxy does not start without the file that `bind … ssl crt` names.
+    """
+
+    kind: ClassVar[str] = "placeholder"
+    names: tuple[str, ...] = ()
+    days: int = 1
+    mode: int = 0o600
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "path": self.path}
+
+
+@dataclass(frozen=True)
+class User(Resource):
+    """A system user without a shell or home."""
+
+    kind: ClassVar[str] = "user"
+    name: str
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "name": self.name}
+
+    @property
+    def label(self) -> str:
+        return f"user {self.name}"
+
+
+@dataclass(frozen=True)
+class Timezone(Resource):
+    kind: ClassVar[str] = "timezone"
+    name: str
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind}
+
+    @property
+    def label(self) -> str:
+        return "timezone"
+
+
+@dataclass(frozen=True)
+class Sysctl(Resource):
+    """The running kernel has this value; the file that sets it at boot is a File beside it."""
+
+    kind: ClassVar[str] = "sysctl"
+    name: str
+    value: str
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "name": self.name}
+
+    @property
+    def label(self) -> str:
+        return f"sysctl {self.name}"
+
+
+@dataclass(frozen=True)
+class Service(Resource):
+    """The unit is enabled and runs, and what it runs is what the named files say now.
+
+    A file of `reload_on` (`restart_on`) written since the unit last loaded it makes a reload (restart).
+    stats_socket: HAProxy's; after a reload another worker must answer there, or the reload has failed.
+    elects: starting it takes part in the election of the MASTER, so converge chooses the moment.
+    """
+
+    kind: ClassVar[str] = "service"
+    unit: str
+    reload_on: tuple[str, ...] = ()
+    restart_on: tuple[str, ...] = ()
+    stats_socket: str | None = None
+    elects: bool = False
+
+    def spec(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "unit": f"{self.unit}.service",
+            "reload_on": self.reload_on,
+            "restart_on": self.restart_on,
+        }
+
+    @property
+    def label(self) -> str:
+        return f"{self.unit}.service"
+
+
+@dataclass(frozen=True)
+class Clock(Resource):
+    """Requirement, a warning only: something keeps the clock right (certificates and logs depend on it)."""
+
+    kind: ClassVar[str] = "clock"
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind}
+
+    @property
+    def label(self) -> str:
+        return "time synchronisation"
+
+
+@dataclass(frozen=True)
+class Interface(Resource):
+    """Requirement: the interface is there and carries the address. A reload of keepalived with an interface
+    that does not exist ends it."""
+
+    kind: ClassVar[str] = "interface"
+    name: str
+    address: str | None = None
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind}
+
+    @property
+    def label(self) -> str:
+        return f"interface {self.name}"
+
+
+@dataclass(frozen=True)
+class Ports(Resource):
+    """Requirement: nobody but `unit` listens where it will. HAProxy's own check does not try to bind, and a
+    reload whose bind fails refuses connections for two seconds."""
+
+    kind: ClassVar[str] = "ports"
+    unit: str
+    binds: tuple[tuple[str, int], ...]
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "unit": f"{self.unit}.service", "binds": self.binds}
+
+    @property
+    def label(self) -> str:
+        return "ports"
+
+
+@dataclass(frozen=True)
+class TrustedPath(Resource):
+    """Requirement: none but root can write the file or a directory above it. keepalived's script security
+    would switch the script off without a word, and the instance would run unchecked."""
+
+    kind: ClassVar[str] = "trusted_path"
+    path: str
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "path": self.path}
+
+    @property
+    def label(self) -> str:
+        return self.path

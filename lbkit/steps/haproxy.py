@@ -1,0 +1,80 @@
+"""Step 2: HAProxy serves the inventory's frontends, with the same file on every host.
+
+What differs between the hosts, the private address of the stats page, comes from the unit's environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lbkit import render
+from lbkit.inventory import Cluster, Host
+from lbkit.resources import Directory, File, Placeholder, Ports, Resource, Service
+
+CONFIG = "/etc/haproxy/haproxy.cfg"
+DROP_IN = "/etc/systemd/system/haproxy.service.d/lbkit.conf"
+STATS_SOCKET = "/run/haproxy/admin.sock"
+
+
+def resources(cluster: Cluster, host: Host) -> list[Resource]:
+    environment = (("LBKIT_PRIVATE_ADDRESS", host.private_address),)
+    config = render.haproxy(cluster)
+    return [
+        Ports("haproxy", tuple(binds(cluster, host))),
+        Directory("/etc/haproxy", mode=0o755),
+        *certificates(cluster),
+        *error_pages(cluster),
+        Directory("/etc/systemd/system/haproxy.service.d"),
+        File(DROP_IN, content=render.text("etc/systemd/system/haproxy.service.d/lbkit.conf.j2", host=host)),
+        File(
+            CONFIG,
+            content=config,
+            group="haproxy",
+            mode=0o640,  # it holds the password of the stats page
+            check=("haproxy", "-c", "-q", "-f", "{}"),
+            check_env=environment,
+            secrets=tuple(secret.reveal() for secret in cluster.secrets),
+        ),
+        Service(
+            "haproxy",
+            reload_on=(CONFIG, *(page.path for page in error_pages(cluster) if isinstance(page, File))),
+            restart_on=(DROP_IN,),
+            stats_socket=STATS_SOCKET,
+        ),
+    ]
+
+
+def certificates(cluster: Cluster) -> list[Resource]:
+    """Something stands where each HTTPS frontend looks for its certificate; without it none would start."""
+    paths = {f.certificate or cluster.certificate.path for f in cluster.haproxy.frontends if https(f)}
+    names = tuple(cluster.domains)
+    found: list[Resource] = []
+    for path in sorted(paths):
+        if path.startswith("/etc/haproxy/"):  # elsewhere the directory is somebody else's
+            found.append(Directory(path.rpartition("/")[0], mode=0o700))
+        found.append(Placeholder(path, names=names))
+    return list(dict.fromkeys(found))
+
+
+def https(frontend: object) -> bool:
+    return bool(getattr(frontend, "https_port", None))
+
+
+def error_pages(cluster: Cluster) -> list[Resource]:
+    pages = [page for page in cluster.haproxy.errorfiles if page.source]
+    if not pages:
+        return []
+    files = [File(page.path, content=page.source.read_text()) for page in pages]
+    return [Directory("/etc/haproxy/pages"), *files]
+
+
+def binds(cluster: Cluster, host: Host) -> Iterator[tuple[str, int]]:
+    """(address, port) of everything that HAProxy will listen on."""
+    for frontend in cluster.haproxy.frontends:
+        for address in frontend.addresses:
+            for _, port in frontend.ports:
+                yield address, port
+    stats = cluster.haproxy.stats
+    if stats.enabled:
+        yield stats.address or host.private_address, stats.port
+    yield "127.0.0.1", cluster.haproxy.health_port

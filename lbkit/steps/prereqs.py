@@ -1,0 +1,47 @@
+"""Step 1: time zone, packages, directories, and what the kernel must allow."""
+
+from __future__ import annotations
+
+from lbkit.inventory import Cluster, Host
+from lbkit.resources import Clock, Directory, File, Interface, Packages, Resource, Sysctl, Timezone, User
+
+# The distribution's own, signed; the AWS client too (the runbook's awscli archive is unsigned and starts slower).
+PACKAGES = (
+    "ca-certificates",
+    "certbot",
+    "haproxy",
+    "inotify-tools",
+    "keepalived",
+    "logrotate",
+    "openssl",
+    "python3-boto3",
+    "rsyslog",
+)
+SCRIPT_USER = "lbkit"  # runs keepalived's check and, later, the agent: no shell, no home, no rights
+
+
+def resources(cluster: Cluster, host: Host) -> list[Resource]:
+    return [
+        Interface(host.interface, host.private_address),
+        Timezone(cluster.timezone),
+        Packages(PACKAGES),
+        Clock(),
+        User(SCRIPT_USER),
+        Directory("/usr/local/lib/lbkit"),
+        Directory("/var/lib/lbkit"),
+        *nonlocal_bind(cluster),
+    ]
+
+
+def nonlocal_bind(cluster: Cluster) -> list[Resource]:
+    """HAProxy may listen on the virtual address also while the other node has it."""
+    if not cluster.binds_moving_address:
+        return []
+    family = "ipv6" if ":" in (cluster.address.ip or "") else "ipv4"
+    name = f"net.{family}.ip_nonlocal_bind"
+    return [
+        File(
+            "/etc/sysctl.d/60-lbkit.conf", content=f"# lbkit: listen on the address that moves\n{name} = 1\n"
+        ),
+        Sysctl(name, "1"),
+    ]
