@@ -23,7 +23,8 @@ import fabric
 import paramiko
 
 from lbkit import errors, hand
-from lbkit.inventory import Host
+from lbkit.hand import looking
+from lbkit.inventory import Host, Login
 
 T = TypeVar("T")
 Say = Callable[[str, str], None]  # (host name, line): progress of something that takes long
@@ -53,7 +54,7 @@ sys.modules["lbkit.hand.talk"].main()
 class Session:
     """An open conversation with the hand on one host."""
 
-    def __init__(self, host: Host, connection: fabric.Connection, channel: paramiko.Channel) -> None:
+    def __init__(self, host: Login, connection: fabric.Connection, channel: paramiko.Channel) -> None:
         self.host, self._connection, self._channel = host, connection, channel
         self._buffer = b""
         self._sending = threading.Lock()
@@ -171,7 +172,7 @@ def try_open(host: Host) -> Session | errors.LbkitError:
         return error
 
 
-def open_session(host: Host, *, root: bool = True) -> Session:
+def open_session(host: Login, *, root: bool = True) -> Session:
     """A hand runs on the host, as root. Raises Unreachable, with the reason and what to do."""
     connection = connect(host)
     channel = connection.transport.open_session()
@@ -186,6 +187,19 @@ def open_session(host: Host, *, root: bool = True) -> Session:
     return session
 
 
+@contextlib.contextmanager
+def outside(client: Login | None) -> Iterator[Callable[..., Any]]:
+    """A way to ask as a client does: `ask("ask", …)` on the inventory's client, or from this machine."""
+    if client is None:
+        yield lambda _op, **question: looking.ask(question)
+        return
+    session = open_session(client, root=False)
+    try:
+        yield session.call
+    finally:
+        session.close()
+
+
 def hand_modules() -> list[tuple[str, str]]:
     """(name, source) of the hand, parents first."""
     package = resources.files(hand)
@@ -193,7 +207,7 @@ def hand_modules() -> list[tuple[str, str]]:
     return [("lbkit", ""), ("lbkit.hand", ""), *parts]
 
 
-def connect(host: Host) -> fabric.Connection:
+def connect(host: Login) -> fabric.Connection:
     """A Fabric connection whose host key was the known one."""
     try:
         connection = prepare(host)
@@ -289,7 +303,7 @@ def unknown_key(error: HostKeyUnknown) -> str:
     )
 
 
-def changed_key(host: Host, error: paramiko.BadHostKeyException) -> str:
+def changed_key(host: Login, error: paramiko.BadHostKeyException) -> str:
     named = host.ssh if host.port == 22 else f"[{host.ssh}]:{host.port}"
     return (
         f"{host.name}: the host key of {host.ssh} port {host.port} has CHANGED "

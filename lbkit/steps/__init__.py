@@ -32,22 +32,16 @@ def desired(cluster: Cluster, host: Host, only: Sequence[str] = ALL) -> tuple[pl
 
 def health_question(cluster: Cluster) -> dict[str, Any]:
     """Asks HAProxy itself, on the host, whether it serves."""
-    return {
-        "connect": ("127.0.0.1", cluster.haproxy.health_port),
-        "name": "localhost",
-        "path": "/health",
-        "tls": False,
-    }
+    connect = ("127.0.0.1", cluster.haproxy.health_port)
+    return {"connect": connect, "name": "localhost", "path": "/health", "http": True, "tls": False}
 
 
-def endpoint_question(cluster: Cluster, address: str, **more: Any) -> dict[str, Any] | None:
-    """Asks the first HTTP frontend at an address for its front page, by the cluster's name.
-
-    None where no frontend speaks HTTP.
-    """
-    for frontend in cluster.haproxy.frontends:
-        if frontend.mode == "http":
-            port = frontend.https_port or frontend.http_port
-            name = cluster.domains[0].replace("*.", "www.")
-            return {"connect": (address, port), "name": name, "tls": bool(frontend.https_port), **more}
-    return None
+def endpoint_question(cluster: Cluster, address: str, **more: Any) -> dict[str, Any]:
+    """Asks the first frontend at an address: HTTP for its front page, by the cluster's name; TCP for a
+    connection."""
+    frontend = next((f for f in cluster.haproxy.frontends if f.mode == "http"), cluster.haproxy.frontends[0])
+    question = {"frontend": frontend.name, "name": cluster.domains[0].replace("*.", "www."), **more}
+    if frontend.mode == "tcp":
+        return {**question, "connect": (address, frontend.port), "http": False, "tls": False}
+    port = frontend.https_port or frontend.http_port
+    return {**question, "connect": (address, port), "http": True, "tls": bool(frontend.https_port)}

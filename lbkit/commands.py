@@ -1,0 +1,111 @@
+"""What each command does: inventory in, exit code out. `tasks.py` holds only their names and help.
+
+Imports that cost time stand in the functions, so that `inv --list` stays quick.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+SAME, FAILED, DIFFERS, INTERRUPTED = 0, 1, 2, 130
+
+
+def reports(function: Callable[..., int | None]) -> Callable[..., None]:
+    """A task that ends with its exit code; an expected failure shows as its message, without a traceback."""
+
+    @functools.wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        from invoke.exceptions import Exit
+
+        from lbkit import errors
+
+        try:
+            code = function(*args, **kwargs)
+        except errors.LbkitError as error:
+            if debugging():
+                raise
+            print(error, file=sys.stderr)
+            code = error.exit_code
+        except KeyboardInterrupt:
+            print(
+                "\nInterrupted: what was begun is complete or undone. Run it again to go on.", file=sys.stderr
+            )
+            code = INTERRUPTED
+        if code:
+            raise Exit(code=code)
+
+    return guarded
+
+
+def debugging() -> bool:
+    """Whether invoke was told --debug."""
+    return "--debug" in sys.argv or "-d" in sys.argv
+
+
+def plan(only: tuple[str, ...] | None, host: str | None, json: bool) -> int:
+    from lbkit import converge, errors, inventory, pair, report, steps
+
+    cluster = inventory.load()
+    names = [one.name for one in cluster.select(host)]
+    picture = converge.look(cluster, only or steps.ALL)
+    nodes = picture.in_scope(names)
+    effects: list[str] = []
+    order: list[str] = []
+    if any(node.todo for node in nodes):
+        try:
+            holder = converge.holder_of(picture)
+            effects = pair.effects(cluster, nodes, holder)
+            changing = [node.host for node in nodes if node.todo]
+            order = [one.name for one in pair.order(cluster, holder, changing)]
+        except errors.Undecided as error:
+            effects = [f"`inv setup` would refuse: {error}"]
+    show = (picture, nodes, effects, order)
+    if json:
+        report.as_json(report.plan_json(*show))
+    else:
+        report.out(report.plan_lines(*show))
+    if picture.missing or report.stops(nodes):
+        return FAILED
+    return DIFFERS if any(node.todo for node in nodes) else SAME
+
+
+def setup(only: tuple[str, ...] | None, host: str | None, without: str | None, json: bool) -> int:
+    from lbkit import converge, inventory, report, steps
+
+    began = time.monotonic()
+    cluster = inventory.load()
+    left_out = [one.name for one in cluster.select(without)] if without else []
+    names = [one.name for one in cluster.select(host) if one.name not in left_out]
+    command = "inv " + " ".join(sys.argv[1:])
+    outcome = converge.setup(cluster, only or steps.ALL, names, left_out, command, report.told)
+    if json:
+        changed = [{"host": name, **report.change_json(change)} for name, change in outcome.changed]
+        report.as_json({"changed": changed})
+    else:
+        report.out(report.outcome_lines(outcome, time.monotonic() - began))
+    return SAME
+
+
+def step(name: str, host: str | None, plan_only: bool, without: str | None, json: bool) -> int:
+    """One step of the runbook, planned or done."""
+    if plan_only:
+        return plan((name,), host, json)
+    return setup((name,), host, without, json)
+
+
+def verify(json: bool) -> int:
+    import dataclasses
+
+    from lbkit import inventory, report
+    from lbkit import verify as checks
+
+    found = checks.run(inventory.load())
+    if json:
+        report.as_json([dataclasses.asdict(check) for check in found])
+    else:
+        report.out(report.check_lines(found))
+    return SAME if checks.all_passed(found) else FAILED

@@ -1,0 +1,172 @@
+"""What the operator reads: results on stdout, narrative on stderr, JSON for machines.
+
+Plain text is built here by pure functions; colour is added only for a terminal, by rich, which is imported
+only then. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from lbkit import pair, plan, verify
+from lbkit.converge import Outcome, Picture
+
+MARK = {True: "ok", False: "FAIL", None: "?"}
+STYLE = {"ok": "green", "FAIL": "bold red", "?": "yellow"}
+
+
+def out(lines: Iterable[str]) -> None:
+    """Lines to stdout, coloured where it is a terminal."""
+    text = "\n".join(lines)
+    if not text:
+        return
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        from rich.console import Console
+
+        console = Console(highlight=False, soft_wrap=True)
+        for line in text.splitlines():
+            console.print(line, style=style(line), markup=False)
+    else:
+        print(text)
+
+
+def style(line: str) -> str | None:
+    """Colour of a line by how it begins."""
+    if line.startswith("    | "):
+        mark = line[6:7]
+        return {"+": "green", "-": "red", "@": "cyan"}.get(mark, "dim")
+    first = line.strip().split(" ", 1)[0]
+    return STYLE.get(first) or ("bold" if line and not line.startswith(" ") else None)
+
+
+def told(name: str, line: str) -> None:
+    """One line of narrative, as it happens."""
+    print(f"{name}: {line}" if name else line, file=sys.stderr, flush=True)
+
+
+def as_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def wrapped(indent: str, text: str) -> list[str]:
+    """Text in lines of the terminal's width; a long word is kept whole, so that it can be copied."""
+    width = max(40, shutil.get_terminal_size((80, 24)).columns)
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=" " * (len(indent) + 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+# ── plan and setup ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def plan_lines(
+    picture: Picture, nodes: Sequence[pair.Node], effects: Sequence[str], order: Sequence[str]
+) -> list[str]:
+    """The plan as text: for each host its changes with their diffs, then what happens to the address."""
+    lines: list[str] = []
+    for node in nodes:
+        lines += host_lines(node)
+    for name, reason in picture.missing.items():
+        lines += ["", f"{name}: not read", *(f"  {line}" for line in reason.splitlines())]
+    lines.append("")
+    if any(node.todo for node in nodes):
+        counts = ", then ".join(f"{len(picture.node(name).todo)} on {name}" for name in order)
+        lines += wrapped("", f"To do: {counts}. `inv setup` does it.")
+        lines += [line for sentence in effects for line in wrapped("  ", sentence)]
+    elif not picture.missing and not stops(nodes):
+        lines.append("Nothing to do: the hosts are as the inventory says.")
+    return lines[1:] if lines[:1] == [""] else lines
+
+
+def host_lines(node: pair.Node) -> list[str]:
+    host = node.host
+    if not node.changes:
+        return ["", f"{host.name} ({host.role}, {node.vrrp}): as the inventory says"]
+    lines = ["", f"{host.name} ({host.role}, {node.vrrp})"]
+    for change in node.changes:
+        lines += wrapped("  ", f"{change.step:<11}{change.action:<8} {change.label}: {change.reason}")
+        if change.next_step:
+            lines += wrapped("    ", f"Next: {change.next_step}")
+        lines += [f"    | {line}" for line in change.diff.splitlines()]
+    return lines
+
+
+def stops(nodes: Sequence[pair.Node]) -> list[plan.Change]:
+    return [change for node in nodes for change in node.changes if change.verdict in ("blocked", "unknown")]
+
+
+def plan_json(
+    picture: Picture, nodes: Sequence[pair.Node], effects: Sequence[str], order: Sequence[str]
+) -> Any:
+    return {
+        "differs": any(node.todo for node in nodes),
+        "order": list(order),
+        "effects": list(effects),
+        "hosts": {
+            node.host.name: {
+                "role": node.host.role,
+                "vrrp": node.vrrp,
+                "changes": [change_json(change) for change in node.changes],
+            }
+            for node in nodes
+        },
+        "not_read": picture.missing,
+    }
+
+
+def change_json(change: plan.Change) -> dict[str, str]:
+    names = ("step", "action", "label", "reason", "verdict", "diff", "next_step")
+    return {name: getattr(change, name) for name in names}
+
+
+def outcome_lines(outcome: Outcome, seconds: float) -> list[str]:
+    hosts = len(outcome.after.nodes)
+    lines = []
+    for node in outcome.after.nodes:
+        for change in node.changes:
+            if change.verdict == "warning":
+                lines += wrapped("", f"{node.host.name}: {change.label}: {change.reason}. {change.next_step}")
+    if not outcome.changed:
+        return [*lines, f"Nothing to change on {hosts} hosts ({seconds:.1f} s)."]
+    counts: dict[str, int] = {}
+    for name, _ in outcome.changed:
+        counts[name] = counts.get(name, 0) + 1
+    done = ", ".join(f"{count} on {name}" for name, count in counts.items())
+    return [*lines, f"Done: {done} ({seconds:.1f} s). {address_sentence(outcome)}"]
+
+
+def address_sentence(outcome: Outcome) -> str:
+    before, after = (
+        [node.host.name for node in pair.masters(p.nodes)] for p in (outcome.before, outcome.after)
+    )
+    if before == after:
+        return f"MASTER is {', '.join(after) or 'nobody'}, as before."
+    return f"MASTER is {', '.join(after) or 'nobody'} (before: {', '.join(before) or 'nobody'})."
+
+
+# ── verify and status ────────────────────────────────────────────────────────────────────────────────────
+
+
+def check_lines(checks: Sequence[verify.Check]) -> list[str]:
+    lines = []
+    for check in checks:
+        lines += wrapped("", f"{MARK[check.passed]:<5}{check.name}: {check.detail}")
+        if not check.passed and check.next_step:
+            lines += wrapped("     ", f"Next: {check.next_step}")
+    bad = sum(not check.passed for check in checks)
+    lines += [
+        "",
+        f"{len(checks)} checks, all passed." if not bad else f"{bad} of {len(checks)} checks did not pass.",
+    ]
+    return lines

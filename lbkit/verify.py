@@ -1,0 +1,198 @@
+"""Every promise that can be checked without breaking anything. Reads only; unknown is not passed."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lbkit import converge, errors, pair, remote, steps
+from lbkit.inventory import Cluster
+
+# With one client, only these share requests out among all servers.
+SPREADING = ("roundrobin", "static-rr", "leastconn", "random")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the result. passed: None where it could not be told."""
+
+    name: str
+    passed: bool | None
+    detail: str
+    next_step: str = ""
+
+
+def run(cluster: Cluster) -> list[Check]:
+    """All checks, in the order in which a fault shows first."""
+    with remote.sessions(cluster.hosts) as opened:
+        picture = converge.read(cluster, steps.ALL, opened)
+        alive = {node.host.name: opened[node.host.name] for node in picture.nodes}
+        checks = [*reachable(picture), *services(picture), *roles(picture), *configuration(picture)]
+        checks += on_each_host(cluster, alive)
+        with asker(cluster) as ask:
+            checks += through_the_address(cluster, picture, ask)
+            checks += applications(cluster, picture, alive, ask)
+    return checks
+
+
+def reachable(picture: converge.Picture) -> list[Check]:
+    return [Check(f"{name} reachable", False, *split(reason)) for name, reason in picture.missing.items()]
+
+
+def split(message: str) -> tuple[str, str]:
+    """An error's text as (what, next step)."""
+    what, _, next_step = message.partition("\nNext: ")
+    return what, next_step
+
+
+def services(picture: converge.Picture) -> list[Check]:
+    checks = []
+    for node in picture.nodes:
+        for unit, state in node.seen.facts["units"].items():
+            passed = None if state is None else state in pair.RUNNING
+            name = unit.removesuffix(".service")
+            fix = f"on {node.host.name}: journalctl -u {name} -n 50; then inv setup"
+            checks.append(Check(f"{name} runs on {node.host.name}", passed, state or "unknown", fix))
+    return checks
+
+
+def roles(picture: converge.Picture) -> list[Check]:
+    """Exactly one MASTER, and it is the holder of the address."""
+    found = [node.host.name for node in pair.masters(picture.nodes)]
+    unknown = [node.host.name for node in picture.nodes if node.vrrp == "UNKNOWN"] + list(picture.missing)
+    passed: bool | None = len(found) == 1
+    if unknown and len(found) <= 1:
+        passed = None
+    said = f"MASTER: {', '.join(found) or 'none'}" + (f"; unknown: {', '.join(unknown)}" if unknown else "")
+    checks = [Check("exactly one MASTER", passed, said, "journalctl -u keepalived on both hosts")]
+    try:
+        holder = converge.holder_of(picture)
+    except errors.LbkitError as error:
+        checks.append(Check("the MASTER holds the address", None, *split(str(error))))
+        return checks
+    agrees = len(found) == 1 and holder == found[0]
+    detail = f"held by {holder or 'nobody'}"
+    checks.append(Check("the MASTER holds the address", agrees, detail, "inv status; then inv setup"))
+    return checks
+
+
+def configuration(picture: converge.Picture) -> list[Check]:
+    """What stands on the hosts is what the inventory says, is loaded, and so is the same on both."""
+    checks = []
+    for node in picture.nodes:
+        drift = [c for c in node.changes if c.verdict != "warning"]
+        detail = "; ".join(f"{c.action} {c.label}" for c in drift[:4]) or "as in the inventory"
+        more = f" and {len(drift) - 4} more" if len(drift) > 4 else ""
+        checks.append(Check(f"configuration of {node.host.name}", not drift, detail + more, "inv plan"))
+    return checks
+
+
+def on_each_host(cluster: Cluster, alive: dict[str, remote.Session]) -> list[Check]:
+    checks = []
+    for name, session in alive.items():
+        question = steps.endpoint_question(cluster, cluster.host(name).private_address)
+        checks.append(answered(f"{name} alone answers", session.call("ask", **question)[0], question))
+    return checks
+
+
+def answered(name: str, answer: dict[str, Any], question: dict[str, Any]) -> Check:
+    where = f"{question['connect'][0]} port {question['connect'][1]}"
+    if answer["error"]:
+        return Check(
+            name, False, f"{where}: {answer['error']}", "inv status; journalctl -u haproxy on the host"
+        )
+    status = f"status {answer['status']}" if question["http"] else "connected"
+    detail = f"{where}: {status} in {answer['elapsed_ms']:g} ms"
+    good = not question["http"] or answer["status"] < 500
+    return Check(name, good, detail, "the servers behind it: inv status")
+
+
+def asker(cluster: Cluster) -> Any:
+    """A hand outside: on the inventory's client, or on this machine."""
+    return remote.outside(cluster.client)
+
+
+def through_the_address(cluster: Cluster, picture: converge.Picture, ask: Any) -> list[Check]:
+    name = "the endpoint answers through the address"
+    try:
+        address = public_address(cluster)
+        question = steps.endpoint_question(cluster, address)
+        return [answered(name, ask("ask", **question)[0], question)]
+    except errors.LbkitError as error:
+        return [Check(name, None, *split(str(error)))]
+
+
+def public_address(cluster: Cluster) -> str:
+    """The address that clients use."""
+    if cluster.address.ip:
+        return str(cluster.address.ip)
+    from lbkit.aws import holder
+
+    return holder.read(cluster).public_ip
+
+
+def applications(
+    cluster: Cluster, picture: converge.Picture, alive: dict[str, remote.Session], ask: Any
+) -> list[Check]:
+    """Every server of every backend is up where the address is, and requests through it reach each of those
+    that share the front page's load."""
+    try:
+        holder = converge.holder_of(picture)
+    except errors.LbkitError as error:
+        return [Check("all applications are reached", None, *split(str(error)))]
+    if holder not in alive:
+        return [Check("all applications are reached", None, "nobody holds the address", "inv status")]
+    session = alive[holder]
+    before = servers(session)
+    down = [f"{s['pxname']}/{s['svname']} {s['status']}" for s in before if not is_up(s)]
+    checks = [
+        Check(
+            "all servers are up", not down, ", ".join(down) or f"{len(before)} of {len(before)}", "inv status"
+        )
+    ]
+    spread = spreading(cluster)
+    if spread is None:
+        return checks
+    wanted = {s["svname"] for s in before if s["pxname"] == spread and is_up(s) and s["bck"] == "0"}
+    question = steps.endpoint_question(cluster, public_address(cluster), count=3 * max(1, len(wanted)))
+    ask("ask", **question)
+    counts = {s["svname"]: int(s["stot"]) for s in before if s["pxname"] == spread}
+    reached = {
+        s["svname"]
+        for s in servers(session)
+        if s["pxname"] == spread and int(s["stot"]) > counts[s["svname"]]
+    }
+    rest = wanted - reached
+    detail = f"not reached: {', '.join(sorted(rest))}" if rest else ", ".join(sorted(reached)) or "none"
+    checks.append(Check("all applications are reached", bool(wanted) and not rest, detail, "inv status"))
+    return checks
+
+
+def spreading(cluster: Cluster) -> str | None:
+    """Name of the front page's backend, where it shares requests of one client among its servers."""
+    question = steps.endpoint_question(cluster, "")
+    frontend = next(f for f in cluster.haproxy.frontends if f.name == question["frontend"])
+    if not frontend.default_backend:
+        return None
+    backend = cluster.haproxy.backend(frontend.default_backend)
+    if backend.stick or backend.balance.split("(")[0].split()[0] not in SPREADING:
+        return None
+    return str(backend.name)
+
+
+def servers(session: remote.Session) -> list[dict[str, str]]:
+    """Rows of HAProxy's `show stat`, of servers only."""
+    text = session.call("stats", socket="/run/haproxy/admin.sock", command="show stat")
+    rows = csv.DictReader(io.StringIO(text.removeprefix("# ")))
+    return [row for row in rows if row["type"] == "2" and row["pxname"] != "acme-challenge"]
+
+
+def is_up(row: dict[str, str]) -> bool:
+    return row["status"].startswith("UP") or row["status"] == "no check"
+
+
+def all_passed(checks: Sequence[Check]) -> bool:
+    return all(check.passed for check in checks)

@@ -1,0 +1,78 @@
+"""lbkit's commands. `inv --list` lists them, `inv --help TASK` explains one. No logic here: see lbkit/."""
+
+from invoke import Collection, task
+
+from lbkit import commands
+
+HOST = "only this host: active, passive, or its name"
+WITHOUT = "leave out this host, which is down"
+JSON = "the result as JSON, for machines"
+PLAN = "only show what would change; exit 2 if anything differs"
+
+
+@task(auto_shortflags=False, help={"host": HOST, "json": JSON})
+@commands.reports
+def plan(c, host=None, json=False):
+    """Show what `inv setup` would change, with diffs; changes nothing.
+
+    Exit code 0: nothing to do, 2: something differs, 1: something could not be read or stands in the way.
+
+    Example: inv plan --host passive
+    """
+    return commands.plan(None, host, json)
+
+
+@task(auto_shortflags=False, help={"host": HOST, "without": WITHOUT, "json": JSON})
+@commands.reports
+def setup(c, host=None, without=None, json=False):
+    """Make both hosts as hosts.toml says: all steps, in the runbook's order.
+
+    Idempotent: the second run changes nothing. Cut off at any point, run it again. The host that does not
+    hold the address is finished and verified before the other is touched.
+
+    Example: inv setup
+    """
+    return commands.setup(None, host, without, json)
+
+
+@task(auto_shortflags=False, help={"host": HOST, "plan": PLAN, "without": WITHOUT, "json": JSON})
+@commands.reports
+def prereqs(c, host=None, plan=False, without=None, json=False):
+    """Step 1: time zone, packages, directories, kernel settings.
+
+    Example: inv prereqs --plan
+    """
+    return commands.step("prereqs", host, plan, without, json)
+
+
+@task(auto_shortflags=False, help={"host": HOST, "plan": PLAN, "without": WITHOUT, "json": JSON})
+@commands.reports
+def haproxy(c, host=None, plan=False, without=None, json=False):
+    """Step 2: HAProxy with the inventory's frontends and backends.
+
+    Example: inv haproxy --host passive
+    """
+    return commands.step("haproxy", host, plan, without, json)
+
+
+@task(auto_shortflags=False, help={"host": HOST, "plan": PLAN, "without": WITHOUT, "json": JSON})
+@commands.reports
+def keepalived(c, host=None, plan=False, without=None, json=False):
+    """Step 3: keepalived, which elects the MASTER among the healthy nodes.
+
+    Example: inv keepalived --plan
+    """
+    return commands.step("keepalived", host, plan, without, json)
+
+
+@task(auto_shortflags=False, help={"json": JSON})
+@commands.reports
+def verify(c, json=False):
+    """Check every promise that can be checked without breaking anything; exit 1 if one does not hold.
+
+    Example: inv verify
+    """
+    return commands.verify(json)
+
+
+ns = Collection(plan, setup, prereqs, haproxy, keepalived, verify)
