@@ -2,6 +2,8 @@
 
 LbkitError                exit 1
 ├── InventoryError        hosts.toml is wrong: mend it; nothing was contacted
+│   └── InventoryUnreadable   it is not there, or not TOML
+├── NoSuchHost            no host of the inventory has that name
 ├── Unreachable           a host did not answer, or is not the one we know; nothing was changed there
 ├── Refused               a safety rule forbids it: the message names the rule and the way on
 ├── Locked                somebody else is at work on the pair
@@ -35,6 +37,8 @@ class Fault:
     expected: str
 
     def __str__(self) -> str:
+        if self.value == "(missing)":
+            return f"{self.key} is missing: expected {self.expected}"
         return f"{self.key} = {self.value}: expected {self.expected}"
 
 
@@ -47,6 +51,22 @@ class InventoryError(LbkitError):
         lines = [f"{path}: {count}; nothing was contacted.", *(f"  {fault}" for fault in faults)]
         lines.append(f"Next: mend {path}, then `inv plan`.")
         super().__init__("\n".join(lines))
+
+
+class InventoryUnreadable(InventoryError):
+    """The inventory is not there, or is not TOML. next_step: what to do, without its full stop."""
+
+    def __init__(self, reason: str, next_step: str) -> None:
+        self.path, self.faults = reason.split(":")[0], ()
+        LbkitError.__init__(self, f"{reason} Nothing was contacted.\nNext: {next_step}.")
+
+
+class NoSuchHost(LbkitError):
+    """A host was named that the inventory does not have."""
+
+    def __init__(self, name: str, known: tuple[str, ...], path: str) -> None:
+        self.name, self.known = name, known
+        super().__init__(f"{path} has no host {name!r}.\nNext: name one of active, passive, {', '.join(known)}.")
 
 
 class Unreachable(LbkitError):

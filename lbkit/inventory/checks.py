@@ -1,0 +1,153 @@
+"""What must hold between keys of the inventory, each rule a generator of faults.
+
+A rule sees tables that may be partial (see table.py): where a value it needs is None, it says nothing,
+since that key has its own fault already. The rules of HAProxy are in checks_haproxy.py.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Any
+
+from lbkit.inventory import checks_haproxy
+from lbkit.inventory.cluster import _JUMP, Document, Eip, HostTable, Vip
+from lbkit.inventory.table import MISSING
+
+Faults = Iterator[tuple[str, Any, str]]  # key, value, what was expected
+
+
+def faults(document: Document) -> Faults:
+    """Every fault between keys."""
+    yield from _hosts(document)
+    yield from _unique(document)
+    yield from _priorities(document)
+    yield from _own_addresses(document)
+    yield from _families(document)
+    yield from _vrrp(document)
+    yield from _certificate(document)
+    if document.haproxy:
+        yield from checks_haproxy.faults(document)
+
+
+def priorities(hosts: tuple[HostTable, ...]) -> tuple[int, ...]:
+    """Each host's priority: its own, or by role 250, 240, 230 … (near the top: the skew time of VRRP is
+    (256 - priority) / 256 adverts, and delays every take-over)."""
+    passive = iter(range(240, 0, -10))
+    by_role = (250 if h.role == "active" else next(passive, 1) for h in hosts)
+    return tuple(given if given else default for given, default in zip((h.priority for h in hosts), by_role, strict=True))
+
+
+def _hosts(document: Document) -> Faults:
+    if document.hosts is None:
+        return
+    roles = [h.role for h in document.hosts]
+    shared_user = document.ssh.user if document.ssh else None
+    if None not in roles and (roles.count("active") != 1 or "passive" not in roles):
+        yield "hosts", _count(roles), "exactly one host with role active and at least one with role passive"
+    logins = [(f"hosts[{i}]", h) for i, h in enumerate(document.hosts)]
+    for key, login in (*logins, *([("client", document.client)] if document.client else [])):
+        if not login.user and not shared_user and "user" not in login.model_fields_set:
+            yield f"{key}.user", MISSING, "the user to log in as, here or in [ssh]"
+
+
+def _count(roles: list[str]) -> str:
+    return f"{roles.count('active')} active, {roles.count('passive')} passive"
+
+
+def _unique(document: Document) -> Faults:
+    seen: dict[Any, str] = {}
+    for index, host in enumerate(document.hosts or ()):
+        port = host.port or (document.ssh.port if document.ssh else 22)
+        for key, value in (
+            ("name", host.name),
+            ("private_address", host.private_address),
+            ("router_id", host.router_id),
+            ("ssh", host.ssh and (host.ssh, port)),
+        ):
+            here = f"hosts[{index}].{key}"
+            first = seen.setdefault((key, value), here)
+            if value and first != here:
+                shown = f"{value[0]} port {value[1]}" if isinstance(value, tuple) else value
+                yield here, shown, f"a value that {first} does not have"
+
+
+def _priorities(document: Document) -> Faults:
+    hosts = document.hosts or ()
+    if any(h.role is None for h in hosts) or not hosts:
+        return
+    given = priorities(hosts)
+    for index, (host, priority) in enumerate(zip(hosts, given, strict=True)):
+        key = f"hosts[{index}].priority"
+        if priority in given[:index]:
+            yield key, priority, f"a priority that hosts[{given.index(priority)}] does not have"
+        elif host.role == "passive" and any(h.role == "active" and p < priority for h, p in zip(hosts, given, strict=True)):
+            yield key, priority, "a priority below that of the active host"
+
+
+def _own_addresses(document: Document) -> Faults:
+    """ssh to the address that moves lands on whichever host holds it: never a way to a certain one."""
+    moving = set(document.cluster.domains or ()) if document.cluster else set()
+    if document.address and document.address.ip:
+        moving.add(document.address.ip)
+    moving = {name.lower() for name in moving}
+    expected = "an address of its own; this one moves between the hosts"
+    if document.ssh and _jump_host(document.ssh.jump) in moving:
+        yield "ssh.jump", document.ssh.jump, expected
+    names = {h.name: h for h in document.hosts or ()}
+    for index, host in enumerate(document.hosts or ()):
+        here = f"hosts[{index}]"
+        if host.ssh and host.ssh.lower() in moving:
+            yield f"{here}.ssh", host.ssh, expected
+        if host.private_address and host.private_address in moving:
+            yield f"{here}.private_address", host.private_address, expected
+        if _jump_host(host.jump) in moving:
+            yield f"{here}.jump", host.jump, expected
+        if host.jump and host.jump == host.name:
+            yield f"{here}.jump", host.jump, "another machine than the host itself"
+        elif host.jump and host.jump in names and (names[host.jump].jump or (document.ssh and document.ssh.jump)):
+            yield f"{here}.jump", host.jump, "a host that is reached without a jump of its own"
+
+
+def _jump_host(jump: str | None) -> str | None:
+    match = _JUMP.fullmatch(jump) if jump else None
+    return match[2].strip("[]").lower() if match else None
+
+
+def _families(document: Document) -> Faults:
+    """VRRP runs over one family: the addresses of the hosts and what the MASTER holds."""
+    if isinstance(document.address, Vip) and document.address.address:
+        held, key = document.address.address, "address.address"
+    elif isinstance(document.address, Eip) and document.keepalived and document.keepalived.token_address:
+        held, key = document.keepalived.token_address, "keepalived.token_address"
+    else:
+        return
+    version = ipaddress.ip_interface(held).version
+    for index, host in enumerate(document.hosts or ()):
+        if host.private_address and ipaddress.ip_address(host.private_address).version != version:
+            yield f"hosts[{index}].private_address", host.private_address, f"an IPv{version} address, as {key}"
+    if version == 6 and document.keepalived and document.keepalived.vrrp_version == 2:
+        yield "keepalived.vrrp_version", 2, f"3: version 2 has no IPv6, and {key} is IPv6"
+
+
+def _vrrp(document: Document) -> Faults:
+    vrrp = document.keepalived
+    if vrrp is None:
+        return
+    if vrrp.vrrp_version == 2 and vrrp.advert_int is not None and (vrrp.advert_int % 1 or vrrp.advert_int < 1):
+        yield "keepalived.advert_int", vrrp.advert_int, "whole seconds from 1 to 255: VRRP version 2 knows no less"
+    hundredths = round((vrrp.advert_int or 0) * 100, 6)
+    if vrrp.vrrp_version == 3 and (hundredths % 1 or hundredths > 4095):
+        yield "keepalived.advert_int", vrrp.advert_int, "a multiple of 0.01 from 0.02 to 40.95 seconds"
+    if vrrp.auth_pass is not None and vrrp.vrrp_version == 3:
+        yield "keepalived.auth_pass", vrrp.auth_pass, "none: VRRP version 3 has no authentication (or vrrp_version = 2)"
+    if vrrp.preempt_delay and not vrrp.preempt:
+        yield "keepalived.preempt_delay", vrrp.preempt_delay, "0, or preempt = true"
+
+
+def _certificate(document: Document) -> Faults:
+    if not (document.certificate and document.certificate.issuer == "acme"):
+        return
+    for index, name in enumerate((document.cluster and document.cluster.domains) or ()):
+        if name.startswith("*."):
+            yield f"cluster.domains[{index}]", name, 'a name without `*`: HTTP-01 issues none (or certificate.issuer = "own")'

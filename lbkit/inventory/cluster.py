@@ -1,0 +1,231 @@
+"""The pair: its address, its hosts, and how each is reached.
+
+The classes whose names end in `Table` are what the file holds; `Cluster` and `Host` are what every other
+module works with, with all defaults filled in.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from lbkit import errors
+from lbkit.inventory import forms
+from lbkit.inventory.forms import Email, Form, HostFile, Interface, Ip, LocalFile, Port, Reachable, Slug, User
+from lbkit.inventory.haproxy import HaProxy
+from lbkit.inventory.keepalived import Keepalived
+from lbkit.inventory.secret import Secret
+from lbkit.inventory.table import OneOf, Table, required
+
+# ── as written ──────────────────────────────────────────────────────────────────────────────────────
+
+
+class ClusterTable(Table):
+    """`[cluster]`."""
+
+    name: Slug = required()
+    domains: Annotated[tuple[str, ...], Form(forms.listed(forms.domain, least=1))] = required()
+    email: Email = required()
+    timezone: Annotated[str, Form(forms.zone)] = "Etc/UTC"
+
+
+class Eip(Table):
+    """An Elastic IP, moved by a call to the AWS API. endpoint: the API as this machine reaches it."""
+
+    kind: Annotated[str, Form(forms.choice("eip"))] = required()
+    allocation_id: Annotated[str, Form(forms.allocation)] = required()
+    region: Annotated[str, Form(forms.region)] = required()
+    endpoint: Annotated[str | None, Form(forms.url)] = None
+    public_ip: Annotated[str | None, Form(forms.ipv4)] = None
+    transport: Annotated[str, Form(forms.choice("unicast"))] = "unicast"
+
+    @property
+    def ip(self) -> str | None:
+        """The address itself, where the inventory says it."""
+        return self.public_ip
+
+
+class Vip(Table):
+    """A virtual IP, moved by keepalived. interface: None for the one that VRRP runs on."""
+
+    kind: Annotated[str, Form(forms.choice("vip"))] = required()
+    address: Annotated[str, Form(forms.ip_with_prefix)] = required()
+    interface: Interface | None = None
+    transport: Annotated[str, Form(forms.choice("unicast", "multicast"))] = "unicast"
+
+    @property
+    def ip(self) -> str | None:
+        """The address without its prefix length."""
+        return self.address.split("/")[0] if self.address else None
+
+
+_JUMP = re.compile(r"(?:([a-z_][a-z0-9_-]*)@)?(\[[0-9A-Fa-f:.]+\]|[^\s:@\[\]]+)(?::([0-9]{1,5}))?")
+
+
+def _jump(value: Any) -> str:
+    """`user@host:port`, or the name of another host of the inventory."""
+    match = _JUMP.fullmatch(value) if isinstance(value, str) and len(value) <= 300 else None
+    if match and (match[3] is None or 1 <= int(match[3]) <= 65535):
+        try:
+            forms.reachable(match[2].strip("[]"))
+            return value
+        except forms.Wrong:
+            pass
+    raise forms.Wrong("user@host:port (an IPv6 address in brackets), or the name of another host")
+
+
+JumpText = Annotated[str, Form(_jump)]
+
+
+class SshTable(Table):
+    """`[ssh]`: what all hosts share."""
+
+    user: User | None = None
+    port: Port = 22
+    key: LocalFile | None = None
+    known_hosts: LocalFile = "~/.ssh/known_hosts"
+    jump: JumpText | None = None
+    connect_timeout: Annotated[int, Form(forms.whole(1, 120, "seconds"))] = 5
+
+
+class LoginTable(Table):
+    """How one machine is reached, where it differs from `[ssh]`. jump = "" means none."""
+
+    ssh: Reachable = required()
+    port: Port | None = None
+    user: User | None = None
+    key: LocalFile | None = None
+    known_hosts: LocalFile | None = None
+    jump: Annotated[str | None, Form(lambda value: "" if value == "" else _jump(value))] = None
+
+
+class HostTable(LoginTable):
+    """One of `[[hosts]]`."""
+
+    name: Slug = required()
+    role: Annotated[str, Form(forms.choice("active", "passive"))] = required()
+    private_address: Ip = required()
+    interface: Interface = required()
+    priority: Annotated[int | None, Form(forms.whole(1, 254))] = None
+    router_id: Slug | None = None
+
+
+class Certificate(Table):
+    """The certificate that HAProxy serves. issuer: acme (HTTP-01), or own: you put it there yourself.
+
+    challenge_port: where certbot answers on either host while it renews.
+    """
+
+    issuer: Annotated[str, Form(forms.choice("acme", "own"))] = "acme"
+    path: HostFile = "/etc/haproxy/certs/site.pem"
+    challenge_port: Port = 9090
+
+
+class Document(Table):
+    """The whole file."""
+
+    cluster: ClusterTable = required()
+    address: Annotated[Eip | Vip, OneOf("kind", {"eip": Eip, "vip": Vip})] = required()
+    ssh: SshTable = SshTable.model_construct()
+    hosts: tuple[HostTable, ...] = required()
+    client: LoginTable | None = None
+    certificate: Certificate = Certificate.model_construct()
+    haproxy: HaProxy = required()
+    keepalived: Keepalived = required()
+
+
+# ── as used ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Jump:
+    """The machine on the way to a host. user None: that of the host; key as for the host."""
+
+    ssh: str
+    port: int = 22
+    user: str | None = None
+
+
+@dataclass(frozen=True)
+class Login:
+    """How one machine is reached. key None: whatever the agent offers."""
+
+    name: str
+    ssh: str
+    port: int
+    user: str
+    key: Path | None
+    known_hosts: Path
+    jump: Jump | None
+    connect_timeout_s: int
+
+
+@dataclass(frozen=True)
+class Host(Login):
+    """One of the balancers."""
+
+    role: str
+    private_address: str
+    interface: str
+    priority: int
+    router_id: str
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The pair as the operator describes it. path: the inventory it was read from."""
+
+    path: Path
+    name: str
+    domains: tuple[str, ...]
+    email: str
+    timezone: str
+    address: Eip | Vip
+    hosts: tuple[Host, ...]
+    client: Login | None
+    certificate: Certificate
+    haproxy: HaProxy
+    keepalived: Keepalived
+
+    @property
+    def active(self) -> Host:
+        """The host whose configured role is active (who is MASTER is observed, not declared)."""
+        return next(h for h in self.hosts if h.role == "active")
+
+    @property
+    def passives(self) -> tuple[Host, ...]:
+        """The other hosts, in the order of the file."""
+        return tuple(h for h in self.hosts if h.role == "passive")
+
+    def host(self, name: str) -> Host:
+        """The host of that name. Raises NoSuchHost."""
+        return next((h for h in self.hosts if h.name == name), None) or self._no(name)
+
+    def select(self, which: str | None = None) -> tuple[Host, ...]:
+        """`active`, `passive`, a host's name, or None for all. Raises NoSuchHost."""
+        if which is None:
+            return self.hosts
+        if which in ("active", "passive"):
+            return (self.active,) if which == "active" else self.passives
+        return (self.host(which),)
+
+    def peers(self, host: Host) -> tuple[Host, ...]:
+        """Every other host."""
+        return tuple(h for h in self.hosts if h.name != host.name)
+
+    def _no(self, name: str) -> Any:
+        raise errors.NoSuchHost(name, tuple(h.name for h in self.hosts), str(self.path))
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Every secret that the inventory refers to."""
+        both = (self.haproxy.stats.password, self.keepalived.auth_pass)
+        return tuple(s for s in both if s is not None)
+
+    @property
+    def binds_moving_address(self) -> bool:
+        """Whether HAProxy listens on the very address that moves (needs net.ipv4.ip_nonlocal_bind)."""
+        addresses = {a for f in self.haproxy.frontends for a in f.addresses} | {self.haproxy.stats.address}
+        return self.address.ip is not None and self.address.ip in addresses

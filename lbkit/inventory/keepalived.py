@@ -1,0 +1,72 @@
+"""What keepalived does: the keys are keepalived's own words.
+
+The rendered file is files/etc/keepalived/keepalived.conf.j2; checks between keys are in checks.py.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from lbkit.inventory import forms
+from lbkit.inventory.forms import Email, Extra, Form, Reachable, Switch
+from lbkit.inventory.secret import Secret, SecretForm, vrrp_password
+from lbkit.inventory.table import Table, required
+
+
+class VrrpCheck(Table):
+    """The slow check beside the agent's fast one. In whole seconds: keepalived 2.2.7 knows no less."""
+
+    interval: Annotated[int, Form(forms.whole(1, 60, "seconds"))] = 2
+    timeout: Annotated[int, Form(forms.whole(1, 60, "seconds"))] = 2
+    fall: Annotated[int, Form(forms.whole(1, 100))] = 2
+    rise: Annotated[int, Form(forms.whole(1, 100))] = 2
+
+
+class Mail(Table):
+    """Whom keepalived tells of a change of state, by SMTP. server: of port 25, or another after `:`."""
+
+    to: Annotated[tuple[str, ...], Form(forms.listed(forms.email, least=1))] = required()
+    from_: Email = Field(default=None, alias="from", json_schema_extra={"required": True})
+    server: Reachable = "127.0.0.1"
+    port: forms.Port = 25
+    connect_timeout: Annotated[int, Form(forms.whole(1, 300, "seconds"))] = 30
+
+
+class Garp(Table):
+    """How a new MASTER tells the network (gratuitous ARP, unsolicited neighbour advertisements).
+
+    repeat: packets in the first burst; delay: seconds to the second; refresh: seconds between later ones, 0 none.
+    """
+
+    repeat: Annotated[int, Form(forms.whole(1, 100))] = 5
+    delay: Annotated[int, Form(forms.whole(0, 300, "seconds"))] = 5
+    refresh: Annotated[int, Form(forms.whole(0, 86_400, "seconds"))] = 60
+
+
+class KeepalivedExtra(Table):
+    """Lines for what the inventory does not model."""
+
+    global_defs: Extra = ()
+    vrrp_instance: Extra = ()
+
+
+class Keepalived(Table):
+    """The whole of keepalived.
+
+    advert_int: seconds. token_address: what a MASTER has on `lo` where the address that moves is an
+    Elastic IP (keepalived wants an address, and anyone can read from the kernel who the MASTER is).
+    """
+
+    virtual_router_id: Annotated[int, Form(forms.whole(1, 255))] = required()
+    vrrp_version: Annotated[int, Form(forms.choice(3, 2))] = 3
+    advert_int: Annotated[float, Form(forms.number(0.02, 255, "seconds"))] = 0.5
+    auth_pass: Annotated[Secret | None, SecretForm(vrrp_password)] = None
+    preempt: Switch = False
+    preempt_delay: Annotated[int, Form(forms.whole(0, 1000, "seconds"))] = 0
+    token_address: Annotated[str, Form(forms.ip_with_prefix)] = "169.254.99.1/32"
+    check: VrrpCheck = VrrpCheck.model_construct()
+    garp: Garp = Garp.model_construct()
+    mail: Mail | None = None
+    extra: KeepalivedExtra = KeepalivedExtra.model_construct()

@@ -1,0 +1,120 @@
+"""Secrets of the inventory: where one is kept, never what it is.
+
+`{ env = "NAME" }` or `{ file = "path" }`, the path relative to the inventory. The value is read when it
+is asked for (`reveal`), so that an inventory whose secrets do not exist yet still describes its hosts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import PydanticCustomError, core_schema
+
+from lbkit.inventory.forms import Wrong, text
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A value that no output shows.
+
+    kind: `env` or `file`; name: of the variable, or the absolute path. form: what the value must look like; its messages never quote it.
+    """
+
+    kind: str
+    name: str
+    form: Callable[[Any], str]
+
+    @property
+    def source(self) -> str:
+        """Where the value is kept, for messages."""
+        return f"${self.name}" if self.kind == "env" else f"file {self.name}"
+
+    def reveal(self) -> str:
+        """The value. Raises Wrong where it is not there, others can read it, or its form is wrong."""
+        value = self._from_env() if self.kind == "env" else self._from_file()
+        try:
+            return self.form(value)
+        except Wrong as wrong:
+            raise Wrong(f"{self.source} to hold {wrong}") from None
+
+    def _from_env(self) -> str:
+        value = os.environ.get(self.name)
+        if not value:
+            raise Wrong(f"the environment variable {self.name} to be set")
+        return value
+
+    def _from_file(self) -> str:
+        path = Path(self.name)
+        try:
+            with path.open(encoding="utf-8") as file:
+                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+                if mode & 0o077:
+                    raise Wrong(f"{path} to be readable by its owner alone (chmod 600; it is {mode:o})")
+                return file.read(4096).removesuffix("\n")
+        except UnicodeDecodeError:
+            raise Wrong(f"{path} to hold text") from None
+        except OSError as error:
+            raise Wrong(f"{path} to exist and be readable ({error.strerror})") from None
+
+    def __str__(self) -> str:
+        return f"(secret from {self.source})"
+
+    __repr__ = __str__
+
+
+def concealing(parse: Callable[[Any], str]) -> Callable[[Any], str]:
+    """The form, with messages that quote no character of the value."""
+
+    def checked(value: Any) -> str:
+        try:
+            return parse(value)
+        except Wrong as wrong:
+            raise Wrong(re.sub(r" \((character|it has) .*\)$", "", str(wrong))) from None
+
+    return checked
+
+
+# Between double quotes in haproxy.cfg: `"`, `\` and `$` have a meaning there.
+password = concealing(
+    text(
+        r"[!#%&()*+,./0-9:;<=>?@A-Z\[\]^_a-z{|}~-]{8,}",
+        "8 to 128 printable ASCII characters without space, quotes, backslash, backtick or `$`",
+        r"[!-~]",
+        128,
+    )
+)
+# VRRP version 2 carries eight octets and cuts the rest in silence (RFC 2338, section 5.3.10).
+vrrp_password = concealing(
+    text(
+        r"[0-9A-Za-z_.:@%+=,-]{1,8}",
+        "1 to 8 letters, digits or _ . : @ % + = , - (VRRP carries no more)",
+        r"[!-~]",
+        8,
+    )
+)
+
+
+class SecretForm:
+    """Marks a field as a secret for pydantic: `Annotated[Secret, SecretForm(password)]`."""
+
+    def __init__(self, form: Callable[[Any], str]) -> None:
+        self.form = form
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> core_schema.CoreSchema:
+        return core_schema.with_info_plain_validator_function(self._checked)
+
+    def _checked(self, value: Any, info: core_schema.ValidationInfo) -> Secret:
+        if isinstance(value, dict) and len(value) == 1:
+            kind, name = next(iter(value.items()))
+            if kind == "env" and isinstance(name, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+                return Secret("env", name, self.form)
+            if kind == "file" and isinstance(name, str) and name and name.isprintable():
+                return Secret("file", str(info.context.base / Path(name).expanduser()), self.form)
+        expected = '{ env = "NAME" } or { file = "path" }: secrets never stand in the inventory'
+        raise PydanticCustomError("secret", "{expected}", {"expected": expected})
