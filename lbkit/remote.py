@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import hashlib
 import json
 import shlex
@@ -24,7 +25,7 @@ import paramiko
 
 from lbkit import errors, hand
 from lbkit.hand import looking
-from lbkit.inventory import Host, Login
+from lbkit.inventory import Host, Jump, Login
 
 T = TypeVar("T")
 Say = Callable[[str, str], None]  # (host name, line): progress of something that takes long
@@ -240,12 +241,21 @@ def reason(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def prepare(host: Any) -> fabric.Connection:
-    """A connection not yet open: known hosts loaded, unknown keys refused, its socket without delay.
+def hop(host: Login, jump: Jump) -> Login:
+    """The jump host on the way to a host; what the inventory does not say of it is as for the host."""
+    return dataclasses.replace(
+        Login(**{field.name: getattr(host, field.name) for field in dataclasses.fields(Login)}),
+        name=f"{host.name}'s jump host",
+        ssh=jump.ssh,
+        port=jump.port,
+        user=jump.user or host.user,
+        jump=None,
+    )
 
-    host: a Host, or the jump host on the way to one.
-    """
-    gateway = prepare(host.jump) if host.jump else False
+
+def prepare(host: Login) -> fabric.Connection:
+    """A connection not yet open: known hosts loaded, unknown keys refused, its socket without delay."""
+    gateway = prepare(hop(host, host.jump)) if host.jump else False
     arguments: dict[str, Any] = {"look_for_keys": host.key is None, "banner_timeout": host.connect_timeout_s}
     if host.key is not None:
         arguments["key_filename"] = [str(host.key)]
@@ -280,13 +290,13 @@ def quick_socket(address: str, port: int, timeout_s: float) -> socket.socket:
 
 
 class HostKeyUnknown(Exception):
-    def __init__(self, host: Any, key: paramiko.PKey) -> None:
+    def __init__(self, host: Login, key: paramiko.PKey) -> None:
         super().__init__(host.ssh)
         self.host, self.key = host, key
 
 
 class RefuseUnknown(paramiko.MissingHostKeyPolicy):
-    def __init__(self, host: Any) -> None:
+    def __init__(self, host: Login) -> None:
         self.host = host
 
     def missing_host_key(self, _client: paramiko.SSHClient, _name: str, key: paramiko.PKey) -> None:
@@ -313,7 +323,7 @@ def changed_key(host: Login, error: paramiko.BadHostKeyException) -> str:
     )
 
 
-def scan(host: Any) -> str:
+def scan(host: Login) -> str:
     port = f"-p {host.port} " if host.port != 22 else ""
     return f"ssh-keyscan -t ed25519 {port}{host.ssh} >> {host.known_hosts}"
 

@@ -1,0 +1,185 @@
+"""A pair without a network: hosts as dictionaries, an election in ten lines.
+
+It answers as the hand does, so that converge can be cut after every single change, and so that what must
+never be (two MASTERs, a holder touched before the standby is done) is looked for after each of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from lbkit import errors, plan, vrrp
+from lbkit.resources import File, Packages, Service
+
+VIP = "10.77.9.100"
+KEEPALIVED = "/etc/keepalived/keepalived.conf"
+HAPROXY = "/etc/haproxy/haproxy.cfg"
+
+
+class Cut(Exception):
+    """The operator's machine died here."""
+
+
+@dataclass
+class SimHost:
+    name: str
+    priority: int
+    installed: set[str] = field(default_factory=set)
+    files: dict[str, str] = field(default_factory=dict)
+    active: dict[str, bool] = field(default_factory=dict)
+    enabled: set[str] = field(default_factory=set)
+    loaded: dict[tuple[str, str], str] = field(default_factory=dict)
+    master: bool = False
+    serves: bool = True
+
+    def read(self, item: dict[str, Any]) -> dict[str, Any]:
+        if item["kind"] == "packages":
+            return {"missing": [name for name in item["names"] if name not in self.installed]}
+        if item["kind"] == "file":
+            if item["path"] not in self.files:
+                return {"exists": False}
+            content = self.files[item["path"]]
+            digest = hashlib.sha256(content.encode()).hexdigest()
+            return {
+                "exists": True,
+                "sha256": digest,
+                "content": content,
+                "owner": "root",
+                "group": "root",
+                "mode": 0o644,
+            }
+        unit = item["unit"]
+        return {
+            "exists": True,
+            "active": self.active.get(unit, False),
+            "state": "inactive (dead)",
+            "enabled": unit in self.enabled,
+            "needs_daemon_reload": False,
+            "stale": {
+                how: [p for p in item[how] if self.loaded.get((unit, p)) != self.files.get(p)]
+                for how in ("reload_on", "restart_on")
+            },
+            "since": "",
+        }
+
+    def write(self, request: dict[str, Any]) -> None:
+        if request["kind"] == "packages":
+            self.installed.update(request["names"])
+        elif request["kind"] == "file":
+            if "INVALID" in request["content"]:
+                raise errors.CommandFailed(f"{self.name}: {request['path']} would be invalid")
+            self.files[request["path"]] = request["content"]
+        elif request["action"] == "enable":
+            self.enabled.add(request["unit"])
+        else:
+            self.active[request["unit"]] = request["action"] != "stop"
+            for path in request.get("paths", ()):
+                self.loaded[(request["unit"], path)] = self.files.get(path, "")
+
+    @property
+    def speaks(self) -> frozenset[str] | None:
+        """What its keepalived says on the wire; None where it is silent."""
+        if not self.active.get("keepalived.service"):
+            return None
+        return vrrp.wire(self.loaded.get(("keepalived.service", KEEPALIVED), ""))
+
+
+@dataclass
+class SimPair:
+    hosts: dict[str, SimHost]
+    preempt: bool = False
+    cut_after: int | None = None  # this many writes, then the operator's machine dies
+    log: list[tuple[str, str]] = field(default_factory=list)
+    locks: dict[str, str] = field(default_factory=dict)
+    two_masters: bool = False
+
+    def settle(self) -> None:
+        """Elects one MASTER among the nodes that hear each other, as keepalived does with nopreempt."""
+        groups: dict[frozenset[str], list[SimHost]] = {}
+        for host in self.hosts.values():
+            host.master = host.master and host.speaks is not None
+            if host.speaks is not None:
+                groups.setdefault(host.speaks, []).append(host)
+        for group in groups.values():
+            best = max(group, key=lambda host: host.priority)
+            if not any(host.master for host in group) or self.preempt:
+                for host in group:
+                    host.master = host is best
+        self.two_masters |= sum(host.master for host in self.hosts.values()) > 1
+
+    def session(self, name: str) -> SimSession:
+        return SimSession(self, self.hosts[name])
+
+
+@dataclass
+class SimSession:
+    pair: SimPair
+    host: SimHost
+
+    def call(self, op: str, *, say: Any = None, timeout_s: float = 0, **request: Any) -> Any:
+        self.pair.settle()
+        if op == "read":
+            return {"items": [self.host.read(item) for item in request["items"]], "facts": self.facts()}
+        if op == "lock":
+            held = self.pair.locks.setdefault(self.host.name, request["who"])
+            other = {"who": held, "since": "just now", "command": "inv setup"}
+            return {"held": None if held == request["who"] else other}
+        if op == "ask":
+            return [{"status": 200 if self.host.serves else 503}]
+        if self.pair.cut_after is not None and len(self.pair.log) >= self.pair.cut_after:
+            raise Cut
+        self.host.write(request)
+        self.pair.log.append((self.host.name, f"{request.get('action', 'write')} {label(request)}"))
+        self.pair.settle()
+        return self.host.read(request["reread"]) if "reread" in request else {}
+
+    def facts(self) -> dict[str, Any]:
+        active = self.host.active
+        return {
+            "addresses": {"lan0": [f"{VIP}/24"] if self.host.master else []},
+            "units": {
+                unit: "active" if active.get(unit) else "inactive"
+                for unit in ("haproxy.service", "keepalived.service")
+            },
+        }
+
+
+def label(request: dict[str, Any]) -> str:
+    return str(request.get("path") or request.get("unit") or request["kind"])
+
+
+def desired(vrid: int = 50, config: str = "frontend web") -> tuple[plan.Desired, ...]:
+    """A small runbook, the same shape as the real one."""
+    conf = f"vrrp_instance VI_1 {{\n    virtual_router_id {vrid}\n}}\n"
+    return (
+        plan.Desired("prereqs", Packages(("haproxy", "keepalived"))),
+        plan.Desired("haproxy", File(HAPROXY, content=config)),
+        plan.Desired("haproxy", Service("haproxy", reload_on=(HAPROXY,))),
+        plan.Desired("keepalived", File(KEEPALIVED, content=conf, wire=True)),
+        plan.Desired("keepalived", Service("keepalived", reload_on=(KEEPALIVED,), elects=True)),
+    )
+
+
+def bare() -> SimPair:
+    return SimPair({"lb-1": SimHost("lb-1", 250), "lb-2": SimHost("lb-2", 240)})
+
+
+@contextlib.contextmanager
+def in_place_of_ssh(monkeypatch: Any, simulated: SimPair, wanted: tuple[plan.Desired, ...]) -> Any:
+    """converge talks to the simulated pair."""
+    from lbkit import converge
+
+    @contextlib.contextmanager
+    def sessions(hosts: Any) -> Any:
+        simulated.locks.clear()  # a lock ends with its session
+        yield {host.name: simulated.session(host.name) for host in hosts}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(converge.remote, "sessions", sessions)
+        patch.setattr(converge.steps, "desired", lambda cluster, host, only=None: wanted)
+        patch.setattr(converge, "MASTER_DEADLINE_S", 1)
+        patch.setattr(converge, "SERVING_DEADLINE_S", 0.2)
+        yield converge

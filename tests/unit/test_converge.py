@@ -1,0 +1,139 @@
+"""Host after host, on a simulated pair: order, elections, cuts after every change, locks."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit import sim
+
+from lbkit import errors
+
+BOTH = ("lb-1", "lb-2")
+STEPS = ("prereqs", "haproxy", "keepalived")
+
+
+def run(monkeypatch, cluster, simulated, wanted, names=BOTH):
+    with sim.in_place_of_ssh(monkeypatch, simulated, wanted) as converge:
+        return converge.setup(cluster, STEPS, names, (), "inv setup", lambda name, line: None)
+
+
+def set_up(monkeypatch, cluster, wanted=None):
+    simulated = sim.bare()
+    run(monkeypatch, cluster, simulated, wanted or sim.desired())
+    simulated.log.clear()
+    return simulated
+
+
+def holder(simulated):
+    return [name for name, host in simulated.hosts.items() if host.master]
+
+
+def test_bare_hosts_become_a_pair_whose_active_is_master(monkeypatch, cluster):
+    simulated = sim.bare()
+    run(monkeypatch, cluster, simulated, sim.desired())
+    assert holder(simulated) == ["lb-1"]
+    assert not simulated.two_masters
+
+
+def test_second_setup_changes_nothing_and_takes_no_lock(monkeypatch, cluster):
+    simulated = set_up(monkeypatch, cluster)
+    outcome = run(monkeypatch, cluster, simulated, sim.desired())
+    assert outcome.changed == ()
+    assert simulated.log == []
+    assert simulated.locks == {}
+
+
+def test_holder_is_changed_last_whatever_its_role(monkeypatch, cluster):
+    for moved in BOTH:
+        simulated = set_up(monkeypatch, cluster)
+        for name, host in simulated.hosts.items():
+            host.master = name == moved
+        run(monkeypatch, cluster, simulated, sim.desired(config="frontend other"))
+        order = [name for name, _ in simulated.log]
+        other = next(name for name in BOTH if name != moved)
+        assert order == sorted(order, key=(other, moved).index)
+        assert holder(simulated) == [moved]
+
+
+def test_broken_standby_keeps_the_holder_untouched(monkeypatch, cluster):
+    simulated = set_up(monkeypatch, cluster)
+    simulated.hosts["lb-2"].serves = False
+    with pytest.raises(errors.CommandFailed, match="lb-2: its health endpoint does not answer"):
+        run(monkeypatch, cluster, simulated, sim.desired(config="frontend other"))
+    assert {name for name, _ in simulated.log} == {"lb-2"}
+
+
+def test_invalid_configuration_touches_nothing_else(monkeypatch, cluster):
+    simulated = set_up(monkeypatch, cluster)
+    with pytest.raises(errors.CommandFailed, match="would be invalid") as failure:
+        run(monkeypatch, cluster, simulated, sim.desired(config="INVALID"))
+    assert "Nothing was changed" in str(failure.value)
+    assert simulated.log == []
+
+
+@pytest.mark.parametrize("moved", BOTH)
+def test_change_of_router_id_never_makes_two_masters(monkeypatch, cluster, moved):
+    simulated = set_up(monkeypatch, cluster)
+    for name, host in simulated.hosts.items():
+        host.master = name == moved
+    run(monkeypatch, cluster, simulated, sim.desired(vrid=51))
+    assert not simulated.two_masters
+    assert holder(simulated) == [moved]
+    assert all(host.active["keepalived.service"] for host in simulated.hosts.values())
+
+
+def test_change_of_router_id_on_one_host_alone_is_refused(monkeypatch, cluster):
+    simulated = set_up(monkeypatch, cluster)
+    with pytest.raises(errors.Refused, match="both would be MASTER"):
+        run(monkeypatch, cluster, simulated, sim.desired(vrid=51), names=("lb-2",))
+    assert simulated.log == []
+
+
+SCENES = {
+    "bare hosts": (None, sim.desired()),
+    "new configuration": (sim.desired(), sim.desired(config="frontend other")),
+    "new router id": (sim.desired(), sim.desired(vrid=51)),
+    "both": (sim.desired(), sim.desired(vrid=51, config="frontend other")),
+}
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_cut_after_any_change_a_second_run_converges(monkeypatch, cluster, scene):
+    first, wanted = SCENES[scene]
+    whole = sim.bare() if first is None else set_up(monkeypatch, cluster, first)
+    run(monkeypatch, cluster, whole, wanted)
+    assert len(whole.log) >= 2
+    for count in range(len(whole.log)):
+        simulated = sim.bare() if first is None else set_up(monkeypatch, cluster, first)
+        simulated.cut_after = count
+        with pytest.raises(sim.Cut):
+            run(monkeypatch, cluster, simulated, wanted)
+        simulated.cut_after = None
+        run(monkeypatch, cluster, simulated, wanted)
+        assert run(monkeypatch, cluster, simulated, wanted).changed == (), (scene, count)
+        assert holder(simulated) == ["lb-1"], (scene, count)
+        assert not simulated.two_masters, (scene, count)
+
+
+def test_second_operator_is_refused_and_told_who(monkeypatch, cluster):
+    simulated = sim.bare()
+    with sim.in_place_of_ssh(monkeypatch, simulated, sim.desired()) as converge:
+        read = converge.read
+
+        def somebody_is_quicker(*arguments):
+            simulated.locks["lb-1"] = "kim@desk"
+            return read(*arguments)
+
+        monkeypatch.setattr(converge, "read", somebody_is_quicker)
+        with pytest.raises(errors.Locked, match="lb-1 is locked by kim@desk"):
+            converge.setup(cluster, STEPS, BOTH, (), "inv setup", lambda name, line: None)
+    assert simulated.log == []
+
+
+def test_repaired_preferred_node_does_not_take_the_address_back(monkeypatch, cluster):
+    simulated = set_up(monkeypatch, cluster)
+    broken = simulated.hosts["lb-1"]
+    broken.active["keepalived.service"] = False
+    simulated.settle()
+    assert holder(simulated) == ["lb-2"]
+    run(monkeypatch, cluster, simulated, sim.desired())
+    assert holder(simulated) == ["lb-2"]

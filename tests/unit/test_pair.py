@@ -1,0 +1,92 @@
+"""Who is MASTER, who holds the address, in which order hosts are changed: pure."""
+
+from __future__ import annotations
+
+import pytest
+
+from lbkit import errors, pair, plan
+
+
+def node(cluster, name, keepalived="active", addresses=(), changes=()):
+    facts = {"addresses": {"lan0": list(addresses)}, "units": {"keepalived.service": keepalived}}
+    seen = plan.Seen((), facts if addresses is not None else {**facts, "addresses": None})
+    made = pair.node(cluster, cluster.host(name), (), seen)
+    return pair.Node(made.host, made.seen, tuple(changes), made.vrrp, made.carries)
+
+
+VIP = ("10.77.9.100/24",)
+
+
+@pytest.mark.parametrize(
+    ("keepalived", "carries", "state"),
+    [
+        ("active", True, "MASTER"),
+        ("reloading", True, "MASTER"),
+        ("active", False, "BACKUP"),
+        ("inactive", True, "STOPPED"),  # left behind by a keepalived that was killed
+        ("failed", False, "STOPPED"),
+        ("active", None, "UNKNOWN"),
+        (None, True, "UNKNOWN"),
+    ],
+)
+def test_vrrp_state_is_read_from_unit_and_address(keepalived, carries, state):
+    assert pair.vrrp_state(keepalived, carries) == state
+
+
+def test_holder_is_whoever_carries_the_address(cluster):
+    nodes = [node(cluster, "lb-1"), node(cluster, "lb-2", addresses=VIP)]
+    assert pair.vip_holder(nodes, []) == "lb-2"
+
+
+def test_nobody_holds_an_address_that_nobody_carries(cluster):
+    assert pair.vip_holder([node(cluster, "lb-1"), node(cluster, "lb-2")], []) is None
+
+
+def test_two_holders_are_for_a_person_to_decide(cluster):
+    nodes = [node(cluster, "lb-1", addresses=VIP), node(cluster, "lb-2", addresses=VIP)]
+    with pytest.raises(errors.Undecided, match="lb-1 and lb-2 both carry"):
+        pair.vip_holder(nodes, [])
+
+
+def test_unreadable_host_leaves_the_holder_unknown_unless_another_has_it(cluster):
+    with pytest.raises(errors.Undecided, match="lb-2"):
+        pair.vip_holder([node(cluster, "lb-1")], ["lb-2"])
+    assert pair.vip_holder([node(cluster, "lb-1", addresses=VIP)], ["lb-2"]) == "lb-1"
+
+
+@pytest.mark.parametrize(
+    ("holder", "expected"), [("lb-1", ["lb-2", "lb-1"]), ("lb-2", ["lb-1", "lb-2"]), (None, ["lb-2", "lb-1"])]
+)
+def test_holder_comes_last(cluster, holder, expected):
+    assert [host.name for host in pair.order(cluster, holder, cluster.hosts)] == expected
+
+
+START = plan.Change("keepalived", "keepalived.service", "start", "is inactive", elects=True)
+
+
+def test_plan_says_that_a_repaired_node_leaves_the_address(cluster):
+    nodes = [
+        node(cluster, "lb-1", keepalived="inactive", changes=[START]),
+        node(cluster, "lb-2", addresses=VIP),
+    ]
+    assert pair.effects(cluster, nodes, "lb-2") == ["lb-1 joins as BACKUP; the address stays on lb-2."]
+
+
+def test_plan_says_that_a_repaired_node_takes_the_address_where_it_preempts(cluster):
+    import dataclasses
+
+    keen = cluster.keepalived.model_copy(update={"preempt": True, "preempt_delay": 30})
+    cluster = dataclasses.replace(cluster, keepalived=keen)
+    nodes = [
+        node(cluster, "lb-1", keepalived="inactive", changes=[START]),
+        node(cluster, "lb-2", addresses=VIP),
+    ]
+    assert "takes the address from lb-2 after 30 s" in pair.effects(cluster, nodes, "lb-2")[0]
+
+
+def test_plan_says_what_the_first_start_does(cluster):
+    nodes = [node(cluster, name, keepalived="inactive", changes=[START]) for name in ("lb-1", "lb-2")]
+    assert pair.effects(cluster, nodes, None) == [
+        "lb-1 becomes MASTER and takes the address.",
+        "lb-2 joins as BACKUP once lb-1 is MASTER.",
+    ]

@@ -1,0 +1,115 @@
+"""Desired against seen: a table for each kind of resource."""
+
+from __future__ import annotations
+
+import pytest
+
+from lbkit import plan, resources
+
+FILE = resources.File("/etc/a.conf", content="new\n", mode=0o640, group="haproxy", secrets=("s3cret",))
+OWNED = {"owner": "root", "group": "haproxy", "mode": 0o640}
+SERVICE = resources.Service("haproxy", reload_on=("/etc/a.conf",), restart_on=("/etc/unit.conf",))
+RUNS = {
+    "exists": True,
+    "active": True,
+    "state": "active (running)",
+    "enabled": True,
+    "needs_daemon_reload": False,
+    "stale": {"reload_on": [], "restart_on": []},
+}
+
+TABLE = [
+    (resources.Packages(("a", "b")), {"missing": []}, []),
+    (resources.Packages(("a", "b")), {"missing": ["b"]}, ["install"]),
+    (FILE, {"exists": True, "sha256": FILE.sha256, **OWNED}, []),
+    (FILE, {"exists": True, "sha256": FILE.sha256, **OWNED, "mode": 0o644}, ["own"]),
+    (FILE, {"exists": True, "sha256": FILE.sha256, **OWNED, "owner": "nobody"}, ["own"]),
+    (FILE, {"exists": False}, ["create"]),
+    (FILE, {"exists": True, "link": "/elsewhere"}, ["replace"]),
+    (FILE, {"exists": True, "sha256": "0", **OWNED, "content": "old\n"}, ["update"]),
+    (resources.Directory("/d"), {"exists": False}, ["create"]),
+    (resources.Directory("/d"), {"exists": True, "owner": "root", "group": "root", "mode": 0o755}, []),
+    (resources.Directory("/d"), {"exists": True, "owner": "root", "group": "root", "mode": 0o777}, ["own"]),
+    (resources.User("lbkit"), {"exists": True}, []),
+    (resources.User("lbkit"), {"exists": False}, ["create"]),
+    (resources.Timezone("Asia/Seoul"), {"name": "Asia/Seoul"}, []),
+    (resources.Timezone("Asia/Seoul"), {"name": None}, ["set"]),
+    (resources.Sysctl("net.ipv4.ip_nonlocal_bind", "1"), {"value": "1"}, []),
+    (resources.Sysctl("net.ipv4.ip_nonlocal_bind", "1"), {"value": "0"}, ["set"]),
+    (resources.Placeholder("/c.pem"), {"exists": True}, []),
+    (resources.Placeholder("/c.pem"), {"exists": False}, ["create"]),
+    (SERVICE, RUNS, []),
+    (SERVICE, {**RUNS, "active": False}, ["start"]),
+    (SERVICE, {**RUNS, "enabled": False}, ["enable"]),
+    (SERVICE, {**RUNS, "needs_daemon_reload": True}, ["daemon-reload"]),
+    (SERVICE, {**RUNS, "stale": {"reload_on": ["/etc/a.conf"], "restart_on": []}}, ["reload"]),
+    (
+        SERVICE,
+        {**RUNS, "stale": {"reload_on": ["/etc/a.conf"], "restart_on": ["/etc/unit.conf"]}},
+        ["restart"],
+    ),
+    (
+        SERVICE,
+        {**RUNS, "exists": False, "active": False, "enabled": False, "state": "inactive (dead)"},
+        ["enable", "start"],
+    ),
+    (resources.Clock(), {"synchronized": True, "by": "NTP"}, []),
+    (resources.Clock(), {"synchronized": False, "by": None}, ["warning"]),
+    (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"lan0": ["10.0.0.1/24"]}}, []),
+    (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"lan0": ["10.0.0.11/24"]}}, ["blocked"]),
+    (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"eth0": ["10.0.0.1/24"]}}, ["blocked"]),
+    (resources.Ports("haproxy", (("*", 80),)), {"taken": []}, []),
+    (
+        resources.Ports("haproxy", (("*", 80),)),
+        {"taken": [{"address": "0.0.0.0", "port": 80, "holder": "nginx (pid 7)"}]},
+        ["blocked"],
+    ),
+    (resources.TrustedPath("/x"), {"writable_by_others": []}, []),
+    (resources.TrustedPath("/x"), {"writable_by_others": ["/x"]}, ["blocked"]),
+]
+
+
+@pytest.mark.parametrize(("wanted", "state", "actions"), TABLE)
+def test_diff(wanted, state, actions):
+    assert [change.action for change in plan.diff(wanted, state)] == actions
+
+
+@pytest.mark.parametrize("wanted", {type(row[0]): row[0] for row in TABLE}.values(), ids=lambda r: r.kind)
+def test_what_cannot_be_read_is_unknown_and_no_reason_to_act(wanted):
+    (change,) = plan.diff(wanted, {"unreadable": "permission denied"})
+    assert (change.verdict, change.request) == ("unknown", {})
+
+
+def test_every_kind_of_resource_stands_in_the_table():
+    kinds = {kind for kind in vars(resources).values() if isinstance(kind, type) and hasattr(kind, "kind")}
+    assert kinds == {type(row[0]) for row in TABLE}
+
+
+def test_diff_shows_no_secret_of_ours_nor_of_the_file_before_us():
+    old = "user admin insecure-password hunter2\n    auth_pass letmein1\nstats auth haproxy:haproxy\nkeep\n"
+    new = "user admin insecure-password s3cret\nkeep\n"
+    file = resources.File("/etc/a.conf", content=new, secrets=("s3cret",))
+    (change,) = plan.diff(file, {"exists": True, "sha256": "0", "content": old, **OWNED})
+    for secret in ("s3cret", "hunter2", "letmein1", "haproxy:haproxy"):
+        assert secret not in change.diff
+    assert "••••" in change.diff
+
+
+def test_only_a_secret_differs_is_said_so():
+    file = resources.File("/etc/a.conf", content="auth_pass s3cret\n", secrets=("s3cret",))
+    (change,) = plan.diff(file, {"exists": True, "sha256": "0", "content": "auth_pass older\n", **OWNED})
+    assert change.diff == "(only a secret differs)"
+
+
+def test_plan_shows_the_reload_that_a_file_will_need():
+    seen = plan.Seen(({"exists": False}, RUNS), {})
+    desired = (plan.Desired("haproxy", FILE), plan.Desired("haproxy", SERVICE))
+    assert [(c.action, c.step) for c in plan.changes(desired, seen)] == [
+        ("create", "haproxy"),
+        ("reload", "haproxy"),
+    ]
+
+
+def test_no_request_shows_its_content_when_printed():
+    (change,) = plan.diff(FILE, {"exists": False})
+    assert "new\\n" not in repr(change)
