@@ -126,7 +126,6 @@ def listed(form: Callable[[Any], Any], least: int = 0) -> Callable[[Any], tuple[
 
 def text(pattern: str, expected: str, allowed: str, most: int = 255) -> Callable[[Any], str]:
     """A string that matches `pattern` whole; `allowed` is a class of characters, to name the first bad one."""
-    whole_form, character = re.compile(pattern), re.compile(allowed)
 
     def parse(value: Any) -> str:
         if not isinstance(value, str):
@@ -134,9 +133,9 @@ def text(pattern: str, expected: str, allowed: str, most: int = 255) -> Callable
         if len(value) > most:
             raise Wrong(f"{expected} of at most {most} characters (it has {len(value)})")
         for position, char in enumerate(value, start=1):
-            if not character.fullmatch(char):
+            if not re.fullmatch(allowed, char):
                 raise Wrong(f"{expected} (character {position}, {named(char)}, is not allowed)")
-        if not whole_form.fullmatch(value):
+        if not re.fullmatch(pattern, value):  # compiled at first use, then cached by re
             raise Wrong(expected)
         return value
 

@@ -103,7 +103,7 @@ def join(path: str, key: str) -> str:
 class Table(BaseModel):
     """A table of the inventory: frozen, no unknown keys, faults noted rather than raised."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     @model_validator(mode="wrap")
     @classmethod
