@@ -15,7 +15,8 @@ PLAN = "only show what would change; exit 2 if anything differs"
 def plan(c, host=None, json=False):
     """Show what `inv setup` would change, with diffs; changes nothing.
 
-    Exit code 0: nothing to do, 2: something differs, 1: something could not be read or stands in the way.
+    Exit code 0: nothing to do, 2: something differs, 1: something could
+    not be read or stands in the way.
 
     Example: inv plan --host passive
     """
@@ -27,8 +28,9 @@ def plan(c, host=None, json=False):
 def setup(c, host=None, without=None, json=False):
     """Make both hosts as hosts.toml says: all steps, in the runbook's order.
 
-    Idempotent: the second run changes nothing. Cut off at any point, run it again. The host that does not
-    hold the address is finished and verified before the other is touched.
+    Idempotent: the second run changes nothing. Cut off at any point, run
+    it again. The host that does not hold the address is finished and
+    verified before the other is touched.
 
     Example: inv setup
     """
@@ -68,11 +70,25 @@ def keepalived(c, host=None, plan=False, without=None, json=False):
 @task(auto_shortflags=False, help={"json": JSON})
 @commands.reports
 def verify(c, json=False):
-    """Check every promise that can be checked without breaking anything; exit 1 if one does not hold.
+    """Check every promise that can be checked without breaking anything.
+
+    Exit code 0: all hold, 1: one does not, or could not be told.
 
     Example: inv verify
     """
     return commands.verify(json)
 
 
-ns = Collection(plan, setup, prereqs, haproxy, keepalived, verify)
+@task(auto_shortflags=False, help={"json": JSON})
+@commands.reports
+def status(c, json=False):
+    """What stands now: who is MASTER, who holds the address, what is wrong.
+
+    Exit code 0: the pair is whole, 1: something is wrong or unknown.
+
+    Example: inv status
+    """
+    return commands.status(json)
+
+
+ns = Collection(plan, setup, prereqs, haproxy, keepalived, verify, status)

@@ -109,3 +109,17 @@ def verify(json: bool) -> int:
     else:
         report.out(report.check_lines(found))
     return SAME if checks.all_passed(found) else FAILED
+
+
+def status(json: bool) -> int:
+    import dataclasses
+
+    from lbkit import inventory, report
+    from lbkit import status as now
+
+    found = now.read(inventory.load())
+    if json:
+        report.as_json(dataclasses.asdict(found))
+    else:
+        report.out(report.status_lines(found))
+    return SAME if found.whole else FAILED

@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lbkit import pair, plan, verify
+from lbkit import pair, plan, status, verify
 from lbkit.converge import Outcome, Picture
 
 MARK = {True: "ok", False: "FAIL", None: "?"}
@@ -153,6 +153,27 @@ def address_sentence(outcome: Outcome) -> str:
     if before == after:
         return f"MASTER is {', '.join(after) or 'nobody'}, as before."
     return f"MASTER is {', '.join(after) or 'nobody'} (before: {', '.join(before) or 'nobody'})."
+
+
+def status_lines(found: status.Status) -> list[str]:
+    """Verdict, next step, then a table of the hosts."""
+    lines = wrapped("", found.verdict)
+    if found.next_step:
+        lines += wrapped("  ", f"Next: {found.next_step}")
+    heads = ("host", "role", "VRRP", "address", "HAProxy", "keepalived", "servers")
+    cells = [heads, *(status_cells(row) for row in found.rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
+    table = [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+    return [*lines, "", *(f"  {line}" for line in table)]
+
+
+def status_cells(row: status.Row) -> tuple[str, ...]:
+    holds = {True: "holds it", False: "-", None: "unknown"}[row.holds]
+    up = f"{row.servers[0]} of {row.servers[1]} up" if row.servers else "?"
+    return row.host, row.role, row.vrrp, holds, row.haproxy, row.keepalived, up
 
 
 # ── verify and status ────────────────────────────────────────────────────────────────────────────────────

@@ -187,7 +187,9 @@ class ErrorFiles:
             with source.open("rb") as file:
                 start = file.read(5)
         except OSError as error:
-            raise forms.Wrong(f"a file beside the inventory ({error.strerror}), or a path on the host") from None
+            raise forms.Wrong(
+                f"a file beside the inventory ({error.strerror}), or a path on the host"
+            ) from None
         if start != b"HTTP/":
             raise forms.Wrong("a whole HTTP answer, beginning with a line such as `HTTP/1.0 503 …`")
         return ErrorFile(status, f"/etc/haproxy/pages/{status}.http", source)

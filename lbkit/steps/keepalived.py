@@ -14,13 +14,13 @@ DROP_IN = "/etc/systemd/system/keepalived.service.d/lbkit.conf"
 def resources(cluster: Cluster, host: Host) -> list[Resource]:
     return [
         Interface(host.interface, host.private_address),
-        File(CHECK, content=render.verbatim("usr/local/lib/lbkit/check-haproxy"), mode=0o755),
+        File(CHECK, content=render.plain("usr/local/lib/lbkit/check-haproxy"), mode=0o755),
         TrustedPath(CHECK),
         Directory("/etc/systemd/system/keepalived.service.d"),
-        File(DROP_IN, content=render.verbatim("etc/systemd/system/keepalived.service.d/lbkit.conf")),
+        File(DROP_IN, content=render.plain("etc/systemd/system/keepalived.service.d/lbkit.conf")),
         File(
             CONFIG,
-            content=render.keepalived(cluster, host),
+            content=render.render("etc/keepalived/keepalived.conf.j2", cluster=cluster, host=host),
             mode=0o600 if cluster.keepalived.auth_pass else 0o644,
             check=("keepalived", "-t", "-f", "{}"),
             secrets=tuple(secret.reveal() for secret in cluster.secrets),

@@ -1,0 +1,115 @@
+"""What stands now, on one screen: the verdict first, then each host. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lbkit import converge, errors, pair, remote, verify
+from lbkit.inventory import Cluster
+
+
+@dataclass(frozen=True)
+class Row:
+    """One host. holds: whether it has the address; None: unknown. servers: (up, all), None: HAProxy silent."""
+
+    host: str
+    role: str
+    vrrp: str
+    holds: bool | None
+    haproxy: str
+    keepalived: str
+    servers: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """verdict: one sentence. whole: it is as it should be. next_step: the command that repairs it."""
+
+    verdict: str
+    whole: bool
+    next_step: str
+    rows: tuple[Row, ...]
+
+
+def read(cluster: Cluster) -> Status:
+    """The pair as it is now; a host that does not answer is a row of its own."""
+    with remote.sessions(cluster.hosts) as opened:
+        picture = converge.read(cluster, (), opened)
+        try:
+            holder, doubt = converge.holder_of(picture), None
+        except errors.Undecided as error:
+            holder, doubt = None, error
+        rows = [
+            row(node, holder, doubt is not None, servers(opened[node.host.name])) for node in picture.nodes
+        ]
+    for name in picture.missing:
+        rows.append(Row(name, cluster.host(name).role, "UNKNOWN", None, "unknown", "unknown", None))
+    return judge(rows, picture.missing, doubt)
+
+
+def row(node: pair.Node, holder: str | None, unknown: bool, up: tuple[int, int] | None) -> Row:
+    units = node.seen.facts["units"]
+    return Row(
+        node.host.name,
+        node.host.role,
+        node.vrrp,
+        None if unknown else node.host.name == holder,
+        units["haproxy.service"] or "unknown",
+        units["keepalived.service"] or "unknown",
+        up,
+    )
+
+
+def servers(session: remote.Session) -> tuple[int, int] | None:
+    """(up, all) servers as HAProxy on this host sees them; None where it does not answer."""
+    try:
+        rows = verify.servers(session)
+    except errors.CommandFailed:
+        return None
+    return sum(verify.is_up(one) for one in rows), len(rows)
+
+
+def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError | None) -> Status:
+    """The verdict: what hurts clients first, then what would hurt them at the next fault. Pure."""
+    masters = [one.host for one in rows if one.vrrp == "MASTER"]
+    holders = [one.host for one in rows if one.holds]
+
+    def status(verdict: str, next_step: str, whole: bool = False) -> Status:
+        return Status(verdict, whole, next_step, tuple(rows))
+
+    if len(masters) > 1:
+        return status(
+            f"Split brain: {' and '.join(masters)} are both MASTER.",
+            "do the hosts hear each other? inv verify",
+        )
+    if missing:
+        down = ", ".join(missing)
+        served = f"{masters[0]} serves alone" if masters else "nobody is MASTER"
+        return status(f"{down} could not be read; {served}.", next(iter(missing.values())))
+    if doubt:
+        what, next_step = verify.split(str(doubt))
+        return status(what, next_step)
+    if not masters:
+        return status("Nobody is MASTER: clients get no answer.", "inv setup, then inv verify")
+    if holders != masters:
+        return status(
+            f"{masters[0]} is MASTER, but the address is on {', '.join(holders) or 'nobody'}.", "inv verify"
+        )
+    for one in rows:
+        for unit, state in (("haproxy", one.haproxy), ("keepalived", one.keepalived)):
+            if state not in pair.RUNNING:
+                side = "the holder" if one.holds else "the standby"
+                verdict = f"{unit} is {state} on {one.host}, {side}."
+                return status(verdict, f"on {one.host}: journalctl -u {unit} -n 50; then inv setup")
+        if one.servers is None:
+            return status(
+                f"HAProxy on {one.host} does not answer on its socket.",
+                f"on {one.host}: systemctl status haproxy",
+            )
+        if one.holds and one.servers[0] < one.servers[1]:
+            return status(
+                f"{one.servers[0]} of {one.servers[1]} servers are up.", "look at the servers; inv verify"
+            )
+    standby = ", ".join(one.host for one in rows if not one.holds)
+    return status(f"The pair is whole: {masters[0]} serves, {standby} stands by.", "", whole=True)
