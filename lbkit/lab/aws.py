@@ -85,6 +85,19 @@ def _ids(value: str, *generators: str) -> ExitStack:
     return stack
 
 
+def client(url: str) -> Any:
+    """A boto3 EC2 client for the lab's API; its keys open nothing else."""
+    import boto3
+
+    return boto3.client(
+        "ec2",
+        endpoint_url=url,
+        region_name=REGION,
+        aws_access_key_id="lab",
+        aws_secret_access_key="lab",
+    )
+
+
 def holders(ec2: Any) -> dict[str, str]:
     """Who holds each Elastic IP, by moto's word: public address → private one."""
     found = {}
@@ -121,7 +134,9 @@ class Application:
     def __call__(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
         if environ["PATH_INFO"] == "/lab/addresses":
             body = json.dumps({"holders": self.router.applied, "moved_at": self.router.moved_at}).encode()
-            start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+            start_response(
+                "200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+            )
             return [body]
         answer = self.moto(environ, start_response)
         self.router.sync()

@@ -56,7 +56,9 @@ def up(lab: Lab, suite: str = "bookworm") -> bool:
     with _exclusive(lab):
         if running := _running_suite(lab):
             if running != suite:
-                raise Refused(f"The lab runs with {running}.\nNext: inv lab.down, then lab.up --suite {suite}")
+                raise Refused(
+                    f"The lab runs with {running}.\nNext: inv lab.down, then lab.up --suite {suite}"
+                )
             return False
         _clear(lab)
         built = image.ensure(suite)
@@ -178,7 +180,9 @@ def _clear(lab: Lab, keep_logs: bool = False) -> bool:
 @contextmanager
 def _exclusive(lab: Lab) -> Iterator[None]:
     """One lab.up or lab.down at a time. The lock lies beside the state, which down removes."""
-    with locked(settings.STATE / f".{lab.name}.lock", f"another command works on the lab {lab.name!r}; waiting"):
+    with locked(
+        settings.STATE / f".{lab.name}.lock", f"another command works on the lab {lab.name!r}; waiting"
+    ):
         yield
 
 

@@ -54,7 +54,9 @@ def install(upper: Path, node: Node, lab: Lab) -> None:
     if node.name == "repo":
         _write(etc / "lab-nginx.conf", _nginx("listen 80; root /repo; autoindex on;", ""), 0o644)
     elif node.name.startswith("app-"):
-        _write(etc / "lab-nginx.conf", _nginx(_APP.replace("NAME", node.name), "keepalive_timeout 60;"), 0o644)
+        _write(
+            etc / "lab-nginx.conf", _nginx(_APP.replace("NAME", node.name), "keepalive_timeout 60;"), 0o644
+        )
         _write(upper / "srv/slow", "slow\n" * 100, 0o644)
 
 

@@ -100,11 +100,15 @@ class Machine:
         if self.node.port_offset:
             port = self.lab.base_port + self.node.port_offset
             until(lambda: keys.banner(port), f"{self.node.name}: sshd on {port}", timeout_s, log)
+        else:
+            until(self._listening, f"{self.node.name}: its server", timeout_s, log)
         if self.node.boots:
             # Degraded (exit 1) is up too: a unit that failed is for the one who looks to judge.
             until(
-                lambda: self.exec(["systemctl", "is-system-running", "--wait"], check=False).stdout.strip()
-                in ("running", "degraded"),
+                lambda: (
+                    self.exec(["systemctl", "is-system-running", "--wait"], check=False).stdout.strip()
+                    in ("running", "degraded")
+                ),
                 f"{self.node.name}: systemd",
                 timeout_s,
                 log,
@@ -171,6 +175,7 @@ class Machine:
                 text=True,
                 capture_output=True,
                 timeout=timeout_s,
+                cwd="/",  # the only directory that is there on both sides
             )
         except subprocess.TimeoutExpired as error:
             raise CommandFailed(
@@ -207,6 +212,14 @@ class Machine:
 
     # ---- how it starts
 
+    def _listening(self) -> bool:
+        """Whether anything listens in the node's network namespace (state 0A in the kernel's table)."""
+        try:
+            table = Path(f"/proc/{self.leader()}/net/tcp").read_text()
+        except OSError:
+            return False
+        return any(line.split()[3] == "0A" for line in table.splitlines()[1:])
+
     def _world(self) -> world.World:
         found = world.find(self.lab)
         if found is None:
@@ -228,7 +241,12 @@ class Machine:
             f"mount -t overlay lab-{self.node.name} -o '{options}' '{root}'",
         ]
         start = self._systemd() if self.node.boots else self._process()
-        lines += ["(", f"echo 0 > '{self.cgroup}/cgroup.procs'", start, f") </dev/null >>'{self.console}' 2>&1 &"]
+        lines += [
+            "(",
+            f"echo 0 > '{self.cgroup}/cgroup.procs'",
+            start,
+            f") </dev/null >>'{self.console}' 2>&1 &",
+        ]
         return "\n".join(lines) + "\n"
 
     def _systemd(self) -> str:

@@ -101,6 +101,7 @@ def start(lab: Lab, listeners: Sequence[socket.socket], ready: int) -> World:
                 _MARK: str(lab.state),
             },
         )
+
     def inside() -> World | None:
         if holder.poll() is not None:
             raise LbkitError(
