@@ -1,0 +1,341 @@
+"""One node of the lab: boot, power off, reset, snapshot, run something inside.
+
+A node's file system is an overlay: the image's layers, the snapshots that it stands on, and a directory
+of its own on top. So a fresh host costs nothing, a snapshot is a rename, and going back to one is an
+empty directory. A node's processes are those of its cgroup.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lbkit.errors import CommandFailed, Refused
+from lbkit.lab import keys, network, nodes, world
+from lbkit.lab.image import Image
+from lbkit.lab.nodes import Node
+from lbkit.lab.progress import until
+from lbkit.lab.settings import Lab
+
+_CAPABILITIES = "CAP_NET_ADMIN,CAP_NET_RAW,CAP_SYS_NICE,CAP_IPC_LOCK"
+_ENV = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "TERM": os.environ.get("TERM", "dumb"),
+}
+UBUNTU = 1000  # the first user that useradd makes in the image
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A node in a running lab."""
+
+    lab: Lab
+    node: Node
+    image: Image
+
+    @property
+    def directory(self) -> Path:
+        return self.lab.state / self.node.name
+
+    @property
+    def upper(self) -> Path:
+        """What the node has written since it was reset or restored."""
+        return self.directory / "upper"
+
+    @property
+    def cgroup(self) -> Path:
+        return self.lab.cgroup / self.node.name
+
+    @property
+    def console(self) -> Path:
+        return self.directory / "console.log"
+
+    # ---- power
+
+    def running(self) -> bool:
+        return self.leader() is not None
+
+    def leader(self) -> int | None:
+        """The machine's process id of the node's first process, or None if it is off."""
+        for pid in _members(self.cgroup):
+            if _is_first(pid):
+                return pid
+        return None
+
+    def power_on(self) -> None:
+        """The node starts; returns before it answers (see wait_ready)."""
+        if self.running():
+            return
+        if not self.upper.exists():
+            self.wipe()
+        self._world().run(self._boot_script())
+
+    def power_off(self) -> None:
+        """The node is gone as in a power cut: first its traffic, then its processes, with no goodbye."""
+        inside = self._world()
+        inside.run(network.detach_script(self.node))
+        if self.cgroup.exists():
+            _kill_all(self.cgroup)
+        inside.run(f"umount -l '{self.directory}/root' 2>/dev/null || true")
+
+    def reset(self) -> None:
+        """The node is bare again, as after lab.up, and answers."""
+        self.power_off()
+        self.wipe()
+        self.power_on()
+        self.wait_ready()
+
+    def wait_ready(self, timeout_s: float = 60) -> None:
+        """The node's sshd (if it has one) shows its banner, and systemd has finished starting."""
+        log = f"read {self.console}"
+        until(self.running, f"{self.node.name}: first process", timeout_s, log)
+        if self.node.port_offset:
+            port = self.lab.base_port + self.node.port_offset
+            until(lambda: keys.banner(port), f"{self.node.name}: sshd on {port}", timeout_s, log)
+        else:
+            until(self._listening, f"{self.node.name}: its server", timeout_s, log)
+        if self.node.boots:
+            # Degraded (exit 1) is up too: a unit that failed is for the one who looks to judge.
+            until(
+                lambda: (
+                    self.exec(["systemctl", "is-system-running", "--wait"], check=False).stdout.strip()
+                    in ("running", "degraded")
+                ),
+                f"{self.node.name}: systemd",
+                timeout_s,
+                log,
+            )
+
+    # ---- file system
+
+    def wipe(self) -> None:
+        """The next start is from the bare image, with this lab's names and keys."""
+        self._stand_on([])
+        keys.install(self.upper, self.node, self.lab)
+
+    def snapshot(self, name: str) -> None:
+        """What the node is now can be had back with restore(name). Cuts its power, and brings it back."""
+        was_on = self.running()
+        self.power_off()
+        layer = f"layer-{len(list(self.directory.glob('layer-*')))}"
+        self.upper.rename(self.directory / layer)
+        chain = [layer, *self._chain()]
+        (self.directory / f"snapshot-{name}.json").write_text(json.dumps(chain))
+        self._stand_on(chain)
+        if was_on:
+            self.power_on()
+            self.wait_ready()
+
+    def restore(self, name: str) -> None:
+        """The node is what it was at snapshot(name), freshly booted. Raises Refused for an unknown name."""
+        path = self.directory / f"snapshot-{name}.json"
+        if not path.exists():
+            raise Refused(f"{self.node.name} has no snapshot {name!r}.\nNext: make one with snapshot().")
+        self.power_off()
+        self._stand_on(json.loads(path.read_text()))
+        self.power_on()
+        self.wait_ready()
+
+    def _chain(self) -> list[str]:
+        return json.loads((self.directory / "chain.json").read_text())
+
+    def _stand_on(self, chain: Sequence[str]) -> None:
+        """The node's own directory is empty, over these snapshot layers, topmost first."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.upper, ignore_errors=True)
+        self.upper.mkdir()
+        (self.directory / "root").mkdir(exist_ok=True)
+        (self.directory / "chain.json").write_text(json.dumps(list(chain)))
+
+    # ---- inside
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        input: str | None = None,
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+        timeout_s: float | None = 120,
+    ) -> subprocess.CompletedProcess[str]:
+        """argv has run inside as root. Raises CommandFailed if it fails (unless not check) or the node is off."""
+        command = self.enter(argv, env)
+        try:
+            done = subprocess.run(
+                command,
+                input=input,
+                stdin=subprocess.DEVNULL if input is None else None,
+                text=True,
+                capture_output=True,
+                timeout=timeout_s,
+                cwd="/",  # the only directory that is there on both sides
+            )
+        except subprocess.TimeoutExpired as error:
+            raise CommandFailed(
+                f"{self.node.name}: {' '.join(argv)}: no end within {timeout_s} s.\n"
+                "Next: inv lab.shell and look."
+            ) from error
+        if check and done.returncode != 0:
+            raise CommandFailed(
+                f"{self.node.name}: {' '.join(argv)}: exit {done.returncode}\n{(done.stderr or done.stdout)[-800:]}\n"
+                f"Next: inv lab.shell {self.node.name} and look."
+            )
+        return done
+
+    def enter(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> list[str]:
+        """The command line that runs argv inside as root, by way of the namespaces: needs no sshd."""
+        leader = self.leader()
+        if leader is None:
+            raise CommandFailed(
+                f"{self.node.name} is off: {argv[0]} cannot run.\nNext: power_on(), or inv lab.up."
+            )
+        settings = [f"{key}={value}" for key, value in {**_ENV, **(env or {})}.items()]
+        # No cgroup namespace of its own in the nodes that are mere processes: -a would find nothing to enter.
+        spaces = ["-m", "-u", "-n", "-p", "-r", *(["-i", "-C"] if self.node.boots else [])]
+        return ["nsenter", "-t", str(leader), *spaces, "env", "-i", *settings, *argv]
+
+    def journal(self, *args: str) -> str:
+        """The journal, also of a node that is off. args: for journalctl."""
+        directories = [self.upper, *(self.directory / layer for layer in self._chain())]
+        files = [path for top in directories for path in (top / "var/log/journal").glob("*/*.journal")]
+        named = [f"--file={path}" for path in files]
+        return subprocess.run(
+            ["journalctl", "--no-pager", *named, *args], capture_output=True, text=True, check=False
+        ).stdout
+
+    # ---- how it starts
+
+    def _listening(self) -> bool:
+        """Whether anything listens in the node's network namespace (state 0A in the kernel's table)."""
+        try:
+            table = Path(f"/proc/{self.leader()}/net/tcp").read_text()
+        except OSError:
+            return False
+        return any(line.split()[3] == "0A" for line in table.splitlines()[1:])
+
+    def _world(self) -> world.World:
+        found = world.find(self.lab)
+        if found is None:
+            raise Refused(f"The lab {self.lab.name!r} is not up.\nNext: inv lab.up")
+        return found
+
+    def _boot_script(self) -> str:
+        """Shell text for inside the world: network, file system, then the first process in its cgroup."""
+        lowers = [self.directory / layer for layer in self._chain()]
+        lowers += [self.image.layer(layer) for layer in self.node.layers]
+        root, work = self.directory / "root", self.directory / "work"
+        # volatile: no fsync reaches the disk, which would make every dpkg run wait; a lab has no power cut
+        # of the machine below it to survive. Its mark in the work directory forbids using that twice.
+        options = f"lowerdir={':'.join(map(str, lowers))},upperdir={self.upper},workdir={work},volatile"
+        lines = [
+            network.detach_script(self.node),
+            network.attach_script(self.node),
+            f"rm -rf '{work}'; mkdir -p '{work}' '{self.cgroup}'",
+            f"mount -t overlay lab-{self.node.name} -o '{options}' '{root}'",
+        ]
+        start = self._systemd() if self.node.boots else self._process()
+        lines += [
+            "(",
+            f"echo 0 > '{self.cgroup}/cgroup.procs'",
+            start,
+            f") </dev/null >>'{self.console}' 2>&1 &",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _systemd(self) -> str:
+        return (
+            "exec env SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_API_VFS_WRITABLE=network "
+            f"systemd-nspawn -q --register=no --keep-unit -M {self.node.name} -D '{self.directory}/root' "
+            f"--network-namespace-path=/run/netns/{self.node.name} --capability={_CAPABILITIES} "
+            "--resolv-conf=off --timezone=off --link-journal=no --console=pipe -b"
+        )
+
+    def _process(self) -> str:
+        root = self.directory / "root"
+        command = " ".join(f"'{word}'" for word in self.node.command or ())
+        inside = f"""hostname {self.node.name}
+mount --rbind /dev '{root}/dev'
+mount -t proc proc '{root}/proc'
+mount -t tmpfs -o mode=755 run '{root}/run'
+mkdir -p '{root}/run/sshd' '{root}/repo'
+mount --bind '{self.image.repo}' '{root}/repo'
+exec chroot '{root}' "$@"
+"""
+        return (
+            f"exec nsenter --net=/run/netns/{self.node.name} unshare --mount --uts --pid --fork --kill-child "
+            f"sh -ec {_quoted(inside)} {self.node.name} {command}"
+        )
+
+
+def machines(lab: Lab, image: Image) -> dict[str, Machine]:
+    """Every node of the lab, by name."""
+    return {name: Machine(lab, node, image) for name, node in nodes.NODES.items()}
+
+
+def remove_cgroups(lab: Lab) -> None:
+    """The lab's cgroups are gone, and whatever still ran in them."""
+    if lab.cgroup.exists():
+        _kill_all(lab.cgroup)
+
+
+def _kill_all(cgroup: Path) -> None:
+    """Every process of the cgroup is dead, and the cgroup removed."""
+
+    def gone() -> bool:
+        if not _members(cgroup):
+            _remove_tree(cgroup)
+            return not cgroup.exists()
+        killer = cgroup / "cgroup.kill"
+        if killer.exists():
+            killer.write_text("1")
+        else:  # before Linux 5.14
+            for pid in _members(cgroup):
+                _kill(pid)
+        return False
+
+    until(gone, f"the end of {cgroup.name}'s processes", 20, f"look at {cgroup}", pause_s=0.005)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _remove_tree(cgroup: Path) -> None:
+    for path, _, _ in os.walk(cgroup, topdown=False):
+        try:
+            os.rmdir(path)
+        except OSError:
+            return  # a process is still leaving: the caller looks again
+
+
+def _members(cgroup: Path) -> list[int]:
+    pids = []
+    for path, _, _ in os.walk(cgroup):
+        try:
+            pids += [int(pid) for pid in Path(path, "cgroup.procs").read_text().split()]
+        except OSError:
+            continue  # removed while we looked
+    return pids
+
+
+def _is_first(pid: int) -> bool:
+    """Whether the process is number 1 in a process namespace of its own."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    return any(line.startswith("NSpid:") and line.split()[-1] == "1" for line in status.splitlines())
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"

@@ -1,0 +1,124 @@
+"""The lab's nodes as links, routes and nftables rules: text for a shell inside the world, nothing is run.
+
+The gateway keeps no connection state, as a VPC does: an Elastic IP is two maps, public to private and
+back, and moving it is replacing their one element. Packets of running connections follow at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from lbkit.lab import nodes
+
+# Source routing checks off: the VIP is reached through the LAN and may be answered through the VPC.
+_SYSCTL = """
+sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 \\
+  net.ipv4.conf.all.arp_accept=1 net.ipv4.conf.default.arp_accept=1 net.ipv6.conf.all.forwarding=1 \\
+  net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.default.send_redirects=0 \\
+  net.ipv6.conf.default.accept_dad=0
+# Where br_netfilter is loaded, bridged packets would be seen by the gateway's rules too.
+sysctl -qw net.bridge.bridge-nf-call-iptables=0 2>/dev/null || true
+"""
+
+_RULES = f"""
+table ip lab {{
+  map public_to_private {{ type ipv4_addr : ipv4_addr; }}
+  map private_to_public {{ type ipv4_addr : ipv4_addr; }}
+  set cut {{ type ipv4_addr . ipv4_addr; }}
+  chain gateway {{
+    type filter hook prerouting priority raw; policy accept;
+    # From outside, private addresses do not exist. The LAN's do: there the client is a neighbour network.
+    iifname "r-client" ip daddr {nodes.VPC} ip daddr != {nodes.LAN} drop
+    # To the outside, a private address goes as its Elastic IP or not at all.
+    ip saddr {nodes.VPC} ip saddr != {nodes.LAN} ip daddr != {nodes.VPC} jump outbound
+    ip daddr {nodes.ELASTIC_NET} jump inbound
+  }}
+  chain outbound {{
+    notrack ip saddr set ip saddr map @private_to_public return
+    drop
+  }}
+  chain inbound {{
+    notrack ip daddr set ip daddr map @public_to_private return
+    drop
+  }}
+  chain partition {{
+    type filter hook forward priority 0; policy accept;
+    ip saddr . ip daddr @cut drop
+  }}
+}}
+table bridge lab {{
+  set cut {{ type ifname . ifname; }}
+  chain partition {{
+    type filter hook forward priority 0; policy accept;
+    iifname . oifname @cut drop
+  }}
+}}
+"""
+
+
+def gateway_script() -> str:
+    """Shell text: the world's own namespace becomes the gateway, with no node attached yet."""
+    lines = [
+        _SYSCTL,
+        "ip -batch - <<'END'",
+        "link set lo up",
+        f"addr add {nodes.AWS_ADDRESS}/32 dev lo",
+        f"addr add {nodes.AWS_ADDRESS6}/128 dev lo",
+    ]
+    for bridge, cidr in ((nodes.LAN_BRIDGE, "10.77.9.1/24"), (nodes.APPS_BRIDGE, "10.77.11.1/24")):
+        lines += [f"link add {bridge} type bridge", f"addr add {cidr} dev {bridge}", f"link set {bridge} up"]
+    lines += ["END", "nft -f - <<'END'", _RULES, "END"]
+    return "\n".join(lines) + "\n"
+
+
+def attach_script(node: nodes.Node) -> str:
+    """Shell text: the node has a fresh namespace with its links, addresses and routes."""
+    outer = [f"netns add {node.name}"]
+    inner = ["link set lo up"]
+    for link in node.links:
+        outer.append(
+            f"link add {link.end} type veth peer name {link.interface} address {link.mac} netns {node.name}"
+        )
+        if link.bridge:
+            outer.append(f"link set {link.end} master {link.bridge} up")
+        else:
+            prefix = link.cidr.partition("/")[2]
+            outer += [f"addr add {link.gateway}/{prefix} dev {link.end}", f"link set {link.end} up"]
+        inner += [f"addr add {link.cidr} dev {link.interface}", f"link set {link.interface} up"]
+        if link.cidr6:
+            inner.append(f"addr add {link.cidr6} dev {link.interface} nodad")
+        if link.default_route:
+            inner.append(f"route add default via {link.gateway}")
+    return "\n".join(
+        ["ip -batch - <<'END'", *outer, "END", f"ip -n {node.name} -batch - <<'END'", *inner, "END", ""]
+    )
+
+
+def detach_script(node: nodes.Node) -> str:
+    """Shell text: the node's links are gone at once, whatever runs in it; nothing of it gets out any more.
+
+    Its namespace lives on until its last process has ended.
+    """
+    links = [f"ip link del {link.end} 2>/dev/null || true" for link in node.links]
+    return "\n".join([*links, f"ip netns del {node.name} 2>/dev/null || true", ""])
+
+
+def elastic_rules(holders: Mapping[str, str]) -> str:
+    """nft text that makes the gateway translate exactly these. holders: public address → private one."""
+    lines = ["flush map ip lab public_to_private", "flush map ip lab private_to_public"]
+    for public, private in sorted(holders.items()):
+        lines.append(f"add element ip lab public_to_private {{ {public} : {private} }}")
+        lines.append(f"add element ip lab private_to_public {{ {private} : {public} }}")
+    return "\n".join(lines) + "\n"
+
+
+def partition_rules(pairs: Iterable[tuple[nodes.Node, nodes.Node]]) -> str:
+    """nft text that cuts exactly these ways. pairs: (from, to); no pair heals everything."""
+    lines = ["flush set ip lab cut", "flush set bridge lab cut"]
+    for source, target in pairs:
+        for one in source.links:
+            for other in target.links:
+                lines.append(f"add element ip lab cut {{ {one.address} . {other.address} }}")
+                if one.bridge and one.bridge == other.bridge:
+                    lines.append(f'add element bridge lab cut {{ "{one.end}" . "{other.end}" }}')
+    return "\n".join(lines) + "\n"

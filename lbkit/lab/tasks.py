@@ -1,0 +1,75 @@
+"""The commands of the lab: `inv lab.up`, `lab.down`, `lab.status`, `lab.shell`. No logic here."""
+
+from __future__ import annotations
+
+from invoke import Collection, Context, Exit, task
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        "suite": "Debian release of the hosts: bookworm or trixie.",
+        "bare": "If the lab is up already, make both balancers bare again.",
+    },
+)
+def up(c: Context, suite: str = "bookworm", bare: bool = False) -> None:
+    """
+    Bring up the rehearsal pair: two bare hosts, applications, a client, an AWS API, on this machine.
+
+    Needs root. The first time it builds the hosts' image (about a minute), then it takes seconds.
+    hosts.toml as committed describes this pair.
+
+    Example: inv lab.up --suite trixie
+    """
+    from lbkit.lab import view
+
+    view.up(suite, bare)
+
+
+@task(auto_shortflags=False)
+def down(c: Context) -> None:
+    """
+    Take the lab down: no process, interface, mount or rule of it is left.
+
+    Kept: the image (/var/cache/lbkit-lab) and .lab/ with the key, which are good for the next lab.up.
+
+    Example: inv lab.down
+    """
+    from lbkit.lab import view
+
+    view.down()
+
+
+@task(auto_shortflags=False, help={"json": "Print the same as JSON."})
+def status(c: Context, json: bool = False) -> None:
+    """
+    Show the lab's hosts, how to reach them, and who holds the Elastic IP. Exit code 1 if it is not up.
+
+    Example: inv lab.status --json
+    """
+    from lbkit.lab import view
+
+    if not view.status(json):
+        raise Exit(code=1)
+
+
+@task(
+    auto_shortflags=False,
+    positional=["host"],
+    help={
+        "host": "lb-1, lb-2, app-1, app-2, client or repo.",
+        "command": "Run this as root in place of a shell, and exit with its exit code.",
+    },
+)
+def shell(c: Context, host: str, command: str = "") -> None:
+    """
+    Open a root shell on a host of the lab. Works without its sshd and network too.
+
+    Example: inv lab.shell lb-1 --command "systemctl status haproxy"
+    """
+    from lbkit.lab import view
+
+    view.shell(host, command)
+
+
+ns = Collection("lab", up, down, status, shell)

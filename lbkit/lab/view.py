@@ -1,0 +1,63 @@
+"""The lab's commands as an operator sees them: results on stdout, narrative on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from lbkit.lab import api, nodes, requirements
+from lbkit.lab.control import Status
+from lbkit.lab.progress import say
+
+
+def up(suite: str, bare: bool) -> None:
+    lab = api.Lab.current()
+    if not lab.up(suite):
+        print(f"lab: {lab.settings.name} is up already, untouched", file=sys.stderr)
+        if bare:
+            with say("making both balancers bare"):
+                lab.reset()
+    status(as_json=False)
+
+
+def down() -> None:
+    lab = api.Lab.current()
+    gone = lab.down()
+    print(f"lab: {lab.settings.name} is down" if gone else "lab: there was none", file=sys.stderr)
+
+
+def status(as_json: bool) -> bool:
+    """Prints the lab's status; whether it is up."""
+    seen = api.Lab.current().status()
+    if as_json:
+        print(seen.as_json())
+    elif seen.up:
+        _print_table(seen)
+    else:
+        print(f"The lab {seen.name!r} is not up.\nNext: inv lab.up")
+    return seen.up
+
+
+def shell(host: str, command: str) -> None:
+    """This process becomes the shell, or the command."""
+    requirements.check()
+    machine = api.Lab.current().host(host)
+    argv = ["sh", "-c", command] if command else ["bash", "--login"]
+    os.chdir("/")  # the only directory that is there on both sides
+    line = machine.enter(["sh", "-c", 'cd; exec "$@"', "sh", *argv])
+    os.execvp(line[0], line)
+
+
+def _print_table(seen: Status) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"lab {seen.name}, {seen.suite}", title_justify="left")
+    for column in ("host", "state", "address", "ssh as ubuntu", "Elastic IP"):
+        table.add_column(column, no_wrap=True)
+    for node in seen.nodes:
+        table.add_row(node.name, node.state, node.address, node.ssh or "", node.holds or "")
+    console = Console()
+    console.print(table)
+    held = any(node.holds for node in seen.nodes)
+    console.print(f"AWS API {seen.aws}, Elastic IP {nodes.ELASTIC_IP}{'' if held else ' (nobody holds it)'}")
