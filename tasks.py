@@ -3,6 +3,7 @@
 from invoke import Collection, task
 
 from lbkit import commands
+from lbkit.lab import tasks as lab
 
 HOST = "only this host: active, passive, or its name"
 WITHOUT = "leave out this host, which is down"
@@ -91,4 +92,4 @@ def status(c, json=False):
     return commands.status(json)
 
 
-ns = Collection(plan, setup, prereqs, haproxy, keepalived, verify, status)
+ns = Collection(plan, setup, prereqs, haproxy, keepalived, verify, status, lab=lab.ns)

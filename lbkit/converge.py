@@ -197,6 +197,13 @@ def locked(opened: dict[str, remote.Session], command: str) -> Iterator[None]:
     yield
 
 
+def speaks_otherwise(change: plan.Change) -> bool:
+    """Before this change is made, keepalived may run with other parameters than the inventory's."""
+    return (
+        change.rewires or (change.request.get("unit") == "keepalived.service" and change.action in plan.LOADS)
+    )
+
+
 # ── host after host ──────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -229,13 +236,17 @@ class Roll:
         for wanted, state in zip(steps.desired(self.cluster, host, self.only), node.seen.items, strict=True):
             if (wanted.step, wanted.resource.label) not in planned:
                 continue
-            if isinstance(wanted.resource, resources.Service):
-                state = self.state(host, wanted)  # the files before it may be new by now
+            if isinstance(wanted.resource, resources.Service) or self.installed_on(host):
+                state = self.state(host, wanted)  # what was done before it may have changed it
             if not self.bring(host, wanted, state, last=last):
                 late.append(wanted)
         if not late:
             self.verify(host)
         return late
+
+    def installed_on(self, host: Host) -> bool:
+        """Packages were installed there in this run: they bring files, users and units of their own."""
+        return any(name == host.name and change.action == "install" for name, change in self.changed)
 
     def state(self, host: Host, wanted: plan.Desired) -> dict[str, Any]:
         """The resource as it is now."""
@@ -300,7 +311,7 @@ class Roll:
         """Another host is MASTER, and speaks as the inventory says: whoever starts now hears it."""
         others = {name: session for name, session in self.opened.items() if name != host.name}
         picture = read(self.cluster, ("keepalived",), others)
-        return any(not any(c.rewires for c in found.todo) for found in pair.masters(picture.nodes))
+        return any(not any(speaks_otherwise(c) for c in node.todo) for node in pair.masters(picture.nodes))
 
     def wait_for_master(self, host: Host) -> None:
         deadline = time.monotonic() + MASTER_DEADLINE_S

@@ -192,6 +192,11 @@ def write_service(change, _say):
     loading = {path: reading.fingerprint(path) for path in paths}
     before = stats_pid(change.get("stats_socket")) if action == "reload" else None
     try:
+        if action in ("start", "restart"):
+            # systemd does not see a drop-in whose directory is new (NeedDaemonReload says no), and refuses to
+            # start a unit that failed too often.
+            run(["systemctl", "daemon-reload"])
+            run(["systemctl", "reset-failed", unit])
         run(["systemctl", action, unit], timeout_s=120)
     except Failed as error:
         raise Failed(error.what, journal(unit)) from None

@@ -18,14 +18,14 @@ STATS_SOCKET = "/run/haproxy/admin.sock"
 
 def resources(cluster: Cluster, host: Host) -> list[Resource]:
     environment = (("LBKIT_PRIVATE_ADDRESS", host.private_address),)
-    config = render.render("etc/haproxy/haproxy.cfg.j2", cluster=cluster)
+    config = render.render(f"{CONFIG[1:]}.j2", cluster=cluster)
     return [
         Ports("haproxy", tuple(binds(cluster, host))),
         Directory("/etc/haproxy", mode=0o755),
         *certificates(cluster),
         *error_pages(cluster),
         Directory("/etc/systemd/system/haproxy.service.d"),
-        File(DROP_IN, content=render.render("etc/systemd/system/haproxy.service.d/lbkit.conf.j2", host=host)),
+        File(DROP_IN, content=render.render(f"{DROP_IN[1:]}.j2", cluster=cluster, host=host)),
         File(
             CONFIG,
             content=config,

@@ -9,20 +9,23 @@ from lbkit.resources import Directory, File, Interface, Resource, Service, Trust
 CONFIG = "/etc/keepalived/keepalived.conf"
 CHECK = "/usr/local/lib/lbkit/check-haproxy"
 DROP_IN = "/etc/systemd/system/keepalived.service.d/lbkit.conf"
+# Where the file names a script, `keepalived -t` ends by sending SIGTERM to its own process group, and its
+# verdict (0 good, 5 not) is lost in exit code 143; with the signal ignored it comes through (tried on 2.2.7).
+VALID = ("env", "--ignore-signal=TERM", "keepalived", "-t", "-f", "{}")
 
 
 def resources(cluster: Cluster, host: Host) -> list[Resource]:
     return [
         Interface(host.interface, host.private_address),
-        File(CHECK, content=render.plain("usr/local/lib/lbkit/check-haproxy"), mode=0o755),
+        File(CHECK, content=render.plain(CHECK[1:]), mode=0o755),
         TrustedPath(CHECK),
         Directory("/etc/systemd/system/keepalived.service.d"),
-        File(DROP_IN, content=render.plain("etc/systemd/system/keepalived.service.d/lbkit.conf")),
+        File(DROP_IN, content=render.plain(DROP_IN[1:])),
         File(
             CONFIG,
-            content=render.render("etc/keepalived/keepalived.conf.j2", cluster=cluster, host=host),
+            content=render.render(f"{CONFIG[1:]}.j2", cluster=cluster, host=host),
             mode=0o600 if cluster.keepalived.auth_pass else 0o644,
-            check=("keepalived", "-t", "-f", "{}"),
+            check=VALID,
             secrets=tuple(secret.reveal() for secret in cluster.secrets),
             wire=True,
         ),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit import sim
 
 from lbkit import errors
+from tests.unit import sim
 
 BOTH = ("lb-1", "lb-2")
 STEPS = ("prereqs", "haproxy", "keepalived")
