@@ -19,6 +19,7 @@ from lbkit.inventory.forms import (
     Extra,
     Form,
     HostFile,
+    Ip,
     Phrase,
     Port,
     PortOrOff,
@@ -42,8 +43,8 @@ RetryOn = Annotated[
     Form(
         forms.listed(
             forms.choice(
-                *["none", "conn-failure", "empty-response", "junk-response", "response-timeout", "0rtt-rejected"],
-                *["401", "403", "404", "408", "421", "425", "429", "500", "501", "502", "503", "504", "all-retryable-errors"],
+                *"none conn-failure empty-response junk-response response-timeout 0rtt-rejected".split(),
+                *"401 403 404 408 421 425 429 500 501 502 503 504 all-retryable-errors".split(),
             ),
             least=1,
         )
@@ -159,7 +160,7 @@ class ErrorFiles:
     """`errorfiles.503 = "…"`: an absolute path is on the host already; a relative one is beside the
     inventory and goes to /etc/haproxy/pages. HAProxy sends the file as it is, so it is a whole answer."""
 
-    statuses = ["200", "400", "401", "403", "404", "405", "407", "408", "410", "413", "425", "429", "500", "501", "502", "503", "504"]
+    statuses = "200 400 401 403 404 405 407 408 410 413 425 429 500 501 502 503 504".split()
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> core_schema.CoreSchema:
         return core_schema.with_info_plain_validator_function(self._build)
@@ -384,7 +385,7 @@ def _frontend(table: dict[str, Any]) -> type[Frontend]:
 class HaProxy(Table):
     """The whole of HAProxy."""
 
-    maxconn: Connections = 4_000
+    maxconn: Connections = 10_000
     nbthread: Annotated[int | None, Form(forms.whole(1, 64))] = None
     hard_stop_after: Duration = "15m"
     mworker_max_reloads: Annotated[int, Form(forms.whole(1, 1000))] = 20
