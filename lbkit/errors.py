@@ -66,7 +66,9 @@ class NoSuchHost(LbkitError):
 
     def __init__(self, name: str, known: tuple[str, ...], path: str) -> None:
         self.name, self.known = name, known
-        super().__init__(f"{path} has no host {name!r}.\nNext: name one of active, passive, {', '.join(known)}.")
+        super().__init__(
+            f"{path} has no host {name!r}.\nNext: name one of active, passive, {', '.join(known)}."
+        )
 
 
 class Unreachable(LbkitError):

@@ -27,7 +27,10 @@ _ALGORITHMS: dict[str, tuple[str, bool]] = {
     "url_param": (rf"url_param {_NAME}( check_post( {_NUMBER})?)?", True),
     "hdr": (rf"hdr\({_NAME}\)( use_domain_only)?", True),
     # From 2.6 on. A sample such as src or req.hdr(user-agent),lower; no spaces, quotes or braces.
-    "hash": (r"hash [a-z][A-Za-z0-9_.-]*(\([A-Za-z0-9_,./-]*\))?(,[a-z][A-Za-z0-9_]*(\([A-Za-z0-9_,./-]*\))?)*", False),
+    "hash": (
+        r"hash [a-z][A-Za-z0-9_.-]*(\([A-Za-z0-9_,./-]*\))?(,[a-z][A-Za-z0-9_]*(\([A-Za-z0-9_,./-]*\))?)*",
+        False,
+    ),
 }
 _HASHED = frozenset(("source", "uri", "url_param", "hdr", "rdp-cookie", "hash"))
 _HASH_TYPE = r"(map-based|consistent)( (sdbm|djb2|wt6|crc32|none)( avalanche)?)?"

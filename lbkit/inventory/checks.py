@@ -35,7 +35,10 @@ def priorities(hosts: tuple[HostTable, ...]) -> tuple[int, ...]:
     (256 - priority) / 256 adverts, and delays every take-over)."""
     passive = iter(range(240, 0, -10))
     by_role = (250 if h.role == "active" else next(passive, 1) for h in hosts)
-    return tuple(given if given else default for given, default in zip((h.priority for h in hosts), by_role, strict=True))
+    return tuple(
+        given if given else default
+        for given, default in zip((h.priority for h in hosts), by_role, strict=True)
+    )
 
 
 def _hosts(document: Document) -> Faults:
@@ -74,14 +77,16 @@ def _unique(document: Document) -> Faults:
 
 def _priorities(document: Document) -> Faults:
     hosts = document.hosts or ()
-    if any(h.role is None for h in hosts) or not hosts:
+    if [h.role for h in hosts].count("active") != 1:  # has its own fault
         return
     given = priorities(hosts)
     for index, (host, priority) in enumerate(zip(hosts, given, strict=True)):
         key = f"hosts[{index}].priority"
         if priority in given[:index]:
             yield key, priority, f"a priority that hosts[{given.index(priority)}] does not have"
-        elif host.role == "passive" and any(h.role == "active" and p < priority for h, p in zip(hosts, given, strict=True)):
+        elif host.role == "passive" and any(
+            h.role == "active" and p < priority for h, p in zip(hosts, given, strict=True)
+        ):
             yield key, priority, "a priority below that of the active host"
 
 
@@ -105,7 +110,11 @@ def _own_addresses(document: Document) -> Faults:
             yield f"{here}.jump", host.jump, expected
         if host.jump and host.jump == host.name:
             yield f"{here}.jump", host.jump, "another machine than the host itself"
-        elif host.jump and host.jump in names and (names[host.jump].jump or (document.ssh and document.ssh.jump)):
+        elif (
+            host.jump
+            and host.jump in names
+            and (names[host.jump].jump or (document.ssh and document.ssh.jump))
+        ):
             yield f"{here}.jump", host.jump, "a host that is reached without a jump of its own"
 
 
@@ -125,7 +134,11 @@ def _families(document: Document) -> Faults:
     version = ipaddress.ip_interface(held).version
     for index, host in enumerate(document.hosts or ()):
         if host.private_address and ipaddress.ip_address(host.private_address).version != version:
-            yield f"hosts[{index}].private_address", host.private_address, f"an IPv{version} address, as {key}"
+            yield (
+                f"hosts[{index}].private_address",
+                host.private_address,
+                f"an IPv{version} address, as {key}",
+            )
     if version == 6 and document.keepalived and document.keepalived.vrrp_version == 2:
         yield "keepalived.vrrp_version", 2, f"3: version 2 has no IPv6, and {key} is IPv6"
 
@@ -134,13 +147,25 @@ def _vrrp(document: Document) -> Faults:
     vrrp = document.keepalived
     if vrrp is None:
         return
-    if vrrp.vrrp_version == 2 and vrrp.advert_int is not None and (vrrp.advert_int % 1 or vrrp.advert_int < 1):
-        yield "keepalived.advert_int", vrrp.advert_int, "whole seconds from 1 to 255: VRRP version 2 knows no less"
+    if (
+        vrrp.vrrp_version == 2
+        and vrrp.advert_int is not None
+        and (vrrp.advert_int % 1 or vrrp.advert_int < 1)
+    ):
+        yield (
+            "keepalived.advert_int",
+            vrrp.advert_int,
+            "whole seconds from 1 to 255: VRRP version 2 knows no less",
+        )
     hundredths = round((vrrp.advert_int or 0) * 100, 6)
     if vrrp.vrrp_version == 3 and (hundredths % 1 or hundredths > 4095):
         yield "keepalived.advert_int", vrrp.advert_int, "a multiple of 0.01 from 0.02 to 40.95 seconds"
     if vrrp.auth_pass is not None and vrrp.vrrp_version == 3:
-        yield "keepalived.auth_pass", vrrp.auth_pass, "none: VRRP version 3 has no authentication (or vrrp_version = 2)"
+        yield (
+            "keepalived.auth_pass",
+            vrrp.auth_pass,
+            "none: VRRP version 3 has no authentication (or vrrp_version = 2)",
+        )
     if vrrp.preempt_delay and not vrrp.preempt:
         yield "keepalived.preempt_delay", vrrp.preempt_delay, "0, or preempt = true"
 
@@ -150,4 +175,8 @@ def _certificate(document: Document) -> Faults:
         return
     for index, name in enumerate((document.cluster and document.cluster.domains) or ()):
         if name.startswith("*."):
-            yield f"cluster.domains[{index}]", name, 'a name without `*`: HTTP-01 issues none (or certificate.issuer = "own")'
+            yield (
+                f"cluster.domains[{index}]",
+                name,
+                'a name without `*`: HTTP-01 issues none (or certificate.issuer = "own")',
+            )

@@ -103,7 +103,11 @@ def _modes(haproxy: HaProxy) -> Faults:
         if modes != {"tcp"}:
             continue
         if backend.balance and balance.needs_http(backend.balance):
-            yield f"{key}.balance", backend.balance, "an algorithm that needs no HTTP: the frontend is of mode tcp"
+            yield (
+                f"{key}.balance",
+                backend.balance,
+                "an algorithm that needs no HTTP: the frontend is of mode tcp",
+            )
         for name in ("cookie", "retry_on"):
             if getattr(backend, name):
                 yield f"{key}.{name}", "set", "nothing: the frontend is of mode tcp"
@@ -150,7 +154,9 @@ def _overlap(one: str | None, other: str | None) -> bool:
     if one == other or {one, other} == {None, "*"} or {one, other} == {None, "::"}:
         return True
     both = {one, other}
-    return ("*" in both and all(a and ":" not in a for a in both)) or ("::" in both and all(a and ":" in a for a in both))
+    return ("*" in both and all(a and ":" not in a for a in both)) or (
+        "::" in both and all(a and ":" in a for a in both)
+    )
 
 
 def _plain_http(document: Document) -> Faults:

@@ -159,7 +159,9 @@ section = text(
     60,
 )
 dns_name = text(rf"(?=.*[a-zA-Z]){_DNS}", "a DNS name", r"[A-Za-z0-9.-]", 253)
-domain = text(rf"(?=.*[a-zA-Z])(\*\.)?{_LABEL}(\.{_LABEL})+", "a DNS name (`*.` may lead)", r"[A-Za-z0-9.*-]", 253)
+domain = text(
+    rf"(?=.*[a-zA-Z])(\*\.)?{_LABEL}(\.{_LABEL})+", "a DNS name (`*.` may lead)", r"[A-Za-z0-9.*-]", 253
+)
 email = text(rf"[A-Za-z0-9_.+-]+@{_DNS}", "an e-mail address", r"[A-Za-z0-9_.+@-]", 254)
 interface = text(r"(?!\.\.?$)[A-Za-z0-9_.-]+", "the name of a network interface", r"[A-Za-z0-9_.-]", 15)
 user = text(r"[a-z_][a-z0-9_-]*", "the name of a user", r"[a-z0-9_-]", 32)

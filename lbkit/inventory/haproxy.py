@@ -135,16 +135,11 @@ class Stats(Table):
 
 
 class Tls(Table):
-    """TLS towards clients: Mozilla's profiles. hsts: how long browsers are to insist on https."""
+    """TLS towards clients: Mozilla's profiles. hsts_days: for how long browsers insist on https."""
 
     profile: Annotated[str, Form(forms.choice("intermediate", "modern"))] = "intermediate"
-    hsts: Duration | None = None
+    hsts_days: Annotated[int | None, Form(forms.whole(1, 3650, "days"))] = None
     hsts_subdomains: Switch = False
-
-    @property
-    def hsts_s(self) -> int | None:
-        """`hsts` in seconds."""
-        return forms.milliseconds(self.hsts) // 1000 if self.hsts else None
 
 
 @dataclass(frozen=True)
@@ -187,7 +182,9 @@ class ErrorFiles:
             with source.open("rb") as file:
                 start = file.read(5)
         except OSError as error:
-            raise forms.Wrong(f"a file beside the inventory ({error.strerror}), or a path on the host") from None
+            raise forms.Wrong(
+                f"a file beside the inventory ({error.strerror}), or a path on the host"
+            ) from None
         if start != b"HTTP/":
             raise forms.Wrong("a whole HTTP answer, beginning with a line such as `HTTP/1.0 503 …`")
         return ErrorFile(status, f"/etc/haproxy/pages/{status}.http", source)

@@ -9,7 +9,17 @@ from typing import Any
 
 from lbkit import errors
 from lbkit.inventory import checks, forms
-from lbkit.inventory.cluster import _JUMP, Cluster, Document, Host, HostTable, Jump, Login, LoginTable, SshTable
+from lbkit.inventory.cluster import (
+    _JUMP,
+    Cluster,
+    Document,
+    Host,
+    HostTable,
+    Jump,
+    Login,
+    LoginTable,
+    SshTable,
+)
 from lbkit.inventory.table import Notes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,11 +56,15 @@ def _read(path: Path) -> dict[str, Any]:
             "own with LBKIT_HOSTS=PATH",
         ) from None
     except UnicodeDecodeError as error:
-        raise errors.InventoryUnreadable(f"{path}: not UTF-8 at byte {error.start}.", f"mend {path}") from None
+        raise errors.InventoryUnreadable(
+            f"{path}: not UTF-8 at byte {error.start}.", f"mend {path}"
+        ) from None
     except OSError as error:
         raise errors.InventoryUnreadable(f"{path}: {error.strerror}.", f"make {path} readable") from None
     except tomllib.TOMLDecodeError as error:
-        raise errors.InventoryUnreadable(f"{path}: not TOML: {error}.", f"mend {path}, then `inv plan`") from None
+        raise errors.InventoryUnreadable(
+            f"{path}: not TOML: {error}.", f"mend {path}, then `inv plan`"
+        ) from None
 
 
 def _read_secrets(document: Document, notes: Notes) -> None:

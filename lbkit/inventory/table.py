@@ -220,5 +220,3 @@ class OneOf:
             info.context.fault(key, value.get(self.key, MISSING), f"one of {', '.join(self.classes)}")
             return None
         return cls.model_validate(value, context=info.context)
-
-
