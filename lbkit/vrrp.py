@@ -72,7 +72,7 @@ def _transport(block: _Block, defaults: _Block, family: str) -> Iterator[str]:
     else:
         default = "224.0.0.18" if family == "4" else "ff02::12"
         group = defaults.value(f"vrrp_mcast_group{family}", default)
-        group = block.value(f"mcast_dst_ip", group)
+        group = block.value("mcast_dst_ip", group)
         yield f"transport multicast {group} on {block.value('interface', '?')}"
 
 
