@@ -90,7 +90,7 @@ class Lab:
     # ---- network
 
     def cut(self, *ways: tuple[str, str]) -> None:
-        """Exactly these ways are cut, each (from, to): nothing gets from the one to the other, on any network.
+        """Exactly these ways are cut, each (from, to): nothing gets from the one to the other on any network.
 
         Ways in from loopback and the AWS API stay open.
         """

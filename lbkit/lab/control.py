@@ -137,8 +137,8 @@ def _listen(lab: Lab) -> list[socket.socket]:
                 other.close()
             raise Refused(
                 f"Port {port} on 127.0.0.1 is taken ({error.strerror}).\n"
-                f"Next: free it (ss -tlnp 'sport = :{port}'), or set LBKIT_LAB_PORTS to the first of ten free "
-                "ports, for example 2300, and the ports in hosts.toml with it."
+                f"Next: free it (ss -tlnp 'sport = :{port}'), or set LBKIT_LAB_PORTS to the first of ten "
+                "free ports, for example 2300, and the ports in hosts.toml with it."
             ) from error
         listener.listen(128)
         listeners.append(listener)
