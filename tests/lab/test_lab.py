@@ -176,7 +176,7 @@ def test_a_power_cut_keeps_the_disk_and_loses_the_rest(bare: api.Lab) -> None:
     machine.exec(["journalctl", "--sync"])
     machine.power_off()
     assert not machine.running()
-    assert "cut[" in machine.journal("-t", "cut") or "before" in machine.journal("-t", "cut")
+    assert "before" in machine.journal("-t", "cut")
     with pytest.raises(CommandFailed, match="is off"):
         machine.exec(["true"])
     machine.power_on()
@@ -231,9 +231,8 @@ def test_a_partition_cuts_both_networks_and_leaves_ssh(bare: api.Lab) -> None:
 
 def test_a_partition_may_be_one_way(bare: api.Lab) -> None:
     one, two = bare.balancers()
-    two.exec(["sh", "-c", "nohup python3 -m http.server 9999 >/dev/null 2>&1 &"])
     with bare.partition(both_ways=False):
-        # What lb-2 sends does arrive: its neighbour table, filled by asking, shows that it got no answer.
+        # What lb-2 sends does arrive; the answer does not.
         count = "cat /sys/class/net/lan0/statistics/rx_packets"
         before = int(one.exec(["sh", "-c", count]).stdout)
         assert not reaches(two, one.node.links[1].address)

@@ -36,11 +36,7 @@ def traces() -> dict[str, object]:
     def shown(*argv: str) -> str:
         return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
-    processes = []
-    for pid in world._pids():
-        command = Path(f"/proc/{pid}/cmdline")
-        if command.exists() and "lifecycle" in command.read_text(errors="replace"):
-            processes.append(command.read_text(errors="replace"))
+    commands = shown("ps", "-e", "-o", "args=").splitlines()
     return {
         "links": re.sub(r"state \S+|mode \S+", "", shown("ip", "-o", "link")),
         "addresses": shown("ip", "-o", "addr").replace("\\", ""),
@@ -49,7 +45,7 @@ def traces() -> dict[str, object]:
         "mounts": [
             line for line in Path("/proc/self/mounts").read_text().splitlines() if "lifecycle" in line
         ],
-        "processes": [one for one in processes if "pytest" not in one],
+        "processes": [one for one in commands if LAB.name in one and "pytest" not in one],
         "cgroups": LAB.cgroup.exists(),
         "state": LAB.state.exists(),
         "listening": [port for port in range(2321, 2330) if _listens(port)],
