@@ -110,6 +110,18 @@ class Lab:
         finally:
             self.heal()
 
+    @contextmanager
+    def ssh_cut(self, *names: str) -> Iterator[None]:
+        """While it lasts, the operator's ssh to these nodes gets no answer, not even a refusal.
+
+        Connections that stand go silent, and come back to life if their ends still wait.
+        """
+        self._world().nft(network.mute_rules(nodes.NODES[name] for name in names))
+        try:
+            yield
+        finally:
+            self._world().nft(network.mute_rules(()))
+
     # ---- the Elastic IP
 
     def elastic_ip_holder(self) -> str | None:

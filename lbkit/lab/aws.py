@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -175,4 +176,5 @@ def server(router: Router, port: int) -> Any:
             """The log is for faults."""
 
     application = Application(DomainDispatcherApplication(create_backend_app), router)
-    return make_server("::", port, application, threaded=True, request_handler=Handler)
+    anywhere = "::" if Path("/proc/net/if_inet6").exists() else "0.0.0.0"
+    return make_server(anywhere, port, application, threaded=True, request_handler=Handler)

@@ -209,7 +209,7 @@ class Machine:
             )
         settings = [f"{key}={value}" for key, value in {**_ENV, **(env or {})}.items()]
         # No cgroup namespace of its own in the nodes that are mere processes: -a would find nothing to enter.
-        spaces = ["-m", "-u", "-n", "-p", "-r", *(["-i", "-C"] if self.node.boots else [])]
+        spaces = ["-m", "-u", "-n", "-p", "-r", "-w", *(["-i", "-C"] if self.node.boots else [])]
         return ["nsenter", "-t", str(leader), *spaces, "env", "-i", *settings, *argv]
 
     def journal(self, *args: str) -> str:

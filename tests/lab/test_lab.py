@@ -240,6 +240,40 @@ def test_a_partition_may_be_one_way(bare: api.Lab) -> None:
     assert reaches(two, one.node.links[1].address)
 
 
+def test_ssh_cut_leaves_a_session_hanging_and_others_alone(bare: api.Lab) -> None:
+    session = subprocess.Popen(bare.ssh_argv("lb-1", "cat"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert session.stdin
+    assert session.stdout
+    session.stdin.write(b"one\n")
+    session.stdin.flush()
+    assert session.stdout.readline() == b"one\n"
+    with bare.ssh_cut("lb-1"):
+        session.stdin.write(b"two\n")
+        session.stdin.flush()
+        assert ssh(bare, "lb-2", "true").returncode == 0
+        time.sleep(0.5)
+        assert session.poll() is None
+    session.stdin.close()
+    assert session.stdout.read() == b"two\n"
+    assert session.wait(10) == 0
+
+
+def test_the_way_in_carries_much_both_ways_and_keeps_no_connection(selftest: api.Lab) -> None:
+    size, before = 20_000_000, len(_carried(selftest))
+    done = subprocess.run(
+        selftest.ssh_argv("lb-1", "cat"), input=b"x" * size, capture_output=True, check=True, timeout=60
+    )
+    assert len(done.stdout) == size
+    until(lambda: len(_carried(selftest)) <= before)
+
+
+def _carried(lab: api.Lab) -> list[str]:
+    """Connections to the way in that stand, as the machine sees them."""
+    ports = f"( sport >= :{lab.settings.base_port + 1} and sport <= :{lab.settings.base_port + 9} )"
+    shown = subprocess.run(["ss", "-tnH", "state", "established", ports], capture_output=True, text=True)
+    return shown.stdout.splitlines()
+
+
 def test_what_set_up_needs_works_in_a_host(bare: api.Lab) -> None:
     machine, _ = bare.balancers()
     machine.exec(["timedatectl", "set-timezone", "Asia/Seoul"])
