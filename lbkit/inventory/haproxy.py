@@ -418,7 +418,7 @@ def _frontend(table: dict[str, Any]) -> type[Frontend]:
 class HaProxy(Table):
     """The whole of HAProxy."""
 
-    maxconn: Connections = 10_000
+    maxconn: Connections = 4_000
     nbthread: Annotated[int | None, Form(forms.whole(1, 64))] = None
     hard_stop_after: Duration = "15m"
     mworker_max_reloads: Annotated[int, Form(forms.whole(1, 1000))] = 20
