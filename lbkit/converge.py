@@ -199,8 +199,8 @@ def locked(opened: dict[str, remote.Session], command: str) -> Iterator[None]:
 
 def speaks_otherwise(change: plan.Change) -> bool:
     """Before this change is made, keepalived may run with other parameters than the inventory's."""
-    return (
-        change.rewires or (change.request.get("unit") == "keepalived.service" and change.action in plan.LOADS)
+    return change.rewires or (
+        change.request.get("unit") == "keepalived.service" and change.action in plan.LOADS
     )
 
 
@@ -264,7 +264,7 @@ class Roll:
                 )
             if (change.label, change.action) in done:
                 raise errors.CommandFailed(
-                    f"{host.name}: {change.label}: `{change.action}` was done and did not take: {change.reason}\n"
+                    f"{host.name}: {change.label}: `{change.action}` did not take: {change.reason}\n"
                     f"Next: does something else on {host.name} manage it? Then `inv plan`."
                 )
             if change.elects and not last and not self.master_elsewhere(host):
@@ -319,7 +319,8 @@ class Roll:
             if time.monotonic() > deadline:
                 raise errors.CommandFailed(
                     f"{host.name}: keepalived is not started: no other host became MASTER within "
-                    f"{MASTER_DEADLINE_S} s.\nNext: journalctl -u keepalived on the other host, then run it again."
+                    f"{MASTER_DEADLINE_S} s.\n"
+                    f"Next: journalctl -u keepalived on the other host, then run it again."
                 )
             time.sleep(0.1)
 
