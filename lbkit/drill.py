@@ -109,6 +109,7 @@ class Drill:
     def run(self, one: Case) -> Result:
         """Break, watch the other node take over, mend, wait until all is whole."""
         victim = self.holder()
+        assert victim is not None, "a whole pair has a holder"
         self.tell(victim, f"{one.what} …")
         question = steps.endpoint_question(self.cluster, verify.public_address(self.cluster))
         self.ask("probe", question={**question, "timeout_s": ANSWER_WITHIN_S}, every_s=PROBE_EVERY_S)
