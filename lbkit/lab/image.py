@@ -142,9 +142,12 @@ def _build(image: Image) -> None:
 
 def _bootstrap(suite: str) -> str:
     include = ",".join(IMAGE_PACKAGES)
+    hooks = Path("/usr/share/mmdebstrap/hooks")
+    # mmdebstrap before 1.2 (Ubuntu 22.04) merges /usr only when told to, and these releases demand it.
+    merge = "" if (hooks / "maybe-merged-usr").exists() else f"--hook-directory={hooks}/merged-usr "
     return (
         f"exec mmdebstrap --variant=minbase --include={include} --keyring={requirements.keyring()} "
-        f"--customize-hook='sh customize \"$1\"' {suite} image -"
+        f"{merge}--customize-hook='sh customize \"$1\"' {suite} image -"
     )
 
 
@@ -187,7 +190,9 @@ def _logged(log: Path) -> Iterator:
 
     Cut off, the build leaves no mount on the machine: they end with their namespace.
     """
-    prefix = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
+    # Ends with this process, even if that is killed: two builds must not write to one directory.
+    prefix = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private"]
+    prefix += ["--pid", "--fork", "--kill-child"]
 
     def run(script: str, cwd: Path, input: str = "") -> None:
         with log.open("a") as out:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -108,6 +109,28 @@ def test_a_start_killed_half_way_is_recovered_by_the_next_and_by_down(own: api.L
     start.wait()
     own.down()
     assert traces() == before
+
+
+def test_a_killed_image_build_leaves_no_process_or_mount_and_no_half_image(tmp_path: Path) -> None:
+    cache = tmp_path / "lifecycle-cache"
+    before = traces()
+    program = (
+        "import pathlib, sys; from lbkit.lab import image, settings;"
+        "settings.CACHE = pathlib.Path(sys.argv[1]); image.ensure('bookworm')"
+    )
+    build = subprocess.Popen([sys.executable, "-c", program, str(cache)], cwd=settings.PROJECT)
+    deadline = time.monotonic() + 60
+    while not (cache / "bookworm.partial/image/usr").exists():
+        assert time.monotonic() < deadline
+        assert build.poll() is None
+        time.sleep(0.05)
+    build.kill()
+    build.wait()
+    while traces() != before:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert not list(cache.glob("bookworm-*"))
+    shutil.rmtree(cache)
 
 
 def test_ctrl_c_during_the_start_leaves_nothing_running(own: api.Lab) -> None:
