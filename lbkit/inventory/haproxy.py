@@ -418,7 +418,8 @@ def _frontend(table: dict[str, Any]) -> type[Frontend]:
 class HaProxy(Table):
     """The whole of HAProxy."""
 
-    maxconn: Connections = 10_000
+    # Two descriptors each: HAProxy does not start where the hard limit is lower (20,000 in some containers).
+    maxconn: Connections = 4000
     nbthread: Annotated[int | None, Form(forms.whole(1, 64))] = None
     hard_stop_after: Duration = "15m"
     mworker_max_reloads: Annotated[int, Form(forms.whole(1, 1000))] = 20
