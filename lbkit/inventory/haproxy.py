@@ -5,12 +5,8 @@ The rendered file is files/etc/haproxy/haproxy.cfg.j2; checks between keys are i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field
-from pydantic_core import PydanticCustomError, core_schema
+from typing import TYPE_CHECKING, Annotated, Any
 
 from lbkit.inventory import forms
 from lbkit.inventory.balance import balance, hash_type
@@ -28,15 +24,20 @@ from lbkit.inventory.forms import (
     User,
     WebPath,
 )
-from lbkit.inventory.secret import Secret, SecretForm, password
-from lbkit.inventory.table import ByName, Notes, Table, join, required
+from lbkit.inventory.record import ByName, Record, keyed, required
+from lbkit.inventory.secret import Secret, SecretForm
+
+if TYPE_CHECKING:
+    from pydantic_core import core_schema
+
+    from lbkit.inventory.read import Notes
 
 Connections = Annotated[int, Form(forms.whole(1, 2_000_000, "connections"))]
 Mode = Annotated[str, Form(forms.choice("keep-alive", "server-close", "close"))]
 Addresses = Annotated[tuple[str, ...], Form(forms.listed(forms.bind_address, least=1))]
 Balance = Annotated[str, Form(balance)]
 HashType = Annotated[str, Form(hash_type)]
-Password = Annotated[Secret, SecretForm(password)]
+Password = Annotated[Secret, SecretForm("password")]
 RetryOn = Annotated[
     tuple[str, ...],
     Form(
@@ -75,15 +76,15 @@ RetryOn = Annotated[
 # ── shared by all sections ──────────────────────────────────────────────────────────────────────────
 
 
-class ForwardFor(Table):
+class ForwardFor(Record):
     """`option forwardfor`: tell the servers the client's address. A client's own header is removed first,
     but for connections from `except` (a proxy in front that is to be believed)."""
 
     enabled: Switch = True
-    except_: Annotated[str | None, Form(forms.network)] = Field(default=None, alias="except")
+    except_: Annotated[str | None, Form(forms.network)] = keyed("except", default=None)
 
 
-class Timeouts(Table):
+class Timeouts(Record):
     """`timeout …` of the defaults section. http_request bounds a client that sends its request slowly."""
 
     connect: Duration = "5s"
@@ -99,7 +100,7 @@ class Timeouts(Table):
     server_fin: Duration = "30s"
 
 
-class FrontendTimeouts(Table):
+class FrontendTimeouts(Record):
     """Timeouts towards clients, where a frontend differs."""
 
     client: Duration | None = None
@@ -108,7 +109,7 @@ class FrontendTimeouts(Table):
     client_fin: Duration | None = None
 
 
-class BackendTimeouts(Table):
+class BackendTimeouts(Record):
     """Timeouts towards servers, where a backend differs. (That of checks: `check.timeout`.)"""
 
     connect: Duration | None = None
@@ -118,7 +119,7 @@ class BackendTimeouts(Table):
     server_fin: Duration | None = None
 
 
-class Log(Table):
+class Log(Record):
     """Where and what HAProxy logs. format: httplog, clf, or a log-format string for HTTP frontends."""
 
     targets: Annotated[tuple[str, ...], Form(forms.listed(forms.log_target, least=1))] = ("/dev/log",)
@@ -135,7 +136,7 @@ class Log(Table):
     log_health_checks: Switch = False
 
 
-class Stats(Table):
+class Stats(Record):
     """The statistics page and, on the same port behind the same password, the Prometheus metrics.
 
     address: None for the host's private address.
@@ -154,7 +155,7 @@ class Stats(Table):
     metrics: Annotated[Any, Form(forms.off_or(forms.web_path))] = "/metrics"
 
 
-class Tls(Table):
+class Tls(Record):
     """TLS towards clients: Mozilla's profiles. hsts_days: for how long browsers insist on https."""
 
     profile: Annotated[str, Form(forms.choice("intermediate", "modern"))] = "intermediate"
@@ -162,8 +163,14 @@ class Tls(Table):
     hsts_subdomains: Switch = False
 
 
-@dataclass(frozen=True)
-class ErrorFile:
+# What HAProxy's `errorfile` takes in 2.4.
+_error_status = forms.choice(
+    *("200", "400", "401", "403", "404", "405", "407", "408", "410", "413", "425", "429"),
+    *("500", "501", "502", "503", "504"),
+)
+
+
+class ErrorFile(Record):
     """One error page. path: on the host; source: the local file that goes there, None if it is there."""
 
     status: int
@@ -175,46 +182,26 @@ class ErrorFiles:
     """`errorfiles.503 = "…"`: an absolute path is on the host already; a relative one is beside the
     inventory and goes to /etc/haproxy/pages. HAProxy sends the file as it is, so it is a whole answer."""
 
-    statuses = [
-        "200",
-        "400",
-        "401",
-        "403",
-        "404",
-        "405",
-        "407",
-        "408",
-        "410",
-        "413",
-        "425",
-        "429",
-        "500",
-        "501",
-        "502",
-        "503",
-        "504",
-    ]
-
     def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> core_schema.CoreSchema:
-        return core_schema.with_info_plain_validator_function(self._build)
+        from lbkit.inventory import read
 
-    def _build(self, value: Any, info: Any) -> tuple[ErrorFile, ...]:
-        notes: Notes = info.context
-        if not isinstance(value, dict):
-            raise PydanticCustomError("form", "{expected}", {"expected": "a table of status and path"})
+        return read.with_notes(self._build)
+
+    def _build(self, value: Any, notes: Notes) -> tuple[ErrorFile, ...]:
+        from lbkit.inventory import read
+
         files = []
-        for status, path in value.items():
-            key = join(notes.path(value), status)
+        for status, path in read.want_table(value).items():
             try:
-                forms.choice(*self.statuses)(status)
+                _error_status(status)
                 files.append(self._file(int(status), path, notes.base))
             except forms.Wrong as wrong:
-                notes.fault(key, path, str(wrong))
+                notes.fault(read.join(notes.path(value), status), path, str(wrong))
         return tuple(files)
 
     def _file(self, status: int, path: Any, base: Path) -> ErrorFile:
         if isinstance(path, str) and path.startswith("/"):
-            return ErrorFile(status, forms.host_file(path), None)
+            return ErrorFile(status=status, path=forms.host_file(path), source=None)
         source = base / forms.local_file(path)
         try:
             with source.open("rb") as file:
@@ -225,13 +212,13 @@ class ErrorFiles:
             ) from None
         if start != b"HTTP/":
             raise forms.Wrong("a whole HTTP answer, beginning with a line such as `HTTP/1.0 503 …`")
-        return ErrorFile(status, f"/etc/haproxy/pages/{status}.http", source)
+        return ErrorFile(status=status, path=f"/etc/haproxy/pages/{status}.http", source=source)
 
 
 # ── frontends ───────────────────────────────────────────────────────────────────────────────────────
 
 
-class Route(Table):
+class Route(Record):
     """Which requests go to a backend: any of the values of a key, and every key that is given.
 
     host: `*.example.com` takes every name below. ignore_case: for the paths (names always do).
@@ -254,14 +241,14 @@ class Route(Table):
         return tuple(h[1:].lower() for h in self.host if h.startswith("*."))
 
 
-class Frontend(Table):
+class Frontend(Record):
     """What HTTP and TCP frontends share. addresses: `*` all of IPv4, `::` all of IPv6."""
 
     name: str = ""
     addresses: Addresses = ("*",)
     default_backend: Section | None = None
     maxconn: Connections | None = None
-    timeouts: FrontendTimeouts = FrontendTimeouts.model_construct()
+    timeouts: FrontendTimeouts = FrontendTimeouts()
     extra: Extra = ()
 
 
@@ -315,7 +302,7 @@ class TcpFrontend(Frontend):
 # ── backends ────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Check(Table):
+class Check(Record):
     """How HAProxy finds out that a server works.
 
     type: http asks for a page, tcp connects, none believes; None: what the backend's mode is.
@@ -333,7 +320,7 @@ class Check(Table):
     timeout: Duration | None = None
 
 
-class Cookie(Table):
+class Cookie(Record):
     """Cookie persistence. secure: None sets it where every frontend that uses the backend is HTTPS only."""
 
     name: Annotated[str, Form(forms.cookie_name)] = required()
@@ -346,14 +333,14 @@ class Cookie(Table):
     maxlife: Duration | None = None
 
 
-class Stick(Table):
+class Stick(Record):
     """Persistence by the client's address, as LVS's persistence_timeout: each has its server for `expire`."""
 
     expire: Duration = required()
     size: Annotated[str, Form(forms.size)] = "100k"
 
 
-class ServerTls(Table):
+class ServerTls(Record):
     """TLS towards a server. name: what it must be called (SNI and certificate)."""
 
     verify: Switch = True
@@ -361,7 +348,7 @@ class ServerTls(Table):
     ca: HostFile = "/etc/ssl/certs/ca-certificates.crt"
 
 
-class ServerCheck(Table):
+class ServerCheck(Record):
     """Where one server's check differs from its backend's."""
 
     interval: Duration | None = None
@@ -370,7 +357,7 @@ class ServerCheck(Table):
     port: Port | None = None
 
 
-class Server(Table):
+class Server(Record):
     """One server of a backend. A DNS name is looked up when HAProxy starts or reloads."""
 
     name: Section = required()
@@ -381,33 +368,33 @@ class Server(Table):
     backup: Switch = False
     cookie: Annotated[str | None, Form(forms.cookie_name)] = None
     tls: ServerTls | None = None
-    check: ServerCheck = ServerCheck.model_construct()
+    check: ServerCheck = ServerCheck()
 
 
-class Backend(Table):
+class Backend(Record):
     """Servers among which requests are shared out. Its mode is that of the frontends that use it."""
 
     name: str = ""
     balance: Balance = "roundrobin"
     hash_type: HashType | None = None
     servers: tuple[Server, ...] = required()
-    check: Check = Check.model_construct()
+    check: Check = Check()
     cookie: Cookie | None = None
     stick: Stick | None = None
     retries: Annotated[int | None, Form(forms.whole(0, 100))] = None
     redispatch: Switch | None = None
     retry_on: RetryOn | None = None
-    timeouts: BackendTimeouts = BackendTimeouts.model_construct()
+    timeouts: BackendTimeouts = BackendTimeouts()
     extra: Extra = ()
 
 
 # ── the whole ───────────────────────────────────────────────────────────────────────────────────────
 
 
-class ExtraLines(Table):
+class ExtraLines(Record):
     """Lines for what the inventory does not model, in the sections that have no table of their own."""
 
-    global_: Extra = Field(default=(), alias="global")
+    global_: Extra = keyed("global", default=())
     defaults: Extra = ()
 
 
@@ -415,7 +402,11 @@ def _frontend(table: dict[str, Any]) -> type[Frontend]:
     return TcpFrontend if table.get("mode") == "tcp" else HttpFrontend
 
 
-class HaProxy(Table):
+def _backend(_table: dict[str, Any]) -> type[Backend]:
+    return Backend
+
+
+class HaProxy(Record):
     """The whole of HAProxy."""
 
     # Two descriptors each: HAProxy does not start where the hard limit is lower (20,000 in some containers).
@@ -429,15 +420,15 @@ class HaProxy(Table):
     redispatch: Switch = True
     retry_on: RetryOn | None = None
     health_port: Port = 8405
-    forwardfor: ForwardFor = ForwardFor.model_construct()
-    timeouts: Timeouts = Timeouts.model_construct()
-    log: Log = Log.model_construct()
+    forwardfor: ForwardFor = ForwardFor()
+    timeouts: Timeouts = Timeouts()
+    log: Log = Log()
     errorfiles: Annotated[tuple[ErrorFile, ...], ErrorFiles()] = ()
-    stats: Stats = Stats.model_construct()
-    tls: Tls = Tls.model_construct()
+    stats: Stats = Stats()
+    tls: Tls = Tls()
     frontends: Annotated[tuple[HttpFrontend | TcpFrontend, ...], ByName(_frontend)] = required()
-    backends: Annotated[tuple[Backend, ...], ByName(lambda _table: Backend)] = required()
-    extra: ExtraLines = ExtraLines.model_construct()
+    backends: Annotated[tuple[Backend, ...], ByName(_backend)] = required()
+    extra: ExtraLines = ExtraLines()
 
     def backend(self, name: str) -> Backend:
         """The backend of that name. Raises KeyError."""

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from lbkit import errors, inventory
+from lbkit.inventory import validate
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = {
@@ -48,11 +51,12 @@ GOOD = {
 
 
 @pytest.fixture(autouse=True)
-def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("STATS", "correct-horse")
     monkeypatch.setenv("LBKIT_STATS_PASSWORD", "correct-horse")
     monkeypatch.setenv("LBKIT_VRRP_PASSWORD", "pass1234")
     monkeypatch.delenv("LBKIT_HOSTS", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def toml(value: Any) -> str:
@@ -320,6 +324,43 @@ def test_a_key_removed_anywhere_is_a_fault_or_a_default(tmp_path: Path, name: st
         read(write(tmp_path, change(data, (key, ...))))
 
 
+def test_a_good_inventory_is_validated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, GOOD)
+    first = inventory.load(path)
+    monkeypatch.setattr(validate, "validate", lambda *_, **__: pytest.fail("validated again"))
+    assert inventory.load(path) == first
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(errors.InventoryError, match="STATS to be set"):  # secrets are looked at each time
+        inventory.load(path)
+    monkeypatch.setenv("STATS", "correct-horse")
+    write(tmp_path, change(GOOD, ("hosts.0.port", 0)))
+    assert [f.key for f in read(path)] == ["hosts[0].port"]
+
+
+@pytest.mark.parametrize("harm", ["{", "[]", '{"text": 1}', '{"": "Popen"}', "\0"])
+def test_what_was_kept_is_never_a_reason_to_fail(tmp_path: Path, harm: str) -> None:
+    path = write(tmp_path, GOOD)
+    first = inventory.load(path)
+    (kept,) = (tmp_path / "cache/lbkit").iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert "correct-horse" not in kept.read_text()
+    kept.write_text(harm)
+    assert inventory.load(path) == first
+    kept.chmod(0o666)  # somebody else may have written it
+    kept.write_text(kept.read_text().replace("192.0.2.1", "192.0.2.9"))
+    assert inventory.load(path) == first
+
+
+def test_a_kept_inventory_needs_no_pydantic(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    code = f"import sys, lbkit.inventory as i; i.load({str(path)!r} and __import__('pathlib').Path({str(path)!r}))"
+    for known in ("pydantic", "pydantic"):
+        run = [sys.executable, "-c", f"{code}; print({known!r} in sys.modules)"]
+        out = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert out == "False\n"
+
+
 def test_toml_that_does_not_parse_names_line_and_column(tmp_path: Path) -> None:
     path = tmp_path / "hosts.toml"
     path.write_text("[cluster]\nname = \n")
@@ -338,12 +379,12 @@ def test_a_missing_file_tells_how_to_start(tmp_path: Path, monkeypatch: pytest.M
 def test_a_host_jumps_by_way_of_another(tmp_path: Path) -> None:
     edits = (("ssh.port", 2222), ("hosts.1.jump", "lb-1"))
     assert inventory.load(write(tmp_path, change(GOOD, *edits))).host("lb-2").jump == inventory.Jump(
-        "192.0.2.1", 2222, "ubuntu"
+        ssh="192.0.2.1", port=2222, user="ubuntu"
     )
     edits = (("ssh.jump", "me@[2001:db8::9]:24"), ("hosts.0.jump", ""))
     cluster = inventory.load(write(tmp_path, change(GOOD, *edits)))
     assert cluster.host("lb-1").jump is None
-    assert cluster.host("lb-2").jump == inventory.Jump("2001:db8::9", 24, "me")
+    assert cluster.host("lb-2").jump == inventory.Jump(ssh="2001:db8::9", port=24, user="me")
 
 
 def test_hosts_are_selected_by_role_or_name(tmp_path: Path) -> None:
