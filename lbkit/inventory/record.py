@@ -78,6 +78,10 @@ class Record:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.__dict__.items())})"
 
+    def items(self) -> tuple[tuple[str, Any], ...]:
+        """Names and values, in the order of the fields."""
+        return tuple(self.__dict__.items())
+
     def replace(self, **values: Any) -> Self:
         """A copy with other values."""
         return type(self)(**{**self.__dict__, **values})
