@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from lbkit.inventory import balance
-from lbkit.inventory.haproxy import Backend, HaProxy, HttpFrontend
+from lbkit.inventory.backends import Backend
+from lbkit.inventory.frontends import HttpFrontend
+from lbkit.inventory.haproxy import HaProxy
 from lbkit.inventory.read import MISSING, Notes, join
 
 if TYPE_CHECKING:

@@ -207,27 +207,21 @@ size = text(r"[1-9][0-9]{0,8}[km]?", "a number of entries such as 100k or 1m", r
 log_format = text(r"[ -&(-~]+", "one line of printable ASCII without a single quote", r"[ -&(-~]", 2000)
 
 _SECTIONS = frozenset(
-    [
-        "global",
-        "defaults",
-        "frontend",
-        "backend",
-        "listen",
-        "peers",
-        "resolvers",
-        "mailers",
-        "userlist",
-        "cache",
-        "program",
-        "ring",
-        "http-errors",
-        "fcgi-app",
-        "crt-store",
-        "traces",
-        "acme",
-        "log-forward",
+    (
+        *("global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "mailers", "userlist"),
+        *(
+            "cache",
+            "program",
+            "ring",
+            "http-errors",
+            "fcgi-app",
+            "crt-store",
+            "traces",
+            "acme",
+            "log-forward",
+        ),
         "log-profile",
-    ]
+    )
 )
 _line = text(r"\S.*", "one line of printable text", r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", 2000)
 
@@ -373,6 +367,7 @@ def host_in_url(address: str) -> str:
 Switch = Annotated[bool, Form(switch)]
 Port = Annotated[int, Form(whole(1, 65535))]
 PortOrOff = Annotated[int, Form(off_or(whole(1, 65535)))]  # False is 0 to whoever compares
+Connections = Annotated[int, Form(whole(1, 2_000_000, "connections"))]
 Slug = Annotated[str, Form(slug)]
 Section = Annotated[str, Form(section)]
 Email = Annotated[str, Form(email)]

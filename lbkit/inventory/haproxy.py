@@ -9,21 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from lbkit.inventory import forms
-from lbkit.inventory.balance import balance, hash_type
+from lbkit.inventory.backends import Backend, RetryOn
 from lbkit.inventory.forms import (
+    Connections,
     Duration,
     Extra,
     Form,
-    HostFile,
     Phrase,
     Port,
-    PortOrOff,
-    Reachable,
-    Section,
     Switch,
     User,
     WebPath,
 )
+from lbkit.inventory.frontends import ForwardFor, HttpFrontend, Mode, TcpFrontend, frontend_class
 from lbkit.inventory.record import ByName, Record, keyed, required
 from lbkit.inventory.secret import Secret, SecretForm
 
@@ -32,56 +30,10 @@ if TYPE_CHECKING:
 
     from lbkit.inventory.read import Notes
 
-Connections = Annotated[int, Form(forms.whole(1, 2_000_000, "connections"))]
-Mode = Annotated[str, Form(forms.choice("keep-alive", "server-close", "close"))]
-Addresses = Annotated[tuple[str, ...], Form(forms.listed(forms.bind_address, least=1))]
-Balance = Annotated[str, Form(balance)]
-HashType = Annotated[str, Form(hash_type)]
 Password = Annotated[Secret, SecretForm("password")]
-RetryOn = Annotated[
-    tuple[str, ...],
-    Form(
-        forms.listed(
-            forms.choice(
-                *[
-                    "none",
-                    "conn-failure",
-                    "empty-response",
-                    "junk-response",
-                    "response-timeout",
-                    "0rtt-rejected",
-                ],
-                *[
-                    "401",
-                    "403",
-                    "404",
-                    "408",
-                    "421",
-                    "425",
-                    "429",
-                    "500",
-                    "501",
-                    "502",
-                    "503",
-                    "504",
-                    "all-retryable-errors",
-                ],
-            ),
-            least=1,
-        )
-    ),
-]
 
 
 # ── shared by all sections ──────────────────────────────────────────────────────────────────────────
-
-
-class ForwardFor(Record):
-    """`option forwardfor`: tell the servers the client's address. A client's own header is removed first,
-    but for connections from `except` (a proxy in front that is to be believed)."""
-
-    enabled: Switch = True
-    except_: Annotated[str | None, Form(forms.network)] = keyed("except", default=None)
 
 
 class Timeouts(Record):
@@ -98,25 +50,6 @@ class Timeouts(Record):
     tarpit: Duration = "10s"
     client_fin: Duration = "30s"
     server_fin: Duration = "30s"
-
-
-class FrontendTimeouts(Record):
-    """Timeouts towards clients, where a frontend differs."""
-
-    client: Duration | None = None
-    http_request: Duration | None = None
-    http_keep_alive: Duration | None = None
-    client_fin: Duration | None = None
-
-
-class BackendTimeouts(Record):
-    """Timeouts towards servers, where a backend differs. (That of checks: `check.timeout`.)"""
-
-    connect: Duration | None = None
-    server: Duration | None = None
-    queue: Duration | None = None
-    tunnel: Duration | None = None
-    server_fin: Duration | None = None
 
 
 class Log(Record):
@@ -215,179 +148,6 @@ class ErrorFiles:
         return ErrorFile(status=status, path=f"/etc/haproxy/pages/{status}.http", source=source)
 
 
-# ── frontends ───────────────────────────────────────────────────────────────────────────────────────
-
-
-class Route(Record):
-    """Which requests go to a backend: any of the values of a key, and every key that is given.
-
-    host: `*.example.com` takes every name below. ignore_case: for the paths (names always do).
-    """
-
-    host: Annotated[tuple[str, ...], Form(forms.listed(forms.domain))] = ()
-    path_prefix: Annotated[tuple[str, ...], Form(forms.listed(forms.web_path))] = ()
-    path_suffix: Annotated[tuple[str, ...], Form(forms.listed(forms.path_end))] = ()
-    ignore_case: Switch = False
-    backend: Section = required()
-
-    @property
-    def exact_hosts(self) -> tuple[str, ...]:
-        """The names that are meant as they stand, in lower case."""
-        return tuple(h.lower() for h in self.host if not h.startswith("*."))
-
-    @property
-    def host_suffixes(self) -> tuple[str, ...]:
-        """The endings of the names that `*.` stands before, with their dot."""
-        return tuple(h[1:].lower() for h in self.host if h.startswith("*."))
-
-
-class Frontend(Record):
-    """What HTTP and TCP frontends share. addresses: `*` all of IPv4, `::` all of IPv6."""
-
-    name: str = ""
-    addresses: Addresses = ("*",)
-    default_backend: Section | None = None
-    maxconn: Connections | None = None
-    timeouts: FrontendTimeouts = FrontendTimeouts()
-    extra: Extra = ()
-
-
-class HttpFrontend(Frontend):
-    """One site: HTTP, HTTPS, or both. redirect: the status with which HTTP sends to HTTPS, or false."""
-
-    mode: Annotated[str, Form(forms.choice("http"))] = "http"
-    http_port: PortOrOff = 80
-    https_port: PortOrOff = 443
-    redirect: Annotated[int, Form(forms.choice(301, 302, 303, 307, 308, False))] = 301
-    certificate: HostFile | None = None
-    http2: Switch = True
-    forwardfor: ForwardFor | None = None
-    connection: Mode | None = None
-    routes: tuple[Route, ...] = ()
-
-    @property
-    def ports(self) -> tuple[tuple[str, int], ...]:
-        """The keys and numbers of the ports it listens on."""
-        both = (("http_port", self.http_port), ("https_port", self.https_port))
-        return tuple((key, port) for key, port in both if port)
-
-    @property
-    def redirects(self) -> bool:
-        """Whether plain HTTP is sent to HTTPS."""
-        return bool(self.redirect and self.http_port and self.https_port)
-
-    @property
-    def backends(self) -> tuple[str, ...]:
-        """The backends it sends to."""
-        return tuple(b for b in (self.default_backend, *(r.backend for r in self.routes)) if b)
-
-
-class TcpFrontend(Frontend):
-    """One port whose connections are passed on unread."""
-
-    mode: Annotated[str, Form(forms.choice("tcp"))] = "tcp"
-    port: Port = required()
-
-    @property
-    def ports(self) -> tuple[tuple[str, int], ...]:
-        """The key and number of the port it listens on."""
-        return (("port", self.port),) if self.port else ()
-
-    @property
-    def backends(self) -> tuple[str, ...]:
-        """The backend it sends to."""
-        return (self.default_backend,) if self.default_backend else ()
-
-
-# ── backends ────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Check(Record):
-    """How HAProxy finds out that a server works.
-
-    type: http asks for a page, tcp connects, none believes; None: what the backend's mode is.
-    """
-
-    type: Annotated[str | None, Form(forms.choice("http", "tcp", "none"))] = None
-    method: Annotated[str, Form(forms.choice("GET", "HEAD", "OPTIONS", "POST"))] = "GET"
-    path: WebPath = "/"
-    host: Reachable | None = None
-    expect: Annotated[str, Form(forms.statuses)] = "200-399"
-    port: Port | None = None
-    interval: Duration = "2s"
-    rise: Annotated[int, Form(forms.whole(1, 100))] = 2
-    fall: Annotated[int, Form(forms.whole(1, 100))] = 3
-    timeout: Duration | None = None
-
-
-class Cookie(Record):
-    """Cookie persistence. secure: None sets it where every frontend that uses the backend is HTTPS only."""
-
-    name: Annotated[str, Form(forms.cookie_name)] = required()
-    mode: Annotated[str, Form(forms.choice("insert", "prefix", "rewrite"))] = "insert"
-    indirect: Switch = True
-    nocache: Switch = True
-    httponly: Switch = True
-    secure: Switch | None = None
-    maxidle: Duration | None = None
-    maxlife: Duration | None = None
-
-
-class Stick(Record):
-    """Persistence by the client's address, as LVS's persistence_timeout: each has its server for `expire`."""
-
-    expire: Duration = required()
-    size: Annotated[str, Form(forms.size)] = "100k"
-
-
-class ServerTls(Record):
-    """TLS towards a server. name: what it must be called (SNI and certificate)."""
-
-    verify: Switch = True
-    name: Annotated[str | None, Form(forms.dns_name)] = None
-    ca: HostFile = "/etc/ssl/certs/ca-certificates.crt"
-
-
-class ServerCheck(Record):
-    """Where one server's check differs from its backend's."""
-
-    interval: Duration | None = None
-    rise: Annotated[int | None, Form(forms.whole(1, 100))] = None
-    fall: Annotated[int | None, Form(forms.whole(1, 100))] = None
-    port: Port | None = None
-
-
-class Server(Record):
-    """One server of a backend. A DNS name is looked up when HAProxy starts or reloads."""
-
-    name: Section = required()
-    address: Reachable = required()
-    port: Port = required()
-    weight: Annotated[int, Form(forms.whole(0, 256))] = 1
-    maxconn: Connections | None = None
-    backup: Switch = False
-    cookie: Annotated[str | None, Form(forms.cookie_name)] = None
-    tls: ServerTls | None = None
-    check: ServerCheck = ServerCheck()
-
-
-class Backend(Record):
-    """Servers among which requests are shared out. Its mode is that of the frontends that use it."""
-
-    name: str = ""
-    balance: Balance = "roundrobin"
-    hash_type: HashType | None = None
-    servers: tuple[Server, ...] = required()
-    check: Check = Check()
-    cookie: Cookie | None = None
-    stick: Stick | None = None
-    retries: Annotated[int | None, Form(forms.whole(0, 100))] = None
-    redispatch: Switch | None = None
-    retry_on: RetryOn | None = None
-    timeouts: BackendTimeouts = BackendTimeouts()
-    extra: Extra = ()
-
-
 # ── the whole ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -396,10 +156,6 @@ class ExtraLines(Record):
 
     global_: Extra = keyed("global", default=())
     defaults: Extra = ()
-
-
-def _frontend(table: dict[str, Any]) -> type[Frontend]:
-    return TcpFrontend if table.get("mode") == "tcp" else HttpFrontend
 
 
 def _backend(_table: dict[str, Any]) -> type[Backend]:
@@ -426,7 +182,7 @@ class HaProxy(Record):
     errorfiles: Annotated[tuple[ErrorFile, ...], ErrorFiles()] = ()
     stats: Stats = Stats()
     tls: Tls = Tls()
-    frontends: Annotated[tuple[HttpFrontend | TcpFrontend, ...], ByName(_frontend)] = required()
+    frontends: Annotated[tuple[HttpFrontend | TcpFrontend, ...], ByName(frontend_class)] = required()
     backends: Annotated[tuple[Backend, ...], ByName(_backend)] = required()
     extra: ExtraLines = ExtraLines()
 

@@ -108,7 +108,8 @@ R = TypeVar("R", bound=Record)
 def table(record: type[R], data: Any, notes: Notes) -> R:
     """The table as a value; its faults are noted. Raises PydanticCustomError where it is no table."""
     want_table(data)
-    model, good = _model(record), data
+    model: type[BaseModel] = _model(typing.cast(Any, record))
+    good = data
     try:
         values = model.model_validate(data, context=notes)
     except ValidationError as error:
@@ -129,7 +130,7 @@ class _Model(BaseModel):
 
 
 @functools.cache
-def _model(record: type[Record]) -> type[BaseModel]:
+def _model(record: Any) -> type[BaseModel]:
     """pydantic's model of a record. No key is required here: `table` tells what is missing."""
     hints = typing.get_type_hints(record, include_extras=True)
     fields: dict[str, Any] = {}

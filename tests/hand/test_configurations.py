@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lbkit import inventory, render
+from lbkit.inventory import backends
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ("aws", "on-premises")
@@ -117,6 +118,7 @@ BACKENDS = {
     "cookie rewritten": 'cookie = { name = "SRV", mode = "rewrite" }',
     "stick": 'stick = { expire = "3h", size = "1m" }',
     "retries": 'retries = 2\nredispatch = false\nretry_on = ["conn-failure", "503", "empty-response"]',
+    "retry on all": f"retry_on = {list(backends._RETRY_ON[1:-1])}".replace("'", '"'),
     "timeouts": 'timeouts = { connect = "1s", server = "2s", queue = "3s", tunnel = "4h", server_fin = "5s" }',
     "hash type": 'balance = "uri"\nhash_type = "consistent sdbm avalanche"',
     "hash type map": 'balance = "source"\nhash_type = "map-based djb2"',
