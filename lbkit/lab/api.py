@@ -90,7 +90,7 @@ class Lab:
     # ---- network
 
     def cut(self, *ways: tuple[str, str]) -> None:
-        """Exactly these ways are cut, each (from, to): nothing gets from the one to the other, on any network.
+        """Exactly these ways are cut, each (from, to): nothing gets from the one to the other on any network.
 
         Ways in from loopback and the AWS API stay open.
         """
@@ -109,6 +109,18 @@ class Lab:
             yield
         finally:
             self.heal()
+
+    @contextmanager
+    def ssh_cut(self, *names: str) -> Iterator[None]:
+        """While it lasts, the operator's ssh to these nodes gets no answer, not even a refusal.
+
+        Connections that stand go silent, and come back to life if their ends still wait.
+        """
+        self._world().nft(network.mute_rules(nodes.NODES[name] for name in names))
+        try:
+            yield
+        finally:
+            self._world().nft(network.mute_rules(()))
 
     # ---- the Elastic IP
 

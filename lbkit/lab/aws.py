@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -52,9 +53,28 @@ def seed() -> Any:
         _add_instance(ec2, name)
     with _ids(ALLOCATION_ID, "elastic_ip_addresses.random_eip_allocation_id"):
         ec2.allocate_address("vpc", address=nodes.ELASTIC_IP, tags={"Name": "lab"})
+    ec2.associate_address = _as_in_a_vpc(ec2.associate_address)
     with _ids(ASSOCIATION_ID, "elastic_ip_addresses.random_eip_association_id"):
         ec2.associate_address(eni=ec2.enis[INTERFACE_IDS["lb-1"]], allocation_id=ALLOCATION_ID)
     return ec2
+
+
+def _as_in_a_vpc(associate: Callable) -> Callable:
+    """moto's AssociateAddress, but as AWS does it.
+
+    It moves an address that another interface holds without being asked to, that interface no longer shows
+    it, and the address shows its instance. (AllowReassociation=false, which would forbid it, is not seen.)
+    """
+
+    def moved(**wanted: Any) -> Any:
+        address = associate(**{**wanted, "reassociate": True})
+        address.instance = address.eni.instance
+        for interface in address.ec2_backend.enis.values():
+            if interface is not address.eni and interface.public_ip == address.public_ip:
+                interface.public_ip = None
+        return address
+
+    return moved
 
 
 def _add_instance(ec2: Any, name: str) -> None:
@@ -81,7 +101,7 @@ def _ids(value: str, *generators: str) -> ExitStack:
     """moto's generators of ids yield this one while the context lasts."""
     stack = ExitStack()
     for generator in generators:
-        stack.enter_context(mock.patch(f"moto.ec2.models.{generator}", lambda *_, **__: value))
+        stack.enter_context(mock.patch(f"moto.ec2.models.{generator}", return_value=value))
     return stack
 
 
@@ -156,4 +176,5 @@ def server(router: Router, port: int) -> Any:
             """The log is for faults."""
 
     application = Application(DomainDispatcherApplication(create_backend_app), router)
-    return make_server("::", port, application, threaded=True, request_handler=Handler)
+    anywhere = "::" if Path("/proc/net/if_inet6").exists() else "0.0.0.0"
+    return make_server(anywhere, port, application, threaded=True, request_handler=Handler)

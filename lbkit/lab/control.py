@@ -10,7 +10,7 @@ import socket
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def down(lab: Lab) -> bool:
 
 def status(lab: Lab) -> Status:
     suite = _running_suite(lab)
-    held = {private: public for public, private in _holders(lab).items()} if suite else {}
+    held = {private: public for public, private in (_holders(lab) or {}).items()} if suite else {}
     return Status(
         name=lab.name,
         up=suite is not None,
@@ -137,8 +137,8 @@ def _listen(lab: Lab) -> list[socket.socket]:
                 other.close()
             raise Refused(
                 f"Port {port} on 127.0.0.1 is taken ({error.strerror}).\n"
-                f"Next: free it (ss -tlnp 'sport = :{port}'), or set LBKIT_LAB_PORTS to the first of ten free "
-                "ports, for example 2300, and the ports in hosts.toml with it."
+                f"Next: free it (ss -tlnp 'sport = :{port}'), or set LBKIT_LAB_PORTS to the first of ten "
+                "free ports, for example 2300, and the ports in hosts.toml with it."
             ) from error
         listener.listen(128)
         listeners.append(listener)
@@ -154,9 +154,10 @@ def _wait_for_aws(lab: Lab, ready: int) -> None:
 
 
 def _running_suite(lab: Lab) -> str | None:
-    """The suite of a lab that runs and whose start was finished."""
+    """The suite of a lab that runs, whose start was finished, and whose gateway answers."""
     path = lab.state / "suite"
-    return path.read_text() if path.exists() and world.find(lab) else None
+    alive = path.exists() and world.find(lab) and _holders(lab) is not None
+    return path.read_text() if alive else None
 
 
 def _clear(lab: Lab, keep_logs: bool = False) -> bool:
@@ -195,7 +196,10 @@ def _node_status(lab: Lab, node: nodes.Node, held: dict[str, str], up: bool) -> 
     return NodeStatus(node.name, state, node.address, ssh, held.get(node.address))
 
 
-def _holders(lab: Lab) -> dict[str, str]:
-    """Elastic IP → private address, as the gateway translates now."""
-    with closing(urllib.request.urlopen(f"{lab.aws_url}/lab/addresses", timeout=5)) as answer:
-        return json.load(answer)["holders"]
+def _holders(lab: Lab) -> dict[str, str] | None:
+    """Elastic IP → private address, as the gateway translates now; None if it does not answer."""
+    try:
+        with urllib.request.urlopen(f"{lab.aws_url}/lab/addresses", timeout=5) as answer:
+            return json.load(answer)["holders"]
+    except OSError:
+        return None

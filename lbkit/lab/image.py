@@ -174,9 +174,10 @@ def machine_sources(listing: str, suite: str) -> str:
     lines = set()
     for line in listing.splitlines():
         origin, release, component, uri = line.split("|", 3)
-        if match := re.fullmatch(r"(?:bookworm|trixie|forky|bullseye)(-updates|-security)?", release):
-            if component == "main" and origin in ("Debian", "", "$(ORIGIN)"):
-                lines.add(f"deb {uri} {suite}{match.group(1) or ''} main\n")
+        ours = component == "main" and origin in ("Debian", "", "$(ORIGIN)")
+        match = re.fullmatch(r"(?:bullseye|bookworm|trixie|forky)(-updates|-security)?", release)
+        if ours and match:
+            lines.add(f"deb {uri} {suite}{match.group(1) or ''} main\n")
     return "".join(sorted(lines))
 
 

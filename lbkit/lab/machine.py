@@ -7,6 +7,7 @@ empty directory. A node's processes are those of its cgroup.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -58,6 +59,11 @@ class Machine:
     def console(self) -> Path:
         return self.directory / "console.log"
 
+    @property
+    def _power(self) -> Path:
+        """There while the node is meant to run: without it a reboot ends as a power-off."""
+        return self.directory / "power"
+
     # ---- power
 
     def running(self) -> bool:
@@ -81,6 +87,7 @@ class Machine:
     def power_off(self) -> None:
         """The node is gone as in a power cut: first its traffic, then its processes, with no goodbye."""
         inside = self._world()
+        self._power.unlink(missing_ok=True)
         inside.run(network.detach_script(self.node))
         if self.cgroup.exists():
             _kill_all(self.cgroup)
@@ -165,7 +172,10 @@ class Machine:
         env: Mapping[str, str] | None = None,
         timeout_s: float | None = 120,
     ) -> subprocess.CompletedProcess[str]:
-        """argv has run inside as root. Raises CommandFailed if it fails (unless not check) or the node is off."""
+        """argv has run inside as root.
+
+        Raises CommandFailed if the node is off, at the time limit, and, with check, for any exit but 0.
+        """
         command = self.enter(argv, env)
         try:
             done = subprocess.run(
@@ -184,7 +194,8 @@ class Machine:
             ) from error
         if check and done.returncode != 0:
             raise CommandFailed(
-                f"{self.node.name}: {' '.join(argv)}: exit {done.returncode}\n{(done.stderr or done.stdout)[-800:]}\n"
+                f"{self.node.name}: {' '.join(argv)}: exit {done.returncode}\n"
+                f"{(done.stderr or done.stdout)[-800:]}\n"
                 f"Next: inv lab.shell {self.node.name} and look."
             )
         return done
@@ -198,7 +209,7 @@ class Machine:
             )
         settings = [f"{key}={value}" for key, value in {**_ENV, **(env or {})}.items()]
         # No cgroup namespace of its own in the nodes that are mere processes: -a would find nothing to enter.
-        spaces = ["-m", "-u", "-n", "-p", "-r", *(["-i", "-C"] if self.node.boots else [])]
+        spaces = ["-m", "-u", "-n", "-p", "-r", "-w", *(["-i", "-C"] if self.node.boots else [])]
         return ["nsenter", "-t", str(leader), *spaces, "env", "-i", *settings, *argv]
 
     def journal(self, *args: str) -> str:
@@ -234,20 +245,20 @@ class Machine:
         # volatile: no fsync reaches the disk, which would make every dpkg run wait; a lab has no power cut
         # of the machine below it to survive. Its mark in the work directory forbids using that twice.
         options = f"lowerdir={':'.join(map(str, lowers))},upperdir={self.upper},workdir={work},volatile"
-        lines = [
-            network.detach_script(self.node),
-            network.attach_script(self.node),
-            f"rm -rf '{work}'; mkdir -p '{work}' '{self.cgroup}'",
-            f"mount -t overlay lab-{self.node.name} -o '{options}' '{root}'",
-        ]
         start = self._systemd() if self.node.boots else self._process()
-        lines += [
-            "(",
-            f"echo 0 > '{self.cgroup}/cgroup.procs'",
-            start,
-            f") </dev/null >>'{self.console}' 2>&1 &",
-        ]
-        return "\n".join(lines) + "\n"
+        # nspawn exits with 133 when the host reboots itself. What a kernel would forget then, addresses
+        # above all, goes with the network namespace.
+        return f"""
+rm -rf '{work}'; mkdir -p '{work}' '{self.cgroup}'; : > '{self._power}'
+mount -t overlay lab-{self.node.name} -o '{options}' '{root}'
+start() {{
+{network.detach_script(self.node)}
+{network.attach_script(self.node)}
+( echo 0 > '{self.cgroup}/cgroup.procs'; {start} )
+}}
+( rc=133; while [ $rc = 133 ] && [ -e '{self._power}' ]; do rc=0; start || rc=$?; done
+) </dev/null >>'{self.console}' 2>&1 &
+"""
 
     def _systemd(self) -> str:
         return (
@@ -304,16 +315,14 @@ def _kill_all(cgroup: Path) -> None:
 
 
 def _kill(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def _remove_tree(cgroup: Path) -> None:
     for path, _, _ in os.walk(cgroup, topdown=False):
         try:
-            os.rmdir(path)
+            Path(path).rmdir()
         except OSError:
             return  # a process is still leaving: the caller looks again
 

@@ -11,11 +11,15 @@ from collections.abc import Iterable, Mapping
 from lbkit.lab import nodes
 
 # Source routing checks off: the VIP is reached through the LAN and may be answered through the VPC.
-_SYSCTL = """
+_SYSCTL = f"""
 sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 \\
-  net.ipv4.conf.all.arp_accept=1 net.ipv4.conf.default.arp_accept=1 net.ipv6.conf.all.forwarding=1 \\
-  net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.default.send_redirects=0 \\
-  net.ipv6.conf.default.accept_dad=0
+  net.ipv4.conf.all.arp_accept=1 net.ipv4.conf.default.arp_accept=1 \\
+  net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.default.send_redirects=0
+# A kernel may have been started without IPv6.
+if [ -e /proc/net/if_inet6 ]; then
+  sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv6.conf.default.accept_dad=0
+  ip addr add {nodes.AWS_ADDRESS6}/128 dev lo
+fi
 # Where br_netfilter is loaded, bridged packets would be seen by the gateway's rules too.
 sysctl -qw net.bridge.bridge-nf-call-iptables=0 2>/dev/null || true
 """
@@ -25,6 +29,7 @@ table ip lab {{
   map public_to_private {{ type ipv4_addr : ipv4_addr; }}
   map private_to_public {{ type ipv4_addr : ipv4_addr; }}
   set cut {{ type ipv4_addr . ipv4_addr; }}
+  set mute {{ type ipv4_addr; }}
   chain gateway {{
     type filter hook prerouting priority raw; policy accept;
     # From outside, private addresses do not exist. The LAN's do: there the client is a neighbour network.
@@ -45,6 +50,14 @@ table ip lab {{
     type filter hook forward priority 0; policy accept;
     ip saddr . ip daddr @cut drop
   }}
+  chain ssh_to {{
+    type filter hook output priority 0; policy accept;
+    ip daddr @mute tcp dport 22 drop
+  }}
+  chain ssh_from {{
+    type filter hook input priority 0; policy accept;
+    ip saddr @mute tcp sport 22 drop
+  }}
 }}
 table bridge lab {{
   set cut {{ type ifname . ifname; }}
@@ -63,7 +76,6 @@ def gateway_script() -> str:
         "ip -batch - <<'END'",
         "link set lo up",
         f"addr add {nodes.AWS_ADDRESS}/32 dev lo",
-        f"addr add {nodes.AWS_ADDRESS6}/128 dev lo",
     ]
     for bridge, cidr in ((nodes.LAN_BRIDGE, "10.77.9.1/24"), (nodes.APPS_BRIDGE, "10.77.11.1/24")):
         lines += [f"link add {bridge} type bridge", f"addr add {cidr} dev {bridge}", f"link set {bridge} up"]
@@ -109,6 +121,12 @@ def elastic_rules(holders: Mapping[str, str]) -> str:
     for public, private in sorted(holders.items()):
         lines.append(f"add element ip lab public_to_private {{ {public} : {private} }}")
         lines.append(f"add element ip lab private_to_public {{ {private} : {public} }}")
+    return "\n".join(lines) + "\n"
+
+
+def mute_rules(muted: Iterable[nodes.Node]) -> str:
+    """nft text that lets no packet of ssh pass between the operator and exactly these nodes."""
+    lines = ["flush set ip lab mute", *(f"add element ip lab mute {{ {node.address} }}" for node in muted)]
     return "\n".join(lines) + "\n"
 
 

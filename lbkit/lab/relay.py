@@ -18,6 +18,7 @@ class _Pipe(asyncio.Protocol):
     def __init__(self, twin: _Pipe | None = None) -> None:
         self.twin = twin
         self.transport: asyncio.Transport | None = None
+        self.ended = False  # it will send no more
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -31,8 +32,12 @@ class _Pipe(asyncio.Protocol):
             self.twin.transport.write(data)
 
     def eof_received(self) -> bool:
-        if self.twin and self.twin.transport and self.twin.transport.can_write_eof():
-            self.twin.transport.write_eof()
+        self.ended = True
+        if not (self.twin and self.twin.transport) or self.twin.ended:
+            return (
+                False  # nothing comes from either end any more: closed, and connection_lost closes the twin
+            )
+        self.twin.transport.write_eof()
         return True  # half-closed: the other direction goes on
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -43,7 +43,6 @@ def shell(host: str, command: str) -> None:
     requirements.check()
     machine = api.Lab.current().host(host)
     argv = ["sh", "-c", command] if command else ["bash", "--login"]
-    os.chdir("/")  # the only directory that is there on both sides
     line = machine.enter(["sh", "-c", 'cd; exec "$@"', "sh", *argv])
     os.execvp(line[0], line)
 

@@ -147,7 +147,7 @@ def _kill(pid: int, lab: Lab) -> None:
 
 
 def _pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
 
 
 def _comm(pid: int) -> str:
