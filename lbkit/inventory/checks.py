@@ -77,7 +77,7 @@ def _unique(document: Document) -> Faults:
 
 def _priorities(document: Document) -> Faults:
     hosts = document.hosts or ()
-    if any(h.role is None for h in hosts) or not hosts:
+    if [h.role for h in hosts].count("active") != 1:  # has its own fault
         return
     given = priorities(hosts)
     for index, (host, priority) in enumerate(zip(hosts, given, strict=True)):

@@ -203,7 +203,27 @@ size = text(r"[1-9][0-9]{0,8}[km]?", "a number of entries such as 100k or 1m", r
 log_format = text(r"[ -&(-~]+", "one line of printable ASCII without a single quote", r"[ -&(-~]", 2000)
 
 _SECTIONS = frozenset(
-    ["global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "mailers", "userlist", "cache", "program", "ring", "http-errors", "fcgi-app", "crt-store", "traces", "acme", "log-forward", "log-profile"]
+    [
+        "global",
+        "defaults",
+        "frontend",
+        "backend",
+        "listen",
+        "peers",
+        "resolvers",
+        "mailers",
+        "userlist",
+        "cache",
+        "program",
+        "ring",
+        "http-errors",
+        "fcgi-app",
+        "crt-store",
+        "traces",
+        "acme",
+        "log-forward",
+        "log-profile",
+    ]
 )
 _line = text(r"\S.*", "one line of printable text", r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", 2000)
 

@@ -42,8 +42,29 @@ RetryOn = Annotated[
     Form(
         forms.listed(
             forms.choice(
-                *["none", "conn-failure", "empty-response", "junk-response", "response-timeout", "0rtt-rejected"],
-                *["401", "403", "404", "408", "421", "425", "429", "500", "501", "502", "503", "504", "all-retryable-errors"],
+                *[
+                    "none",
+                    "conn-failure",
+                    "empty-response",
+                    "junk-response",
+                    "response-timeout",
+                    "0rtt-rejected",
+                ],
+                *[
+                    "401",
+                    "403",
+                    "404",
+                    "408",
+                    "421",
+                    "425",
+                    "429",
+                    "500",
+                    "501",
+                    "502",
+                    "503",
+                    "504",
+                    "all-retryable-errors",
+                ],
             ),
             least=1,
         )
@@ -134,16 +155,11 @@ class Stats(Table):
 
 
 class Tls(Table):
-    """TLS towards clients: Mozilla's profiles. hsts: how long browsers are to insist on https."""
+    """TLS towards clients: Mozilla's profiles. hsts_days: for how long browsers insist on https."""
 
     profile: Annotated[str, Form(forms.choice("intermediate", "modern"))] = "intermediate"
-    hsts: Duration | None = None
+    hsts_days: Annotated[int | None, Form(forms.whole(1, 3650, "days"))] = None
     hsts_subdomains: Switch = False
-
-    @property
-    def hsts_s(self) -> int | None:
-        """`hsts` in seconds."""
-        return forms.milliseconds(self.hsts) // 1000 if self.hsts else None
 
 
 @dataclass(frozen=True)
@@ -159,7 +175,25 @@ class ErrorFiles:
     """`errorfiles.503 = "…"`: an absolute path is on the host already; a relative one is beside the
     inventory and goes to /etc/haproxy/pages. HAProxy sends the file as it is, so it is a whole answer."""
 
-    statuses = ["200", "400", "401", "403", "404", "405", "407", "408", "410", "413", "425", "429", "500", "501", "502", "503", "504"]
+    statuses = [
+        "200",
+        "400",
+        "401",
+        "403",
+        "404",
+        "405",
+        "407",
+        "408",
+        "410",
+        "413",
+        "425",
+        "429",
+        "500",
+        "501",
+        "502",
+        "503",
+        "504",
+    ]
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> core_schema.CoreSchema:
         return core_schema.with_info_plain_validator_function(self._build)
