@@ -199,8 +199,8 @@ def locked(opened: dict[str, remote.Session], command: str) -> Iterator[None]:
 
 def speaks_otherwise(change: plan.Change) -> bool:
     """Before this change is made, keepalived may run with other parameters than the inventory's."""
-    return (
-        change.rewires or (change.request.get("unit") == "keepalived.service" and change.action in plan.LOADS)
+    return change.rewires or (
+        change.request.get("unit") == "keepalived.service" and change.action in plan.LOADS
     )
 
 

@@ -2,6 +2,8 @@
 
 lab       the lab that LBKIT_LAB names: used as it is if it is up, else brought up and taken down again
 selftest  a lab of its own, for tests that break labs: one that somebody uses is not disturbed
+bare      the lab with two bare hosts, and the operator
+pair      the lab with a pair that was set up and is whole, and the operator
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from lbkit.lab import api, requirements, settings
+from tests.lab.rehearsal import Rehearsal, until
 
 SELFTEST = settings.Lab("selftest", 2300)
 
@@ -42,3 +45,41 @@ def lab() -> Iterator[api.Lab]:
 @pytest.fixture(scope="session")
 def selftest() -> Iterator[api.Lab]:
     yield from _up(api.Lab(SELFTEST))
+
+
+@pytest.fixture(scope="session")
+def rehearsal(lab: api.Lab, tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
+    """The operator; the hosts are in any state."""
+    return Rehearsal(lab, tmp_path_factory.mktemp("operator"))
+
+
+@pytest.fixture
+def bare(rehearsal: Rehearsal) -> Rehearsal:
+    rehearsal.lab.reset()
+    return rehearsal
+
+
+@pytest.fixture
+def installed(rehearsal: Rehearsal) -> Rehearsal:
+    """Bare hosts with the packages, nothing else of ours."""
+    if not rehearsal.lab.has_snapshot(rehearsal.mark("installed")):
+        rehearsal.lab.reset()
+        rehearsal.done("prereqs")
+        rehearsal.lab.snapshot(rehearsal.mark("installed"))
+    else:
+        rehearsal.lab.restore(rehearsal.mark("installed"))
+    return rehearsal
+
+
+@pytest.fixture
+def pair(rehearsal: Rehearsal) -> Rehearsal:
+    """Left whole by the test before, or else restored as it was after its set-up."""
+    rehearsal.lab.heal()
+    if not rehearsal.lab.has_snapshot(rehearsal.mark("pair")):
+        rehearsal.lab.reset()
+        rehearsal.done("setup")
+        rehearsal.lab.snapshot(rehearsal.mark("pair"))
+    elif not rehearsal.whole():
+        rehearsal.lab.restore(rehearsal.mark("pair"))
+    until(rehearsal.whole)
+    return rehearsal
