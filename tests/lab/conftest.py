@@ -1,6 +1,7 @@
 """Fixtures of the lab's tests.
 
 lab       the lab that LBKIT_LAB names: used as it is if it is up, else brought up and taken down again
+own       a lab of its own for tests that reset the hosts; LBKIT_LAB must name another one expressly
 selftest  a lab of its own, for tests that break labs: one that somebody uses is not disturbed
 bare      the lab with two bare hosts, and the operator
 pair      the lab with a pair that was set up and is whole, and the operator
@@ -17,6 +18,7 @@ from lbkit.lab import api, requirements, settings
 from tests.lab.rehearsal import Rehearsal, until
 
 SELFTEST = settings.Lab("selftest", 2300)
+OWN = settings.Lab("rehearsal", 2340)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,9 +50,19 @@ def selftest() -> Iterator[api.Lab]:
 
 
 @pytest.fixture(scope="session")
-def rehearsal(lab: api.Lab, tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
+def own() -> Iterator[api.Lab]:
+    """These tests wipe hosts. So never the default lab, which somebody may be at work on, and never one that
+    another checkout brought up: its keys are not here (such a one was wiped once)."""
+    chosen = settings.current() if os.environ.get("LBKIT_LAB") else OWN
+    if chosen.state.exists() and not (chosen.dot / "id_ed25519").exists():
+        pytest.exit(f"The lab {chosen.name!r} belongs to another checkout. Next: LBKIT_LAB=…", returncode=1)
+    yield from _up(api.Lab(chosen))
+
+
+@pytest.fixture(scope="session")
+def rehearsal(own: api.Lab, tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
     """The operator; the hosts are in any state."""
-    return Rehearsal(lab, tmp_path_factory.mktemp("operator"))
+    return Rehearsal(own, tmp_path_factory.mktemp("operator"))
 
 
 @pytest.fixture
