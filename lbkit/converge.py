@@ -19,8 +19,6 @@ from lbkit.inventory import Cluster, Host, Vip
 
 Tell = Callable[[str, str], None]  # (host name or "", line): narrative for the operator
 
-PACKAGES_S = 1800  # what apt may take on a slow line
-WRITE_S = 180
 MASTER_DEADLINE_S = 30
 SERVING_DEADLINE_S = 10
 
@@ -278,28 +276,28 @@ class Roll:
     def make(self, host: Host, wanted: plan.Desired, change: plan.Change) -> dict[str, Any]:
         """Does one change; returns the resource's state as read after it."""
         self.tell(host.name, f"{wanted.step}: {change.action} {change.label} ({change.reason})")
-        packages = isinstance(wanted.resource, resources.Packages)
         try:
             state: dict[str, Any] = self.opened[host.name].call(
                 "write",
                 say=lambda name, line: self.tell(name, f"  {line}"),
-                timeout_s=PACKAGES_S if packages else WRITE_S,
                 **change.request,
                 reread=wanted.resource.spec(),
             )
         except errors.CommandFailed as error:
-            raise errors.CommandFailed(f"{error}\n{self.so_far()}") from None
+            raise errors.CommandFailed(
+                f"{error}\n{self.so_far()}\nNext: mend the cause, then run the same command again."
+            ) from None
+        except errors.Unreachable as error:
+            raise errors.Unreachable(f"{self.so_far()}\n{error}") from None
         self.changed.append((host.name, change))
         return state
 
     def so_far(self) -> str:
         if not self.changed:
-            return "Nothing was changed.\nNext: mend the cause, then run the same command again."
+            return "Nothing was changed before."
         hosts = ", ".join(sorted({name for name, _ in self.changed}))
-        return (
-            f"{len(self.changed)} changes were made before, on {hosts}; each is complete.\n"
-            f"Next: mend the cause, then run the same command again: it goes on from here."
-        )
+        many = "1 change was" if len(self.changed) == 1 else f"{len(self.changed)} changes were"
+        return f"{many} made before, on {hosts}, and complete."
 
     def stop_standby(self, host: Host) -> None:
         """Two nodes that do not hear each other are both MASTER, so the standby is silent meanwhile."""

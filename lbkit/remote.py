@@ -31,7 +31,7 @@ T = TypeVar("T")
 Say = Callable[[str, str], None]  # (host name, line): progress of something that takes long
 
 PING_EVERY_S = 15  # a quarter of what the hand waits before it lets go of the lock
-ANSWER_S = 60
+SILENCE_S = 20  # the hand shows life every 5 s, whatever it is doing
 
 # Registers the hand's modules under their own names, so that they import each other as they do here.
 LOADER = """
@@ -62,24 +62,24 @@ class Session:
         self._closed = threading.Event()
         threading.Thread(target=self._ping, daemon=True).start()
 
-    def call(self, op: str, *, say: Say | None = None, timeout_s: float = ANSWER_S, **arguments: Any) -> Any:
-        """The hand's answer to one request.
+    def call(self, op: str, *, say: Say | None = None, **arguments: Any) -> Any:
+        """The hand's answer to one request, however long it takes while the hand shows life.
 
         Raises CommandFailed where the hand tried and failed, Unreachable where the connection ended.
         """
-        self._channel.settimeout(timeout_s)
+        self._channel.settimeout(SILENCE_S)
         try:
             self._send({"op": op, **arguments})
             while True:
                 message = json.loads(self._line())
-                if "progress" not in message:
+                if "result" in message or "error" in message:
                     break
-                if say:
+                if say and "progress" in message:
                     say(self.host.name, message["progress"])
         except TimeoutError:
             raise errors.Unreachable(
-                f"{self.host.name}: no answer to `{op}` within {timeout_s:.0f} s.\n"
-                f"Next: look at the host (load, disk), then run the command again; it goes on from there."
+                f"{self.host.name}: no sign of life for {SILENCE_S} s.\n"
+                f"Next: is it up, and the network between? Then run the command again; it goes on from there."
             ) from None
         except OSError as error:
             raise self._ended(str(error)) from None

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -260,12 +259,15 @@ class Watch:
         return longest
 
 
+MONITOR = ("ip", "-ts", "-o", "monitor", "address")
+
+
 @contextlib.contextmanager
 def watched(lab: api.Lab) -> Iterator[Watch]:
     """The kernel of each host tells of every change of its addresses meanwhile: no moment is missed."""
     watch, running = Watch(), []
     for machine in lab.balancers():
-        argv = machine.enter(["stdbuf", "-oL", "ip", "-ts", "-o", "monitor", "address"])
+        argv = machine.enter(["stdbuf", "-oL", *MONITOR], env={"TZ": "UTC"})
         process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd="/")
         time.sleep(0.1)  # it listens before we look
         running.append((machine, process, _carries(machine), time.time()))
@@ -274,12 +276,12 @@ def watched(lab: api.Lab) -> Iterator[Watch]:
     finally:
         for machine, process, since, began in running:
             end, carried = time.time(), began if since else None
-            process.send_signal(signal.SIGTERM)
+            machine.exec(["pkill", "-f", f"^{' '.join(MONITOR)}$"])
             for line in process.communicate(timeout=10)[0].splitlines():
                 found = re.match(r"\[(\S+)\] (Deleted )?.* inet " + re.escape(VIP), line)
                 if not found:
                     continue
-                at = datetime.fromisoformat(found[1]).timestamp()
+                at = datetime.fromisoformat(f"{found[1]}+00:00").timestamp()
                 if found[2] and carried is not None:
                     watch.spans.append((machine.node.name, carried, at))
                     carried = None
