@@ -92,4 +92,21 @@ def status(c, json=False):
     return commands.status(json)
 
 
-ns = Collection(plan, setup, prereqs, haproxy, keepalived, verify, status, lab=lab.ns)
+CASE = "only this case: haproxy, haproxy-hung or keepalived"
+REALLY = "the cluster's name, for scripts: it is asked for outside the lab"
+
+
+@task(auto_shortflags=False, help={"case": CASE, "yes-really": REALLY, "json": JSON})
+@commands.reports
+def failover_test(c, case=None, yes_really=None, json=False):
+    """Break the node in charge on purpose, and measure what clients saw.
+
+    Starts only from a whole pair. What it breaks mends itself within a
+    minute, whatever becomes of this machine. Exit code 1: a case failed.
+
+    Example: inv failover-test --case haproxy
+    """
+    return commands.failover_test(case, yes_really, json)
+
+
+ns = Collection(plan, setup, prereqs, haproxy, keepalived, verify, status, failover_test, lab=lab.ns)

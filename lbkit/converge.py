@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lbkit import errors, pair, plan, remote, resources, steps
-from lbkit.inventory import Cluster, Host
+from lbkit.inventory import Cluster, Host, Vip
 
 Tell = Callable[[str, str], None]  # (host name or "", line): narrative for the operator
 
@@ -84,7 +84,7 @@ def read(cluster: Cluster, only: Sequence[str], opened: dict[str, Any]) -> Pictu
 
 def holder_of(picture: Picture) -> str | None:
     """Name of the host that holds the address, None where nobody does; Undecided where it cannot be told."""
-    if picture.cluster.address.kind == "vip":
+    if isinstance(picture.cluster.address, Vip):
         return pair.vip_holder(picture.nodes, list(picture.missing))
     from lbkit.aws import holder  # boto3 costs 150 ms: only where it is asked
 
@@ -181,11 +181,11 @@ def refuse_rest(nodes: Sequence[pair.Node]) -> None:
 
 
 @contextlib.contextmanager
-def locked(opened: dict[str, remote.Session], command: str) -> Iterator[None]:
+def locked(opened: dict[str, Any], command: str) -> Iterator[None]:
     """Ours is the pair: taken on every host, in the order of their names, so that two runs cannot each hold
     half. Each lock ends with its session, however that ends."""
     me = f"{getpass.getuser()}@{socket.gethostname()}"
-    entry = {"who": me, "since": time.strftime("%Y-%m-%d %H:%M:%S %z"), "command": command}
+    entry: dict[str, Any] = {"who": me, "since": time.strftime("%Y-%m-%d %H:%M:%S %z"), "command": command}
     for name in sorted(opened):
         held = opened[name].call("lock", **entry)["held"]
         if held:
@@ -199,8 +199,8 @@ def locked(opened: dict[str, remote.Session], command: str) -> Iterator[None]:
 
 def speaks_otherwise(change: plan.Change) -> bool:
     """Before this change is made, keepalived may run with other parameters than the inventory's."""
-    return (
-        change.rewires or (change.request.get("unit") == "keepalived.service" and change.action in plan.LOADS)
+    return change.rewires or (
+        change.request.get("unit") == "keepalived.service" and change.action in plan.LOADS
     )
 
 
@@ -264,7 +264,7 @@ class Roll:
                 )
             if (change.label, change.action) in done:
                 raise errors.CommandFailed(
-                    f"{host.name}: {change.label}: `{change.action}` was done and did not take: {change.reason}\n"
+                    f"{host.name}: {change.label}: `{change.action}` did not take: {change.reason}\n"
                     f"Next: does something else on {host.name} manage it? Then `inv plan`."
                 )
             if change.elects and not last and not self.master_elsewhere(host):
@@ -319,7 +319,8 @@ class Roll:
             if time.monotonic() > deadline:
                 raise errors.CommandFailed(
                     f"{host.name}: keepalived is not started: no other host became MASTER within "
-                    f"{MASTER_DEADLINE_S} s.\nNext: journalctl -u keepalived on the other host, then run it again."
+                    f"{MASTER_DEADLINE_S} s.\n"
+                    f"Next: journalctl -u keepalived on the other host, then run it again."
                 )
             time.sleep(0.1)
 

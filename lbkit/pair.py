@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lbkit import errors, plan
-from lbkit.inventory import Cluster, Host
+from lbkit.inventory import Cluster, Host, Vip
 
 VrrpState = Literal["MASTER", "BACKUP", "STOPPED", "UNKNOWN"]
 
@@ -58,8 +58,8 @@ def carries_address(
 ) -> bool | None:
     if addresses is None:
         return None
-    if cluster.address.kind == "vip":
-        interface, wanted = host.interface, cluster.address.address
+    if isinstance(cluster.address, Vip):
+        interface, wanted = cluster.address.interface or host.interface, cluster.address.address
     else:
         interface, wanted = "lo", cluster.keepalived.token_address
     return wanted.split("/")[0] in {found.split("/")[0] for found in addresses.get(interface, ())}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lbkit import converge, errors, pair, remote, verify
 from lbkit.inventory import Cluster
@@ -11,7 +12,7 @@ from lbkit.inventory import Cluster
 
 @dataclass(frozen=True)
 class Row:
-    """One host. holds: whether it has the address; None: unknown. servers: (up, all), None: HAProxy silent."""
+    """One host. holds: whether it has the address, None: unknown. servers: (up, all), None: no answer."""
 
     host: str
     role: str
@@ -35,14 +36,17 @@ class Status:
 def read(cluster: Cluster) -> Status:
     """The pair as it is now; a host that does not answer is a row of its own."""
     with remote.sessions(cluster.hosts) as opened:
-        picture = converge.read(cluster, (), opened)
-        try:
-            holder, doubt = converge.holder_of(picture), None
-        except errors.Undecided as error:
-            holder, doubt = None, error
-        rows = [
-            row(node, holder, doubt is not None, servers(opened[node.host.name])) for node in picture.nodes
-        ]
+        return of(cluster, opened)
+
+
+def of(cluster: Cluster, opened: dict[str, Any]) -> Status:
+    """The same over sessions that are open already."""
+    picture = converge.read(cluster, (), opened)
+    try:
+        holder, doubt = converge.holder_of(picture), None
+    except errors.Undecided as error:
+        holder, doubt = None, error
+    rows = [row(node, holder, doubt is not None, servers(opened[node.host.name])) for node in picture.nodes]
     for name in picture.missing:
         rows.append(Row(name, cluster.host(name).role, "UNKNOWN", None, "unknown", "unknown", None))
     return judge(rows, picture.missing, doubt)

@@ -90,7 +90,7 @@ def configuration(picture: converge.Picture) -> list[Check]:
     return checks
 
 
-def on_each_host(cluster: Cluster, alive: dict[str, remote.Session]) -> list[Check]:
+def on_each_host(cluster: Cluster, alive: dict[str, Any]) -> list[Check]:
     checks = []
     for name, session in alive.items():
         question = steps.endpoint_question(cluster, cluster.host(name).private_address)
@@ -134,9 +134,7 @@ def public_address(cluster: Cluster) -> str:
     return holder.read(cluster).public_ip
 
 
-def applications(
-    cluster: Cluster, picture: converge.Picture, alive: dict[str, remote.Session], ask: Any
-) -> list[Check]:
+def applications(cluster: Cluster, picture: converge.Picture, alive: dict[str, Any], ask: Any) -> list[Check]:
     """Every server of every backend is up where the address is, and requests through it reach each of those
     that share the front page's load."""
     try:

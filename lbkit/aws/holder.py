@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lbkit import errors
-from lbkit.inventory import Cluster
+from lbkit.inventory import Cluster, Eip
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,8 @@ class ElasticIp:
 def read(cluster: Cluster) -> ElasticIp:
     """The present association. Raises Undecided where the API does not say."""
     address = cluster.address
-    answer = describe(
-        address.allocation_id, address.region, str(address.endpoint) if address.endpoint else None
-    )
+    assert isinstance(address, Eip), "only an Elastic IP has a holder that AWS knows"
+    answer = describe(address.allocation_id, address.region, address.endpoint)
     private = answer.get("PrivateIpAddress")
     for host in cluster.hosts:
         if private and private == host.private_address:

@@ -16,4 +16,13 @@ after IDLE_S seconds in which the operator's machine sent nothing.
 Standard library only, Python 3.9 or later; imports that cost milliseconds stand where they are used.
 """
 
-MODULES = ("core", "locking", "looking", "reading", "writing", "talk")  # sent in this order
+MODULES = (
+    "core",
+    "locking",
+    "looking",
+    "reading",
+    "writing",
+    "probing",
+    "breaking",
+    "talk",
+)  # sent in this order

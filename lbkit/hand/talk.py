@@ -4,26 +4,30 @@ import json
 import os
 import select
 
-from lbkit.hand import locking, looking, reading, writing
+from lbkit.hand import breaking, locking, looking, probing, reading, writing
 from lbkit.hand.core import Failed
 
 IDLE_S = 60
 
 
-def answer(request, say):
-    operation = request["op"]
-    if operation == "read":
-        return reading.read(request["items"], request.get("facts", True))
-    if operation == "write":
-        writing.WRITERS[request["kind"]](request, say)
-        return reading.read([request["reread"]], facts=False)["items"][0] if "reread" in request else {}
-    if operation == "lock":
-        return locking.lock(request)
-    if operation == "ask":
-        return looking.ask(request)
-    if operation == "stats":
-        return looking.stats(request["socket"], request["command"])
-    raise Failed(f"unknown operation {operation!r}")
+def write(request, say):
+    """One change; what `reread` names is read after it."""
+    writing.WRITERS[request["kind"]](request, say)
+    return reading.read([request["reread"]], facts=False)["items"][0] if "reread" in request else {}
+
+
+OPERATIONS = {
+    "read": lambda request, _say: reading.read(request["items"], request.get("facts", True)),
+    "write": write,
+    "lock": lambda request, _say: locking.lock(request),
+    "ask": lambda request, _say: looking.ask(request),
+    "stats": lambda request, _say: looking.stats(request["socket"], request["command"]),
+    "probe": lambda request, _say: probing.start(request["question"], request["every_s"]),
+    "probed": lambda _request, _say: probing.stop(),
+    "drill": lambda request, _say: breaking.drill(request),
+    "undo": lambda request, _say: breaking.undo(request),
+    "events": lambda request, _say: breaking.events(request["since"]),
+}
 
 
 def requests(source):
@@ -57,7 +61,7 @@ def main():
 
     for request in requests(0):
         try:
-            tell({"result": answer(request, lambda line: tell({"progress": line}))})
+            tell({"result": OPERATIONS[request["op"]](request, lambda line: tell({"progress": line}))})
         except Failed as error:
             tell({"error": {"what": error.what, "output": error.output}})
         except OSError as error:

@@ -161,18 +161,18 @@ def write_placeholder(change, _say):
     names = ",".join(f"DNS:{name}" for name in change["names"])
     try:
         os.close(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
-        run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-            + [
-                "-days",
-                str(change["days"]),
-                "-subj",
-                "/O=lbkit placeholder",
-                "-addext",
-                f"subjectAltName={names}",
-            ]
-            + ["-keyout", key, "-out", chain]
-        )
+        request = [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+        ]
+        subject = ["-subj", "/O=lbkit placeholder", "-addext", f"subjectAltName={names}"]
+        run([*request, "-days", str(change["days"]), *subject, "-keyout", key, "-out", chain])
         with open(chain) as a, open(key) as b:
             content = a.read() + b.read()
         write_file({**change, "content": content, "was": None}, _say)

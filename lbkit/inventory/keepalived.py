@@ -18,8 +18,8 @@ from lbkit.inventory.table import Table, required
 class VrrpCheck(Table):
     """The slow check beside the agent's fast one. In whole seconds: keepalived 2.2.7 knows no less."""
 
-    interval: Annotated[int, Form(forms.whole(1, 60, "seconds"))] = 2
-    timeout: Annotated[int, Form(forms.whole(1, 60, "seconds"))] = 2
+    interval: Annotated[int, Form(forms.whole(1, 60, "seconds"))] = 1
+    timeout: Annotated[int, Form(forms.whole(1, 60, "seconds"))] = 1
     fall: Annotated[int, Form(forms.whole(1, 100))] = 2
     rise: Annotated[int, Form(forms.whole(1, 100))] = 2
 

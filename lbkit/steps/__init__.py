@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lbkit import plan
-from lbkit.inventory import Cluster, Host
+from lbkit.inventory import Cluster, Host, HttpFrontend
 from lbkit.steps import haproxy, keepalived, prereqs
 
 TABLE = {
@@ -39,9 +39,10 @@ def health_question(cluster: Cluster) -> dict[str, Any]:
 def endpoint_question(cluster: Cluster, address: str, **more: Any) -> dict[str, Any]:
     """Asks the first frontend at an address: HTTP for its front page, by the cluster's name; TCP for a
     connection."""
-    frontend = next((f for f in cluster.haproxy.frontends if f.mode == "http"), cluster.haproxy.frontends[0])
+    frontends = cluster.haproxy.frontends
+    frontend = next((one for one in frontends if isinstance(one, HttpFrontend)), frontends[0])
     question = {"frontend": frontend.name, "name": cluster.domains[0].replace("*.", "www."), **more}
-    if frontend.mode == "tcp":
-        return {**question, "connect": (address, frontend.port), "http": False, "tls": False}
-    port = frontend.https_port or frontend.http_port
-    return {**question, "connect": (address, port), "http": True, "tls": bool(frontend.https_port)}
+    if isinstance(frontend, HttpFrontend):
+        port = frontend.https_port or frontend.http_port
+        return {**question, "connect": (address, port), "http": True, "tls": bool(frontend.https_port)}
+    return {**question, "connect": (address, frontend.port), "http": False, "tls": False}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lbkit import render
-from lbkit.inventory import Cluster, Host
+from lbkit.inventory import Cluster, Host, HttpFrontend
 from lbkit.resources import Directory, File, Placeholder, Ports, Resource, Service
 
 CONFIG = "/etc/haproxy/haproxy.cfg"
@@ -46,7 +46,8 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
 
 def certificates(cluster: Cluster) -> list[Resource]:
     """Something stands where each HTTPS frontend looks for its certificate; without it none would start."""
-    paths = {f.certificate or cluster.certificate.path for f in cluster.haproxy.frontends if https(f)}
+    frontends = [f for f in cluster.haproxy.frontends if isinstance(f, HttpFrontend) and f.https_port]
+    paths = {frontend.certificate or cluster.certificate.path for frontend in frontends}
     names = tuple(cluster.domains)
     found: list[Resource] = []
     for path in sorted(paths):
@@ -56,16 +57,10 @@ def certificates(cluster: Cluster) -> list[Resource]:
     return list(dict.fromkeys(found))
 
 
-def https(frontend: object) -> bool:
-    return bool(getattr(frontend, "https_port", None))
-
-
 def error_pages(cluster: Cluster) -> list[Resource]:
-    pages = [page for page in cluster.haproxy.errorfiles if page.source]
-    if not pages:
-        return []
-    files = [File(page.path, content=page.source.read_text()) for page in pages]
-    return [Directory("/etc/haproxy/pages"), *files]
+    pages = [(page.path, page.source) for page in cluster.haproxy.errorfiles if page.source]
+    files = [File(path, content=source.read_text(encoding="utf-8")) for path, source in pages]
+    return [Directory("/etc/haproxy/pages"), *files] if files else []
 
 
 def binds(cluster: Cluster, host: Host) -> Iterator[tuple[str, int]]:

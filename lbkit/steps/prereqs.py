@@ -5,7 +5,7 @@ from __future__ import annotations
 from lbkit.inventory import Cluster, Host
 from lbkit.resources import Clock, Directory, File, Interface, Packages, Resource, Sysctl, Timezone, User
 
-# The distribution's own, signed; the AWS client too (the runbook's awscli archive is unsigned and starts slower).
+# The distribution's own, signed; the AWS client too: the runbook's awscli archive is not, and starts slower.
 PACKAGES = (
     "ca-certificates",
     "certbot",
