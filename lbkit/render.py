@@ -7,14 +7,17 @@ that render nothing do not pay for it.
 from __future__ import annotations
 
 import functools
+import os
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import jinja2
 
 FILES = Path(__file__).resolve().parent.parent / "files"
+CACHE = Path(__file__).resolve().parent / "__pycache__"
 
 
 def render(template: str, **values: Any) -> str:
@@ -43,9 +46,20 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,  # these are configurations; the inventory's forms keep values harmless
         auto_reload=False,
+        bytecode_cache=_cache(jinja2),
     )
     environment.filters["is_ip"] = _is_ip
     return environment
+
+
+def _cache(jinja2: ModuleType) -> jinja2.BytecodeCache | None:
+    """Templates compiled once, like Python's own modules and beside them: 50 ms of every command.
+
+    None where this directory is not ours to write, such as an installed one.
+    """
+    if not CACHE.exists() and os.access(CACHE.parent, os.W_OK):
+        CACHE.mkdir(exist_ok=True)
+    return jinja2.FileSystemBytecodeCache(str(CACHE)) if os.access(CACHE, os.W_OK) else None
 
 
 def _is_ip(address: str) -> bool:
