@@ -224,7 +224,7 @@ class Roll:
         hosts = [found.host for found in before.in_scope(names) if found.todo]
         self.order = pair.order(self.cluster, self.holder, hosts)
         self.changed: list[tuple[str, plan.Change]] = []
-        self.answered = {name: self.serves(name) for name in opened}
+        self.answered = dict(zip(opened, remote.in_parallel(self.serves, list(opened)), strict=True))
 
     def run(self) -> None:
         late = [(host, wanted) for host in self.order for wanted in self.bring_all(host)]

@@ -9,6 +9,11 @@ keepalived.py what the file can say, checks.py what must hold between keys, load
 
 from __future__ import annotations
 
+import os
+
+# Looking for plugins of pydantic among all installed packages costs 6 ms or more; there are none of ours.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
 from lbkit.inventory.cluster import Certificate, Cluster, Eip, Host, Jump, Login, Vip
 from lbkit.inventory.forms import milliseconds
 from lbkit.inventory.haproxy import (
