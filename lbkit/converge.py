@@ -19,8 +19,6 @@ from lbkit.inventory import Cluster, Host, Vip
 
 Tell = Callable[[str, str], None]  # (host name or "", line): narrative for the operator
 
-PACKAGES_S = 1800  # what apt may take on a slow line
-WRITE_S = 180
 MASTER_DEADLINE_S = 30
 SERVING_DEADLINE_S = 10
 
@@ -283,12 +281,10 @@ class Roll:
     def make(self, host: Host, wanted: plan.Desired, change: plan.Change) -> dict[str, Any]:
         """Does one change; returns the resource's state as read after it."""
         self.tell(host.name, f"{wanted.step}: {change.action} {change.label} ({change.reason})")
-        packages = isinstance(wanted.resource, resources.Packages)
         try:
             state: dict[str, Any] = self.opened[host.name].call(
                 "write",
                 say=lambda name, line: self.tell(name, f"  {line}"),
-                timeout_s=PACKAGES_S if packages else WRITE_S,
                 **change.request,
                 reread=wanted.resource.spec(),
             )

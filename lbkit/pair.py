@@ -102,14 +102,16 @@ def order(cluster: Cluster, holder: str | None, hosts: Iterable[Host]) -> list[H
 def effects(cluster: Cluster, nodes: Sequence[Node], holder: str | None) -> list[str]:
     """What the planned changes do to service and address, in sentences; none where they do nothing."""
     sentences = []
+    rewired = [found.host.name for found in nodes if any(change.rewires for change in found.todo)]
+    if rewired and len(nodes) > 1:
+        sentences.append(
+            f"keepalived on {' and '.join(rewired)} will not hear the old one: the standby's is stopped until "
+            f"both have changed, so that there are never two MASTERs."
+        )
     for found in nodes:
         name = found.host.name
-        if any(c.label == "haproxy.service" and c.action == "restart" for c in found.todo) and name == holder:
+        if name == holder and any(c.label == "haproxy.service" and c.action == "restart" for c in found.todo):
             sentences.append(f"HAProxy restarts on {name}, which holds the address: its connections are cut.")
-        if any(c.rewires for c in found.todo) and len(nodes) > 1:
-            sentences.append(
-                f"{name}: keepalived speaks differently afterwards; the standby is stopped while both change."
-            )
         if any(c.elects for c in found.todo):
             sentences.append(election(cluster, found, nodes, holder))
     return sentences

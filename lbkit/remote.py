@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import logging
 import shlex
 import socket
 import threading
@@ -27,11 +28,15 @@ from lbkit import errors, hand
 from lbkit.hand import looking
 from lbkit.inventory import Host, Jump, Login
 
+# Its thread prints tracebacks of what we tell the operator ourselves, in words.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+logging.getLogger("paramiko").propagate = False
+
 T = TypeVar("T")
 Say = Callable[[str, str], None]  # (host name, line): progress of something that takes long
 
 PING_EVERY_S = 15  # a quarter of what the hand waits before it lets go of the lock
-ANSWER_S = 60
+SILENCE_S = 30  # six times what the hand waits before it shows that it still works
 
 # Registers the hand's modules under their own names, so that they import each other as they do here.
 LOADER = """
@@ -62,24 +67,24 @@ class Session:
         self._closed = threading.Event()
         threading.Thread(target=self._ping, daemon=True).start()
 
-    def call(self, op: str, *, say: Say | None = None, timeout_s: float = ANSWER_S, **arguments: Any) -> Any:
-        """The hand's answer to one request.
+    def call(self, op: str, *, say: Say | None = None, **arguments: Any) -> Any:
+        """The hand's answer to one request, however long it takes while the hand shows that it lives.
 
         Raises CommandFailed where the hand tried and failed, Unreachable where the connection ended.
         """
-        self._channel.settimeout(timeout_s)
+        self._channel.settimeout(SILENCE_S)
         try:
             self._send({"op": op, **arguments})
             while True:
                 message = json.loads(self._line())
                 if "progress" not in message:
                     break
-                if say:
+                if say and message["progress"]:
                     say(self.host.name, message["progress"])
         except TimeoutError:
             raise errors.Unreachable(
-                f"{self.host.name}: no answer to `{op}` within {timeout_s:.0f} s.\n"
-                f"Next: look at the host (load, disk), then run the command again; it goes on from there."
+                f"{self.host.name}: silent for {SILENCE_S} s, in the middle of `{op}`.\n"
+                f"Next: is the host up? Then run the command again; it goes on from there."
             ) from None
         except OSError as error:
             raise self._ended(str(error)) from None

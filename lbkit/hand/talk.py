@@ -3,11 +3,13 @@
 import json
 import os
 import select
+import threading
 
 from lbkit.hand import breaking, locking, looking, probing, reading, writing
 from lbkit.hand.core import Failed
 
 IDLE_S = 60
+ALIVE_EVERY_S = 5  # while something takes long: who waits for us must see a host that died
 
 
 def write(request, say):
@@ -49,20 +51,39 @@ def requests(source):
         buffer += data
 
 
+class Output:
+    """Whole lines out, also while another thread says that we live."""
+
+    def __init__(self, file):
+        self.file, self.writing = file, threading.Lock()
+
+    def tell(self, message):
+        with self.writing:
+            self.file.write(json.dumps(message) + "\n")
+            self.file.flush()
+
+    def tell_that_we_live(self, done):
+        while not done.wait(ALIVE_EVERY_S):
+            self.tell({"progress": ""})
+
+
 def main():
-    output = os.fdopen(os.dup(1), "w")
+    output = Output(os.fdopen(os.dup(1), "w"))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # no child may write between our lines
     os.chdir("/")
     os.umask(0o022)
-
-    def tell(message):
-        output.write(json.dumps(message) + "\n")
-        output.flush()
-
     for request in requests(0):
-        try:
-            tell({"result": OPERATIONS[request["op"]](request, lambda line: tell({"progress": line}))})
-        except Failed as error:
-            tell({"error": {"what": error.what, "output": error.output}})
-        except OSError as error:
-            tell({"error": {"what": str(error), "output": ""}})
+        done = threading.Event()
+        threading.Thread(target=output.tell_that_we_live, args=(done,), daemon=True).start()
+        message = answer(request, output)
+        done.set()
+        output.tell(message)
+
+
+def answer(request, output):
+    try:
+        return {"result": OPERATIONS[request["op"]](request, lambda line: output.tell({"progress": line}))}
+    except Failed as error:
+        return {"error": {"what": error.what, "output": error.output}}
+    except OSError as error:
+        return {"error": {"what": str(error), "output": ""}}

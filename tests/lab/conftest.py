@@ -1,7 +1,8 @@
 """Fixtures of the lab's tests.
 
 lab       the lab that LBKIT_LAB names: used as it is if it is up, else brought up and taken down again
-selftest  a lab of its own, for tests that break labs: one that somebody uses is not disturbed
+selftest  a lab of its own, for tests that break hosts: one that somebody uses is not disturbed.
+          Its name and ports follow from LBKIT_LAB's, so that two checkouts can test side by side
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from collections.abc import Iterator
 import pytest
 
 from lbkit.lab import api, requirements, settings
-
-SELFTEST = settings.Lab("selftest", 2300)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,4 +40,4 @@ def lab() -> Iterator[api.Lab]:
 
 @pytest.fixture(scope="session")
 def selftest() -> Iterator[api.Lab]:
-    yield from _up(api.Lab(SELFTEST))
+    yield from _up(api.Lab(settings.current().beside("test", 20)))

@@ -119,7 +119,7 @@ class SimSession:
     pair: SimPair
     host: SimHost
 
-    def call(self, op: str, *, say: Any = None, timeout_s: float = 0, **request: Any) -> Any:
+    def call(self, op: str, *, say: Any = None, **request: Any) -> Any:
         self.pair.settle()
         if op == "read":
             return {"items": [self.host.read(item) for item in request["items"]], "facts": self.facts()}
