@@ -64,7 +64,7 @@ def plan(only: tuple[str, ...] | None, host: str | None, json: bool) -> int:
     if any(node.todo for node in nodes):
         try:
             holder = converge.holder_of(picture)
-            effects = pair.effects(cluster, nodes, holder)
+            effects = pair.effects(cluster, picture.nodes, holder, names)
             changing = [node.host for node in nodes if node.todo]
             order = [one.name for one in pair.order(cluster, holder, changing)]
         except errors.Undecided as error:

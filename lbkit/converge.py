@@ -221,10 +221,13 @@ class Roll:
         self.holder = holder_of(before)
         hosts = [found.host for found in before.in_scope(names) if found.todo]
         self.order = pair.order(self.cluster, self.holder, hosts)
+        self.effects = pair.effects(self.cluster, before.nodes, self.holder, names)
         self.changed: list[tuple[str, plan.Change]] = []
         self.answered = dict(zip(opened, remote.in_parallel(self.serves, list(opened)), strict=True))
 
     def run(self) -> None:
+        for sentence in self.effects:
+            self.tell("", sentence)
         late = [(host, wanted) for host in self.order for wanted in self.bring_all(host)]
         for host, wanted in late:
             self.wait_for_master(host)

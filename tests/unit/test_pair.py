@@ -84,6 +84,17 @@ def test_plan_says_that_a_repaired_node_takes_the_address_where_it_preempts(clus
     assert "takes the address from lb-2 after 30 s" in pair.effects(cluster, nodes, "lb-2")[0]
 
 
+def test_plan_of_one_host_still_sees_that_the_other_is_master(cluster):
+    nodes = [
+        node(cluster, "lb-1", keepalived="inactive", changes=[START]),
+        node(cluster, "lb-2", addresses=VIP),
+    ]
+    assert pair.effects(cluster, nodes, "lb-2", ["lb-1"]) == [
+        "lb-1 joins as BACKUP; the address stays on lb-2."
+    ]
+    assert pair.effects(cluster, nodes, "lb-2", ["lb-2"]) == []
+
+
 def test_plan_says_what_the_first_start_does(cluster):
     nodes = [node(cluster, name, keepalived="inactive", changes=[START]) for name in ("lb-1", "lb-2")]
     assert pair.effects(cluster, nodes, None) == [
