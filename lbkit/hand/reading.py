@@ -1,5 +1,6 @@
 """States of what the resources name. Nothing here changes anything."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -323,10 +324,12 @@ def socket_inodes(pids):
 
 
 def pid_sockets(pid):
-    try:
-        links = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
-    except OSError:
-        return []  # ended meanwhile
+    """Inodes of a process's sockets; none where it has ended."""
+    links = []
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):  # closed meanwhile
+                links.append(os.readlink(f"/proc/{pid}/fd/{name}"))
     return [link[8:-1] for link in links if link.startswith("socket:[")]
 
 
