@@ -309,7 +309,10 @@ def overlaps(listener, binds):
 
 
 def group_pids(control_group):
-    """Processes of a unit. Version 1 and mixed hierarchies keep them under systemd/ or unified/."""
+    """Processes of a unit; none where it does not run and so has no group. Version 1 and mixed hierarchies
+    keep them under systemd/ or unified/."""
+    if not control_group:
+        return []
     for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"):
         try:
             with open(f"{root}{control_group}/cgroup.procs") as file:
