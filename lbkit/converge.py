@@ -267,7 +267,7 @@ class Roll:
                 )
             if change.elects and not last and not self.master_elsewhere(host):
                 return False
-            if change.rewires and not last:
+            if change.rewires and not last and self.before.node(host.name).vrrp != "STOPPED":
                 self.stop_standby(host)
             done.add((change.label, change.action))
             state = self.make(host, wanted, change)

@@ -28,6 +28,12 @@ NAMES = ("lb-1", "lb-2")
 CFG = "/etc/haproxy/haproxy.cfg"
 CONF = "/etc/keepalived/keepalived.conf"
 Edit = tuple[str, str]
+# A change of haproxy.cfg and, for the limit of open files, of its unit: a restart.
+FEWER: Edit = ("[haproxy.frontends.web]\n", "[haproxy]\nmaxconn = 3000\n[haproxy.frontends.web]\n")
+# A change of haproxy.cfg alone: a reload.
+RETRIES: Edit = ("[haproxy.frontends.web]\n", "[haproxy]\nretries = 2\n[haproxy.frontends.web]\n")
+# A change of keepalived.conf that nodes need not agree on.
+FALL: Edit = ("[keepalived]\n", "[keepalived]\ncheck = { fall = 3 }\n")
 
 
 def until(claim: Callable[[], object], timeout_s: float = 30, pause_s: float = 0.05) -> None:
@@ -149,6 +155,10 @@ class Rehearsal:
 
     def unit(self, name: str, unit: str, value: str = "MainPID") -> str:
         return self.on(name, "systemctl", "show", "-p", value, "--value", unit).strip()
+
+    def worker(self, name: str) -> str:
+        """Process id of the HAProxy worker that serves: another after a reload."""
+        return self.on(name, "pgrep", "-nx", "haproxy").strip()
 
     def holders(self) -> list[str]:
         """Hosts that carry the address, as their kernels say."""
