@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import logging
 import shlex
 import socket
 import threading
@@ -29,6 +30,9 @@ from lbkit.inventory import Host, Jump, Login
 
 T = TypeVar("T")
 Say = Callable[[str, str], None]  # (host name, line): progress of something that takes long
+
+# paramiko's thread logs with a traceback what it also raises, and without a handler Python prints that.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 PING_EVERY_S = 15  # a quarter of what the hand waits before it lets go of the lock
 SILENCE_S = 20  # the hand shows life every 5 s, whatever it is doing
@@ -236,7 +240,7 @@ def connect(host: Login) -> fabric.Connection:
 def reason(error: BaseException) -> str:
     if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
         error = next(iter(error.errors.values()))
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError) or "banner" in str(error):
         return "no answer"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 

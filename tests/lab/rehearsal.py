@@ -134,7 +134,7 @@ class Rehearsal:
         """The command, which must end with 1 and with the next step."""
         done = self.inv(*words, hosts=hosts)
         assert done.code == 1, done.text
-        assert "Next: " in done.err.strip().splitlines()[-1] or "\nNext: " in done.err, done.text
+        assert re.search(r"^ *Next: \S", done.text, re.M), done.text
         return done
 
     def setup(self, cluster: inventory.Cluster, only: tuple[str, ...] = steps.ALL) -> converge.Outcome:
@@ -207,7 +207,8 @@ dpkg-query -W | sha256sum"""
 
     def leftovers(self) -> list[str]:
         """Temporary files of ours on either host."""
-        find = "find /etc /usr/local /var/lib/lbkit -name '.*lbkit-*' -o -name '.placeholder-*' -o -name '*.json.*'"
+        names = " -o ".join(f"-name '{name}'" for name in (".*lbkit-*", ".placeholder-*", "*.json.*"))
+        find = f"find /etc /usr/local /var/lib/lbkit {names}"
         return [f"{name}:{path}" for name in NAMES for path in self.sh(name, find, check=False).split()]
 
     def now(self, name: str) -> str:
@@ -345,7 +346,8 @@ def probed(lab: api.Lab, rate: float, tls: bool = False) -> Iterator[Probe]:
         ["python3", "-IS", "-c", PROBE, VIP, str(rate), "tls" if tls else "plain"]
     )
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/")
-    assert process.stdout and process.stdout.readline() == "ready\n"
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
     try:
         yield probe
     finally:
