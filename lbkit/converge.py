@@ -52,27 +52,32 @@ class Outcome:
 
 def look(cluster: Cluster, only: Sequence[str], hosts: Sequence[Host] | None = None) -> Picture:
     """The pair as it is, and what the named steps would change. Changes nothing."""
-    with remote.sessions(hosts or cluster.hosts) as opened:
+    with remote.sessions(hosts or cluster.hosts, lambda: wanted(cluster, only)) as opened:
         return read(cluster, only, opened)
+
+
+def wanted(cluster: Cluster, only: Sequence[str]) -> dict[str, tuple[plan.Desired, ...]]:
+    """Host name → what the named steps ask of it. The first time it costs what rendering does."""
+    return {host.name: steps.desired(cluster, host, only) for host in cluster.hosts}
 
 
 def read(cluster: Cluster, only: Sequence[str], opened: dict[str, Any]) -> Picture:
     """One round trip to each host, side by side."""
-    wanted = {host.name: steps.desired(cluster, host, only) for host in cluster.hosts}
+    asked = wanted(cluster, only)
 
     def seen(name: str) -> plan.Seen | errors.LbkitError:
         session = opened[name]
         if isinstance(session, errors.LbkitError):
             return session
         try:
-            answer = session.call("read", items=[one.resource.spec() for one in wanted[name]])
+            answer = session.call("read", items=[one.resource.spec() for one in asked[name]])
         except errors.LbkitError as error:
             return error
         return plan.Seen(tuple(answer["items"]), answer["facts"])
 
     found = dict(zip(opened, remote.in_parallel(seen, list(opened)), strict=True))
     nodes = [
-        pair.node(cluster, cluster.host(name), wanted[name], state)
+        pair.node(cluster, cluster.host(name), asked[name], state)
         for name, state in found.items()
         if isinstance(state, plan.Seen)
     ]
@@ -108,7 +113,7 @@ def setup(
     """
     hosts = [host for host in cluster.hosts if host.name not in without]
     refuse_if_up(cluster, without)
-    with remote.sessions(hosts) as opened:
+    with remote.sessions(hosts, lambda: wanted(cluster, only)) as opened:
         before = read(cluster, only, opened)
         refuse_missing(before)
         scope = before.in_scope(names)
@@ -219,10 +224,13 @@ class Roll:
         self.holder = holder_of(before)
         hosts = [found.host for found in before.in_scope(names) if found.todo]
         self.order = pair.order(self.cluster, self.holder, hosts)
+        self.effects = pair.effects(self.cluster, before.nodes, self.holder, names)
         self.changed: list[tuple[str, plan.Change]] = []
-        self.answered = {name: self.serves(name) for name in opened}
+        self.answered = dict(zip(opened, remote.in_parallel(self.serves, list(opened)), strict=True))
 
     def run(self) -> None:
+        for sentence in self.effects:
+            self.tell("", sentence)
         late = [(host, wanted) for host in self.order for wanted in self.bring_all(host)]
         for host, wanted in late:
             self.wait_for_master(host)

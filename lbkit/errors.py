@@ -56,9 +56,9 @@ class InventoryError(LbkitError):
 class InventoryUnreadable(InventoryError):
     """The inventory is not there, or is not TOML. next_step: what to do, without its full stop."""
 
-    def __init__(self, reason: str, next_step: str) -> None:
-        self.path, self.faults = reason.split(":")[0], ()
-        LbkitError.__init__(self, f"{reason} Nothing was contacted.\nNext: {next_step}.")
+    def __init__(self, path: str, reason: str, next_step: str) -> None:
+        self.path, self.faults = path, ()
+        LbkitError.__init__(self, f"{path}: {reason}; nothing was contacted.\nNext: {next_step}.")
 
 
 class NoSuchHost(LbkitError):

@@ -67,19 +67,22 @@ def changes(desired: tuple[Desired, ...], seen: Seen) -> tuple[Change, ...]:
         mine = diff(wanted.resource, state)
         written |= {c.label for c in mine if c.request.get("kind") in ("file", "placeholder")}
         if isinstance(wanted.resource, resources.Service):
-            mine += coming_load(wanted.resource, mine, written)
+            mine = with_coming_load(wanted.resource, mine, written)
         found += [replace(change, step=wanted.step) for change in mine]
     return tuple(found)
 
 
-def coming_load(service: resources.Service, planned: list[Change], written: set[str]) -> list[Change]:
-    """The restart or reload that files not yet written will make necessary."""
-    if any(c.verdict != "change" or c.action in LOADS for c in planned):
-        return []
-    for action, paths in (("restart", service.restart_on), ("reload", service.reload_on)):
-        if fresh := sorted(written.intersection(paths)):
-            return [load(service, action, fresh, "will be new")]
-    return []
+def with_coming_load(service: resources.Service, planned: list[Change], written: set[str]) -> list[Change]:
+    """The changes of a service, with the restart or reload that files not yet written will make necessary."""
+    if any(c.verdict != "change" or c.action in ("start", "restart") for c in planned):
+        return planned
+    if fresh := sorted(written.intersection(service.restart_on)):
+        rest = [c for c in planned if c.action != "reload"]
+        return [*rest, load(service, "restart", fresh, "will be new")]
+    fresh = sorted(written.intersection(service.reload_on))
+    if fresh and not any(c.action == "reload" for c in planned):
+        return [*planned, load(service, "reload", fresh, "will be new")]
+    return planned
 
 
 LOADS = ("start", "restart", "reload")
@@ -240,7 +243,7 @@ def _(wanted: resources.Service, state: dict[str, Any]) -> list[Change]:
     found = []
     unit = f"{wanted.unit}.service"
     if state["needs_daemon_reload"]:
-        request = {"kind": "service", "action": "daemon-reload", "unit": unit}
+        request = {"kind": "service", "action": "daemon-reload", "unit": unit, "paths": wanted.unit_files}
         found.append(change(wanted, "daemon-reload", "unit files are new", request=request))
     if not state["enabled"]:
         request = {"kind": "service", "action": "enable", "unit": unit}

@@ -28,6 +28,10 @@ from lbkit import errors, hand
 from lbkit.hand import looking
 from lbkit.inventory import Host, Jump, Login
 
+# Its thread prints tracebacks of what we tell the operator ourselves, in words.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+logging.getLogger("paramiko").propagate = False
+
 T = TypeVar("T")
 Say = Callable[[str, str], None]  # (host name, line): progress of something that takes long
 
@@ -151,9 +155,14 @@ def failed(name: str, error: dict[str, str]) -> errors.CommandFailed:
 
 
 @contextlib.contextmanager
-def sessions(hosts: Sequence[Host]) -> Iterator[dict[str, Session | errors.LbkitError]]:
-    """Host name → its session, or why there is none. All hosts at once; all are closed at the end."""
-    opened = in_parallel(try_open, hosts)
+def sessions(
+    hosts: Sequence[Host], meanwhile: Callable[[], object] = lambda: None
+) -> Iterator[dict[str, Session | errors.LbkitError]]:
+    """Host name → its session, or why there is none. All hosts at once; all are closed at the end.
+
+    meanwhile: work of this side that the time until the hosts answer is good for.
+    """
+    opened = in_parallel(try_open, hosts, meanwhile)
     try:
         yield dict(zip((host.name for host in hosts), opened, strict=True))
     finally:
@@ -162,12 +171,16 @@ def sessions(hosts: Sequence[Host]) -> Iterator[dict[str, Session | errors.Lbkit
                 session.close()
 
 
-def in_parallel(work: Callable[[Any], T], items: Sequence[Any]) -> list[T]:
+def in_parallel(
+    work: Callable[[Any], T], items: Sequence[Any], meanwhile: Callable[[], object] = lambda: None
+) -> list[T]:
     """Results in the order of the items. The first error is raised when all have ended."""
     if not items:
         return []
     with ThreadPoolExecutor(len(items)) as pool:
-        return list(pool.map(work, items))
+        results = pool.map(work, items)
+        meanwhile()
+        return list(results)
 
 
 def try_open(host: Host) -> Session | errors.LbkitError:

@@ -153,7 +153,8 @@ class Sysctl(Resource):
 class Service(Resource):
     """The unit is enabled and runs, and what it runs is what the named files say now.
 
-    A file of `reload_on` (`restart_on`) written since the unit last loaded it makes a reload (restart).
+    A file of `reload_on` (`restart_on`) written since the unit last loaded it makes a reload (restart); one
+    of `unit_files` written since systemd last read it makes a daemon-reload.
     stats_socket: HAProxy's; after a reload another worker must answer there, or the reload has failed.
     elects: starting it takes part in the election of the MASTER, so converge chooses the moment.
     """
@@ -162,6 +163,7 @@ class Service(Resource):
     unit: str
     reload_on: tuple[str, ...] = ()
     restart_on: tuple[str, ...] = ()
+    unit_files: tuple[str, ...] = ()
     stats_socket: str | None = None
     elects: bool = False
 
@@ -171,6 +173,7 @@ class Service(Resource):
             "unit": f"{self.unit}.service",
             "reload_on": self.reload_on,
             "restart_on": self.restart_on,
+            "unit_files": self.unit_files,
         }
 
     @property

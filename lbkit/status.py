@@ -90,7 +90,7 @@ def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError
     if missing:
         down = ", ".join(missing)
         served = f"{masters[0]} serves alone" if masters else "nobody is MASTER"
-        return status(f"{down} could not be read; {served}.", next(iter(missing.values())))
+        return status(f"{down} could not be read; {served}.", verify.split(next(iter(missing.values())))[1])
     if doubt:
         what, next_step = verify.split(str(doubt))
         return status(what, next_step)

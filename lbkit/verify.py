@@ -12,6 +12,7 @@ from lbkit import converge, errors, pair, remote, steps
 from lbkit.inventory import Cluster
 
 # With one client, only these share requests out among all servers.
+CHALLENGE = "lbkit-challenge"  # its servers listen only while certbot renews
 SPREADING = ("roundrobin", "static-rr", "leastconn", "random")
 
 
@@ -185,7 +186,7 @@ def servers(session: remote.Session) -> list[dict[str, str]]:
     """Rows of HAProxy's `show stat`, of servers only."""
     text = session.call("stats", socket="/run/haproxy/admin.sock", command="show stat")
     rows = csv.DictReader(io.StringIO(text.removeprefix("# ")))
-    return [row for row in rows if row["type"] == "2" and row["pxname"] != "acme-challenge"]
+    return [row for row in rows if row["type"] == "2" and row["pxname"] != CHALLENGE]
 
 
 def is_up(row: dict[str, str]) -> bool:

@@ -194,8 +194,7 @@ def read_timezone(_item, _seen):
 
 def read_clock(_item, _seen):
     """Whether somebody keeps the clock: {synchronized, by}. A container's clock is its host's."""
-    container = subprocess.run(["systemd-detect-virt", "-q", "-c"], check=False).returncode == 0
-    if container:
+    if os.path.exists("/run/systemd/container"):  # written by systemd where it runs in one
         return {"synchronized": True, "by": "the machine that this container runs on"}
     output = run(["timedatectl", "show", "-p", "NTPSynchronized", "-p", "NTP"])
     values = dict(line.split("=", 1) for line in output.splitlines())
@@ -218,13 +217,16 @@ def read_service(item, seen):
     if seen["units"] is None:
         raise Failed("systemd does not answer")
     unit = seen["units"][item["unit"]]
-    record = load_record().get(item["unit"], {})
+    everything = load_record()
+    record, systemd = everything.get(item["unit"], {}), everything.get("systemd", {})
     return {
         "exists": unit["LoadState"] not in ("not-found", "masked"),
         "active": unit["ActiveState"] in ("active", "reloading"),
         "state": f"{unit['ActiveState']} ({unit['SubState']})",
         "enabled": unit["UnitFileState"] in ("enabled", "static", "alias", "generated"),
-        "needs_daemon_reload": unit["NeedDaemonReload"] == "yes",
+        # Of a drop-in whose directory is new, systemd itself does not know that it should read it.
+        "needs_daemon_reload": unit["NeedDaemonReload"] == "yes"
+        or any(systemd.get(path) != fingerprint(path) for path in item["unit_files"]),
         "stale": {
             how: [path for path in item[how] if record.get(path) != fingerprint(path)]
             for how in ("reload_on", "restart_on")

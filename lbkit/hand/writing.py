@@ -215,17 +215,14 @@ def write_placeholder(change, _say):
 def write_service(change, _say):
     """The unit is enabled, started, reloaded, restarted, stopped, or systemd has read its files again."""
     action, unit = change["action"], change["unit"]
+    loading = {path: reading.fingerprint(path) for path in change.get("paths", [])}
     if action == "daemon-reload":
         run(["systemctl", "daemon-reload"])
+        remember("systemd", loading)
         return
-    paths = change.get("paths", [])
-    loading = {path: reading.fingerprint(path) for path in paths}
     before = stats_pid(change.get("stats_socket")) if action == "reload" else None
     try:
-        if action in ("start", "restart"):
-            # systemd does not see a drop-in whose directory is new (NeedDaemonReload says no), and refuses to
-            # start a unit that failed too often.
-            run(["systemctl", "daemon-reload"])
+        if action in ("start", "restart"):  # a unit that failed too often would refuse
             run(["systemctl", "reset-failed", unit])
         run(["systemctl", action, unit], timeout_s=120)
     except Failed as error:

@@ -3,25 +3,18 @@
     cluster = inventory.load()          # or load(path); raises errors.InventoryError
     cluster.active, cluster.passives, cluster.select("passive"), cluster.peers(host)
 
-forms.py holds the strict forms of values, table.py how a table is read, cluster.py, haproxy.py and
-keepalived.py what the file can say, checks.py what must hold between keys, load.py reads it all.
+What the file can say: cluster.py, haproxy.py (with frontends.py and backends.py), keepalived.py, of values in
+the strict forms of forms.py, balance.py and secret.py. How it is read: load.py, which keeps what is known to
+be good (kept.py), and validate.py with read.py (pydantic) and checks.py (what must hold between keys).
 """
 
 from __future__ import annotations
 
+from lbkit.inventory.backends import Backend, Server
 from lbkit.inventory.cluster import Certificate, Cluster, Eip, Host, Jump, Login, Vip
 from lbkit.inventory.forms import milliseconds
-from lbkit.inventory.haproxy import (
-    Backend,
-    ErrorFile,
-    Frontend,
-    HaProxy,
-    HttpFrontend,
-    Route,
-    Server,
-    Stats,
-    TcpFrontend,
-)
+from lbkit.inventory.frontends import Frontend, HttpFrontend, Route, TcpFrontend
+from lbkit.inventory.haproxy import ErrorFile, HaProxy, Stats
 from lbkit.inventory.keepalived import Keepalived
 from lbkit.inventory.load import ROOT, load
 from lbkit.inventory.secret import Secret

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from lbkit.inventory import checks_haproxy
-from lbkit.inventory.cluster import _JUMP, Document, Eip, HostTable, Vip
-from lbkit.inventory.table import MISSING
+from lbkit.inventory.cluster import _JUMP, Document, Eip, Vip, priorities
+from lbkit.inventory.read import MISSING, Notes
 
 Faults = Iterator[tuple[str, Any, str]]  # key, value, what was expected
 
 
-def faults(document: Document) -> Faults:
+def faults(document: Document, notes: Notes) -> Faults:
     """Every fault between keys."""
     yield from _hosts(document)
     yield from _unique(document)
@@ -27,18 +27,7 @@ def faults(document: Document) -> Faults:
     yield from _vrrp(document)
     yield from _certificate(document)
     if document.haproxy:
-        yield from checks_haproxy.faults(document)
-
-
-def priorities(hosts: tuple[HostTable, ...]) -> tuple[int, ...]:
-    """Each host's priority: its own, or by role 250, 240, 230 … (near the top: the skew time of VRRP is
-    (256 - priority) / 256 adverts, and delays every take-over)."""
-    passive = iter(range(240, 0, -10))
-    by_role = (250 if h.role == "active" else next(passive, 1) for h in hosts)
-    return tuple(
-        given if given else default
-        for given, default in zip((h.priority for h in hosts), by_role, strict=True)
-    )
+        yield from checks_haproxy.faults(document, notes)
 
 
 def _hosts(document: Document) -> Faults:
@@ -50,7 +39,7 @@ def _hosts(document: Document) -> Faults:
         yield "hosts", _count(roles), "exactly one host with role active and at least one with role passive"
     logins = [(f"hosts[{i}]", h) for i, h in enumerate(document.hosts)]
     for key, login in (*logins, *([("client", document.client)] if document.client else [])):
-        if not login.user and not shared_user and "user" not in login.model_fields_set:
+        if not login.user and not shared_user:
             yield f"{key}.user", MISSING, "the user to log in as, here or in [ssh]"
 
 

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from lbkit.inventory import balance
-from lbkit.inventory.haproxy import Backend, HaProxy, HttpFrontend
-from lbkit.inventory.table import MISSING, join
+from lbkit.inventory.backends import Backend
+from lbkit.inventory.frontends import HttpFrontend
+from lbkit.inventory.haproxy import HaProxy
+from lbkit.inventory.read import MISSING, Notes, join
 
 if TYPE_CHECKING:
     from lbkit.inventory.cluster import Document
@@ -15,10 +17,10 @@ if TYPE_CHECKING:
 Faults = Iterator[tuple[str, Any, str]]
 
 
-def faults(document: Document) -> Faults:
+def faults(document: Document, notes: Notes) -> Faults:
     """Every fault between keys of `[haproxy]`, and of them with the rest."""
     haproxy = document.haproxy
-    yield from _frontends(haproxy)
+    yield from _frontends(haproxy, notes)
     yield from _uses(haproxy)
     yield from _backends(haproxy)
     yield from _modes(haproxy)
@@ -27,24 +29,24 @@ def faults(document: Document) -> Faults:
     yield from _plain_http(document)
 
 
-def _frontends(haproxy: HaProxy) -> Faults:
+def _frontends(haproxy: HaProxy, notes: Notes) -> Faults:
     if haproxy.frontends == ():
         yield "haproxy.frontends", MISSING, "at least one frontend: [haproxy.frontends.NAME]"
     for frontend in haproxy.frontends or ():
         key = join("haproxy.frontends", frontend.name)
-        if not frontend.backends and "default_backend" not in frontend.model_fields_set:
+        if not frontend.backends:
             yield f"{key}.default_backend", MISSING, "the backend for what no route takes"
         if isinstance(frontend, HttpFrontend):
             if frontend.http_port is False and frontend.https_port is False:
                 yield f"{key}.https_port", False, "a port: http_port is off too"
-            yield from _routes(key, frontend)
+            yield from _routes(key, frontend, notes)
 
 
-def _routes(key: str, frontend: HttpFrontend) -> Faults:
+def _routes(key: str, frontend: HttpFrontend, notes: Notes) -> Faults:
     seen: dict[Any, int] = {}
     for index, route in enumerate(frontend.routes or ()):
         condition = (route.host, route.path_prefix, route.path_suffix, route.ignore_case)
-        if not any(condition[:3]) and not route.model_fields_set & {"host", "path_prefix", "path_suffix"}:
+        if not any(condition[:3]) and not notes.has_below(f"{key}.routes[{index}]"):
             yield f"{key}.routes[{index}]", "no condition", "host, path_prefix or path_suffix"
         elif seen.setdefault(condition, index) != index:
             yield f"{key}.routes[{index}]", "condition", f"another condition than routes[{seen[condition]}]"
@@ -117,7 +119,7 @@ def _stats(haproxy: HaProxy) -> Faults:
     stats = haproxy.stats
     if not (stats and stats.enabled):
         return
-    if stats.password is None and "password" not in stats.model_fields_set:
+    if stats.password is None:
         yield "haproxy.stats.password", MISSING, '{ env = "NAME" } or { file = "path" } (or enabled = false)'
     if stats.metrics and stats.metrics == stats.uri:
         yield "haproxy.stats.metrics", stats.metrics, "another path than haproxy.stats.uri"
@@ -163,6 +165,6 @@ def _plain_http(document: Document) -> Faults:
     """HTTP-01 challenges arrive over plain HTTP: https alone can never get its first certificate."""
     sites = [f for f in document.haproxy.frontends or () if isinstance(f, HttpFrontend)]
     acme = document.certificate and document.certificate.issuer == "acme"
-    if acme and sites and not any(f.http_port or "http_port" not in f.model_fields_set for f in sites):
+    if acme and sites and not any(f.http_port for f in sites):
         key = f"{join('haproxy.frontends', sites[0].name)}.http_port"
         yield key, False, 'a port: ACME challenges arrive over HTTP (or certificate.issuer = "own")'

@@ -7,7 +7,6 @@ module works with, with all defaults filled in.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,13 +15,13 @@ from lbkit.inventory import forms
 from lbkit.inventory.forms import Email, Form, HostFile, Interface, Ip, LocalFile, Port, Reachable, Slug, User
 from lbkit.inventory.haproxy import HaProxy
 from lbkit.inventory.keepalived import Keepalived
+from lbkit.inventory.record import OneOf, Record, required
 from lbkit.inventory.secret import Secret
-from lbkit.inventory.table import OneOf, Table, required
 
 # ── as written ──────────────────────────────────────────────────────────────────────────────────────
 
 
-class ClusterTable(Table):
+class ClusterTable(Record):
     """`[cluster]`."""
 
     name: Slug = required()
@@ -31,7 +30,7 @@ class ClusterTable(Table):
     timezone: Annotated[str, Form(forms.zone)] = "Etc/UTC"
 
 
-class Eip(Table):
+class Eip(Record):
     """An Elastic IP, moved by a call to the AWS API. endpoint: the API as this machine reaches it."""
 
     kind: Annotated[str, Form(forms.choice("eip"))] = required()
@@ -47,7 +46,7 @@ class Eip(Table):
         return self.public_ip
 
 
-class Vip(Table):
+class Vip(Record):
     """A virtual IP, moved by keepalived. interface: None for the one that VRRP runs on."""
 
     kind: Annotated[str, Form(forms.choice("vip"))] = required()
@@ -76,10 +75,14 @@ def _jump(value: Any) -> str:
     raise forms.Wrong("user@host:port (an IPv6 address in brackets), or the name of another host")
 
 
+def _jump_or_none(value: Any) -> str:
+    return "" if value == "" else _jump(value)
+
+
 JumpText = Annotated[str, Form(_jump)]
 
 
-class SshTable(Table):
+class SshTable(Record):
     """`[ssh]`: what all hosts share."""
 
     user: User | None = None
@@ -90,7 +93,7 @@ class SshTable(Table):
     connect_timeout: Annotated[int, Form(forms.whole(1, 120, "seconds"))] = 5
 
 
-class LoginTable(Table):
+class LoginTable(Record):
     """How one machine is reached, where it differs from `[ssh]`. jump = "" means none."""
 
     ssh: Reachable = required()
@@ -98,7 +101,7 @@ class LoginTable(Table):
     user: User | None = None
     key: LocalFile | None = None
     known_hosts: LocalFile | None = None
-    jump: Annotated[str | None, Form(lambda value: "" if value == "" else _jump(value))] = None
+    jump: Annotated[str, Form(_jump_or_none)] | None = None
 
 
 class HostTable(LoginTable):
@@ -112,7 +115,7 @@ class HostTable(LoginTable):
     router_id: Slug | None = None
 
 
-class Certificate(Table):
+class Certificate(Record):
     """The certificate that HAProxy serves. issuer: acme (HTTP-01), or own: you put it there yourself.
 
     challenge_port: where certbot answers on either host while it renews.
@@ -123,24 +126,31 @@ class Certificate(Table):
     challenge_port: Port = 9090
 
 
-class Document(Table):
+class Document(Record):
     """The whole file."""
 
     cluster: ClusterTable = required()
     address: Annotated[Eip | Vip, OneOf("kind", {"eip": Eip, "vip": Vip})] = required()
-    ssh: SshTable = SshTable.model_construct()
+    ssh: SshTable = SshTable()
     hosts: tuple[HostTable, ...] = required()
     client: LoginTable | None = None
-    certificate: Certificate = Certificate.model_construct()
+    certificate: Certificate = Certificate()
     haproxy: HaProxy = required()
     keepalived: Keepalived = required()
+
+
+def priorities(hosts: tuple[HostTable, ...]) -> tuple[int, ...]:
+    """Each host's priority: its own, or by role 250, 240, 230 … (near the top: the skew time of VRRP is
+    (256 - priority) / 256 adverts, and delays every take-over)."""
+    passive = iter(range(240, 0, -10))
+    by_role = [250 if h.role == "active" else next(passive, 1) for h in hosts]
+    return tuple(h.priority or default for h, default in zip(hosts, by_role, strict=True))
 
 
 # ── as used ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class Jump:
+class Jump(Record):
     """The machine on the way to a host. user None: that of the host; key as for the host."""
 
     ssh: str
@@ -148,8 +158,7 @@ class Jump:
     user: str | None = None
 
 
-@dataclass(frozen=True)
-class Login:
+class Login(Record):
     """How one machine is reached. key None: whatever the agent offers."""
 
     name: str
@@ -162,7 +171,6 @@ class Login:
     connect_timeout_s: int
 
 
-@dataclass(frozen=True)
 class Host(Login):
     """One of the balancers."""
 
@@ -173,8 +181,7 @@ class Host(Login):
     router_id: str
 
 
-@dataclass(frozen=True)
-class Cluster:
+class Cluster(Record):
     """The pair as the operator describes it. path: the inventory it was read from."""
 
     path: Path

@@ -10,12 +10,12 @@ of them is built in a tenth of the time (the whole inventory is read by every co
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic_core import PydanticCustomError, core_schema
+if TYPE_CHECKING:
+    from pydantic_core import core_schema
 
 
 class Wrong(ValueError):
@@ -29,12 +29,16 @@ class Form:
         self.parse = parse
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> core_schema.CoreSchema:
+        from pydantic_core import core_schema
+
         return core_schema.no_info_plain_validator_function(self._checked)
 
     def _checked(self, value: Any) -> Any:
         try:
             return self.parse(value)
         except Wrong as wrong:
+            from pydantic_core import PydanticCustomError
+
             raise PydanticCustomError("form", "{expected}", {"expected": str(wrong)}) from None
 
 
@@ -125,7 +129,7 @@ def listed(form: Callable[[Any], Any], least: int = 0) -> Callable[[Any], tuple[
 
 
 def text(pattern: str, expected: str, allowed: str, most: int = 255) -> Callable[[Any], str]:
-    """A string that matches `pattern` whole; `allowed` is a class of characters, to name the first bad one."""
+    """A string that matches `pattern` whole; `allowed`, a class of characters, names the first bad one."""
 
     def parse(value: Any) -> str:
         if not isinstance(value, str):
@@ -203,27 +207,21 @@ size = text(r"[1-9][0-9]{0,8}[km]?", "a number of entries such as 100k or 1m", r
 log_format = text(r"[ -&(-~]+", "one line of printable ASCII without a single quote", r"[ -&(-~]", 2000)
 
 _SECTIONS = frozenset(
-    [
-        "global",
-        "defaults",
-        "frontend",
-        "backend",
-        "listen",
-        "peers",
-        "resolvers",
-        "mailers",
-        "userlist",
-        "cache",
-        "program",
-        "ring",
-        "http-errors",
-        "fcgi-app",
-        "crt-store",
-        "traces",
-        "acme",
-        "log-forward",
+    (
+        *("global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "mailers", "userlist"),
+        *(
+            "cache",
+            "program",
+            "ring",
+            "http-errors",
+            "fcgi-app",
+            "crt-store",
+            "traces",
+            "acme",
+            "log-forward",
+        ),
         "log-profile",
-    ]
+    )
 )
 _line = text(r"\S.*", "one line of printable text", r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", 2000)
 
@@ -276,6 +274,8 @@ def zone(value: Any) -> str:
 
 def ip(value: Any) -> str:
     """An IPv4 or IPv6 address, in its shortest spelling."""
+    import ipaddress
+
     try:
         if isinstance(value, str) and "%" not in value:
             return str(ipaddress.ip_address(value))
@@ -286,6 +286,8 @@ def ip(value: Any) -> str:
 
 def ipv4(value: Any) -> str:
     """An IPv4 address."""
+    import ipaddress
+
     try:
         if isinstance(value, str):
             return str(ipaddress.IPv4Address(value))
@@ -296,6 +298,8 @@ def ipv4(value: Any) -> str:
 
 def ip_with_prefix(value: Any) -> str:
     """An address with the length of its prefix, such as 10.0.0.100/24 or 2001:db8::100/64."""
+    import ipaddress
+
     try:
         if isinstance(value, str) and "/" in value and "%" not in value:
             with_prefix = ipaddress.ip_interface(value)
@@ -308,6 +312,8 @@ def ip_with_prefix(value: Any) -> str:
 
 def network(value: Any) -> str:
     """A network such as 127.0.0.0/8."""
+    import ipaddress
+
     try:
         if isinstance(value, str):
             return str(ipaddress.ip_network(value))
@@ -361,6 +367,7 @@ def host_in_url(address: str) -> str:
 Switch = Annotated[bool, Form(switch)]
 Port = Annotated[int, Form(whole(1, 65535))]
 PortOrOff = Annotated[int, Form(off_or(whole(1, 65535)))]  # False is 0 to whoever compares
+Connections = Annotated[int, Form(whole(1, 2_000_000, "connections"))]
 Slug = Annotated[str, Form(slug)]
 Section = Annotated[str, Form(section)]
 Email = Annotated[str, Form(email)]

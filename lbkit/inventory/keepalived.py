@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
-
 from lbkit.inventory import forms
 from lbkit.inventory.forms import Email, Extra, Form, Reachable, Switch
-from lbkit.inventory.secret import Secret, SecretForm, vrrp_password
-from lbkit.inventory.table import Table, required
+from lbkit.inventory.record import Record, required
+from lbkit.inventory.secret import Secret, SecretForm
 
 
-class VrrpCheck(Table):
+class VrrpCheck(Record):
     """The slow check beside the agent's fast one. In whole seconds: keepalived 2.2.7 knows no less."""
 
     interval: Annotated[int, Form(forms.whole(1, 60, "seconds"))] = 1
@@ -24,20 +22,21 @@ class VrrpCheck(Table):
     rise: Annotated[int, Form(forms.whole(1, 100))] = 2
 
 
-class Mail(Table):
+class Mail(Record):
     """Whom keepalived tells of a change of state, by SMTP. server: of port 25, or another after `:`."""
 
     to: Annotated[tuple[str, ...], Form(forms.listed(forms.email, least=1))] = required()
-    from_: Email = Field(default=None, alias="from", json_schema_extra={"required": True})
+    from_: Email = required(key="from")
     server: Reachable = "127.0.0.1"
     port: forms.Port = 25
     connect_timeout: Annotated[int, Form(forms.whole(1, 300, "seconds"))] = 30
 
 
-class Garp(Table):
+class Garp(Record):
     """How a new MASTER tells the network (gratuitous ARP, unsolicited neighbour advertisements).
 
-    repeat: packets in the first burst; delay: seconds to the second; refresh: seconds between later ones, 0 none.
+    repeat: packets in the first burst; delay: seconds to the second; refresh: seconds between later ones,
+    0 for none.
     """
 
     repeat: Annotated[int, Form(forms.whole(1, 100))] = 5
@@ -45,14 +44,14 @@ class Garp(Table):
     refresh: Annotated[int, Form(forms.whole(0, 86_400, "seconds"))] = 60
 
 
-class KeepalivedExtra(Table):
+class KeepalivedExtra(Record):
     """Lines for what the inventory does not model."""
 
     global_defs: Extra = ()
     vrrp_instance: Extra = ()
 
 
-class Keepalived(Table):
+class Keepalived(Record):
     """The whole of keepalived.
 
     advert_int: seconds. token_address: what a MASTER has on `lo` where the address that moves is an
@@ -62,11 +61,11 @@ class Keepalived(Table):
     virtual_router_id: Annotated[int, Form(forms.whole(1, 255))] = required()
     vrrp_version: Annotated[int, Form(forms.choice(3, 2))] = 3
     advert_int: Annotated[float, Form(forms.number(0.02, 255, "seconds"))] = 0.5
-    auth_pass: Annotated[Secret | None, SecretForm(vrrp_password)] = None
+    auth_pass: Annotated[Secret | None, SecretForm("vrrp")] = None
     preempt: Switch = False
     preempt_delay: Annotated[int, Form(forms.whole(0, 1000, "seconds"))] = 0
     token_address: Annotated[str, Form(forms.ip_with_prefix)] = "169.254.99.1/32"
-    check: VrrpCheck = VrrpCheck.model_construct()
-    garp: Garp = Garp.model_construct()
+    check: VrrpCheck = VrrpCheck()
+    garp: Garp = Garp()
     mail: Mail | None = None
-    extra: KeepalivedExtra = KeepalivedExtra.model_construct()
+    extra: KeepalivedExtra = KeepalivedExtra()

@@ -9,26 +9,28 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic_core import PydanticCustomError, core_schema
-
+from lbkit import errors
 from lbkit.inventory.forms import Wrong, text
+from lbkit.inventory.record import Record
+
+if TYPE_CHECKING:
+    from pydantic_core import core_schema
 
 
-@dataclass(frozen=True)
-class Secret:
+class Secret(Record):
     """A value that no output shows.
 
-    kind: `env` or `file`; name: of the variable, or the absolute path. form: what the value must look like; its messages never quote it.
+    kind: `env` or `file`. name: of the variable, or the absolute path. form: which of FORMS the value must
+    have; messages never quote it.
     """
 
     kind: str
     name: str
-    form: Callable[[Any], str]
+    form: str
 
     @property
     def source(self) -> str:
@@ -39,7 +41,7 @@ class Secret:
         """The value. Raises Wrong where it is not there, others can read it, or its form is wrong."""
         value = self._from_env() if self.kind == "env" else self._from_file()
         try:
-            return self.form(value)
+            return FORMS[self.form](value)
         except Wrong as wrong:
             raise Wrong(f"{self.source} to hold {wrong}") from None
 
@@ -100,21 +102,38 @@ vrrp_password = concealing(
 )
 
 
-class SecretForm:
-    """Marks a field as a secret for pydantic: `Annotated[Secret, SecretForm(password)]`."""
+FORMS = {"password": password, "vrrp": vrrp_password}
 
-    def __init__(self, form: Callable[[Any], str]) -> None:
+
+class SecretForm:
+    """Marks a field as a secret: `Annotated[Secret, SecretForm("password")]`. form: one of FORMS."""
+
+    def __init__(self, form: str) -> None:
         self.form = form
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> core_schema.CoreSchema:
-        return core_schema.with_info_plain_validator_function(self._checked)
+        from lbkit.inventory import read
 
-    def _checked(self, value: Any, info: core_schema.ValidationInfo) -> Secret:
+        return read.with_notes(lambda value, notes: self._checked(value, notes.base))
+
+    def _checked(self, value: Any, base: Path) -> Secret:
         if isinstance(value, dict) and len(value) == 1:
             kind, name = next(iter(value.items()))
             if kind == "env" and isinstance(name, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-                return Secret("env", name, self.form)
+                return Secret(kind="env", name=name, form=self.form)
             if kind == "file" and isinstance(name, str) and name and name.isprintable():
-                return Secret("file", str(info.context.base / Path(name).expanduser()), self.form)
+                return Secret(kind="file", name=str(base / Path(name).expanduser()), form=self.form)
+        from pydantic_core import PydanticCustomError
+
         expected = '{ env = "NAME" } or { file = "path" }: secrets never stand in the inventory'
         raise PydanticCustomError("secret", "{expected}", {"expected": expected})
+
+
+def faults(**named: Secret | None) -> Iterator[errors.Fault]:
+    """A fault for every secret that cannot be read. named: by key, `__` for its dots."""
+    for name, secret in named.items():
+        try:
+            if secret:
+                secret.reveal()
+        except Wrong as wrong:
+            yield errors.Fault(name.replace("__", "."), str(secret), str(wrong))

@@ -41,7 +41,7 @@ def seed() -> Any:
     os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
     from moto.ec2.models import ec2_backends
 
-    ec2 = ec2_backends[ACCOUNT][REGION]
+    ec2: Any = ec2_backends[ACCOUNT][REGION]
     with _ids(VPC_ID, "vpcs.random_vpc_id"):
         ec2.create_vpc(nodes.VPC, tags=[{"Key": "Name", "Value": "lab"}])
     with _ids(SECURITY_GROUP_ID, "security_groups.random_security_group_id"):

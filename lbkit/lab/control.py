@@ -72,9 +72,14 @@ def up(lab: Lab, suite: str = "bookworm") -> bool:
 
 
 def down(lab: Lab) -> bool:
-    """Nothing of the lab is left, but for the image cache and .lab/. False if there was nothing."""
+    """Nothing of the lab is left, but for the image cache and .lab/. False if there was nothing.
+
+    .lab/ stays true for the next lab: the same key opens it, and its hosts show the same host keys.
+    """
     requirements.check()
     with _exclusive(lab):
+        if lab.name != settings.DEFAULT_NAME:  # .lab/ itself is what hosts.toml names, up or not
+            shutil.rmtree(lab.dot, ignore_errors=True)
         return _clear(lab)
 
 

@@ -127,7 +127,8 @@ def _build(image: Image) -> None:
     partial.mkdir()
     (partial / "customize").write_text(_CUSTOMIZE)
     with say(f"building the {image.suite} image (once, about a minute)"), _logged(log) as run:
-        run(_bootstrap(image.suite), cwd=partial, input=_sources(image.suite))
+        sources = _sources(image.suite)
+        run(_bootstrap(image.suite, bool(sources)), cwd=partial, input=sources)
         (partial / "image/repo").rename(partial / "repo")
     with say(f"indexing {len(list((partial / 'repo').iterdir()))} packages"), _logged(log) as run:
         run("dpkg-scanpackages -m . > Packages 2>/dev/null", cwd=partial / "repo")
@@ -140,16 +141,20 @@ def _build(image: Image) -> None:
     _remove_older(image)
 
 
-def _bootstrap(suite: str) -> str:
+def _bootstrap(suite: str, with_sources: bool) -> str:
+    """Shell text. Without sources on standard input mmdebstrap takes Debian's own, with updates."""
     include = ",".join(IMAGE_PACKAGES)
+    hooks = Path("/usr/share/mmdebstrap/hooks")
+    # mmdebstrap before 1.2 (Ubuntu 22.04) merges /usr only when told to, and these releases demand it.
+    merge = "" if (hooks / "maybe-merged-usr").exists() else f"--hook-directory={hooks}/merged-usr "
     return (
         f"exec mmdebstrap --variant=minbase --include={include} --keyring={requirements.keyring()} "
-        f"--customize-hook='sh customize \"$1\"' {suite} image -"
+        f"{merge}--customize-hook='sh customize \"$1\"' {suite} image {'-' if with_sources else '</dev/null'}"
     )
 
 
 def _sources(suite: str) -> str:
-    """sources.list text: LBKIT_LAB_MIRROR, or where this machine gets Debian from, or Debian itself."""
+    """sources.list text: LBKIT_LAB_MIRROR, or where this machine gets Debian from; empty if nowhere."""
     if mirror := os.environ.get("LBKIT_LAB_MIRROR"):
         return f"deb {mirror} {suite} main\n"
     listing = subprocess.run(
@@ -158,11 +163,7 @@ def _sources(suite: str) -> str:
         text=True,
         check=False,
     ).stdout
-    return machine_sources(listing, suite) or (
-        f"deb http://debian.mirror/debian {suite} main\n"
-        f"deb http://debian.mirror/debian {suite}-updates main\n"
-        f"deb http://debian.mirror/debian-security {suite}-security main\n"
-    )
+    return machine_sources(listing, suite)
 
 
 def machine_sources(listing: str, suite: str) -> str:
@@ -187,7 +188,9 @@ def _logged(log: Path) -> Iterator:
 
     Cut off, the build leaves no mount on the machine: they end with their namespace.
     """
-    prefix = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
+    # Ends with this process, even if that is killed: two builds must not write to one directory.
+    prefix = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private"]
+    prefix += ["--pid", "--fork", "--kill-child"]
 
     def run(script: str, cwd: Path, input: str = "") -> None:
         with log.open("a") as out:

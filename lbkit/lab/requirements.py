@@ -1,4 +1,5 @@
-"""What the operator's machine must have for the lab. `python -m lbkit.lab.requirements` prints the packages.
+"""What the operator's machine must have for the lab. `python3 -m lbkit.lab.requirements` prints the packages,
+for `apt-get install --no-install-recommends`; it runs before any virtual environment exists.
 
 The names are the same on Debian 12 and 13 and Ubuntu 22.04 and 24.04.
 """
@@ -20,6 +21,7 @@ PROGRAMS = {
     "ip": "iproute2",
     "unshare": "util-linux",
     "nsenter": "util-linux",
+    "setpriv": "util-linux",
     "sysctl": "procps",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",

@@ -50,6 +50,10 @@ class Lab:
         """The AWS API as seen from the operator's machine."""
         return f"http://127.0.0.1:{self.base_port + AWS_PORT_OFFSET}"
 
+    def beside(self, suffix: str, ports: int) -> Lab:
+        """Another lab for a purpose of its own, its ports that much further on."""
+        return Lab(f"{self.name[:14]}-{suffix}", self.base_port + ports)
+
 
 def current(environ: Mapping[str, str] = os.environ) -> Lab:
     """The lab that the environment names. Raises Refused for a name or port that cannot be."""

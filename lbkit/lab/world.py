@@ -112,7 +112,9 @@ def start(lab: Lab, listeners: Sequence[socket.socket], ready: int) -> World:
         # /run is the init's first act: before it, entering would see the machine's.
         return world if world and os.path.ismount(f"/proc/{world.init}/root/run/") and _ready(world) else None
 
-    return until(inside, "the lab's namespaces", 10, f"read {lab.state}/world.log", pause_s=0.005)
+    found = until(inside, "the lab's namespaces", 10, f"read {lab.state}/world.log", pause_s=0.005)
+    assert found
+    return found
 
 
 def end(lab: Lab) -> bool:

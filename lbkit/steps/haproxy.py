@@ -39,6 +39,7 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
             "haproxy",
             reload_on=(CONFIG, *(page.path for page in error_pages(cluster) if isinstance(page, File))),
             restart_on=(DROP_IN,),
+            unit_files=(DROP_IN,),
             stats_socket=STATS_SOCKET,
         ),
     ]

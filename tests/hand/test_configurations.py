@@ -1,9 +1,9 @@
+# ruff: noqa: E501  (a table of cases reads better with a case a line)
 """Rendered configurations through the real `haproxy -c` and `keepalived -t`."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,32 +11,10 @@ from pathlib import Path
 import pytest
 
 from lbkit import inventory, render
+from lbkit.inventory import backends
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ("aws", "on-premises")
-
-
-def needs(program: str) -> None:
-    """Skip where a program is missing; in CI that is a failure."""
-    if shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin"):
-        return
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{program} is not installed, and CI must not leave its tests out")
-    pytest.skip(f"{program} is not installed")
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A throw-away site.pem."""
-    needs("openssl")
-    folder = tmp_path_factory.mktemp("certs")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=a.example.com", "-keyout", "key.pem", "-out", "crt.pem"],
-        cwd=folder, check=True, capture_output=True,
-    )  # fmt: skip
-    pem = folder / "site.pem"
-    pem.write_text((folder / "crt.pem").read_text() + (folder / "key.pem").read_text())
-    return pem
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +65,7 @@ Check = Callable[[inventory.Cluster], None]
 
 
 @pytest.fixture
-def haproxy_accepts(tmp_path: Path, certificate: Path) -> Check:
+def haproxy_accepts(tmp_path: Path, certificate: Path, needs: Callable[[str], None]) -> Check:
     """Render haproxy.cfg and hold it against `haproxy -c`: no error and no warning."""
     needs("haproxy")
 
@@ -140,6 +118,7 @@ BACKENDS = {
     "cookie rewritten": 'cookie = { name = "SRV", mode = "rewrite" }',
     "stick": 'stick = { expire = "3h", size = "1m" }',
     "retries": 'retries = 2\nredispatch = false\nretry_on = ["conn-failure", "503", "empty-response"]',
+    "retry on all": f"retry_on = {list(backends._RETRY_ON[1:-1])}".replace("'", '"'),
     "timeouts": 'timeouts = { connect = "1s", server = "2s", queue = "3s", tunnel = "4h", server_fin = "5s" }',
     "hash type": 'balance = "uri"\nhash_type = "consistent sdbm avalanche"',
     "hash type map": 'balance = "source"\nhash_type = "map-based djb2"',
@@ -284,7 +263,7 @@ def test_haproxy_cfg_is_the_same_whichever_host_it_is_for() -> None:
 
 
 @pytest.fixture
-def keepalived_accepts(tmp_path: Path) -> Check:
+def keepalived_accepts(tmp_path: Path, needs: Callable[[str], None]) -> Check:
     """Render keepalived.conf for each host and hold it against `keepalived -t`: exit 0 and no complaint.
 
     In a network namespace of its own, as it wants the interfaces to exist. Its user for scripts becomes

@@ -1,8 +1,9 @@
 """Fixtures of the lab's tests.
 
 lab       the lab that LBKIT_LAB names: used as it is if it is up, else brought up and taken down again
+selftest  a lab of its own, for tests that break labs: one that somebody uses is not disturbed.
+          Its name and ports follow from LBKIT_LAB's, so that two checkouts can test side by side
 own       a lab of its own for tests that reset the hosts; LBKIT_LAB must name another one expressly
-selftest  a lab of its own, for tests that break labs: one that somebody uses is not disturbed
 bare      the lab with two bare hosts, and the operator
 pair      the lab with a pair that was set up and is whole, and the operator
 """
@@ -17,7 +18,6 @@ import pytest
 from lbkit.lab import api, requirements, settings
 from tests.lab.rehearsal import Rehearsal, until
 
-SELFTEST = settings.Lab("selftest", 2300)
 OWN = settings.Lab("rehearsal", 2340)
 
 
@@ -46,7 +46,7 @@ def lab() -> Iterator[api.Lab]:
 
 @pytest.fixture(scope="session")
 def selftest() -> Iterator[api.Lab]:
-    yield from _up(api.Lab(SELFTEST))
+    yield from _up(api.Lab(settings.current().beside("test", 20)))
 
 
 @pytest.fixture(scope="session")

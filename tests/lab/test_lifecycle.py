@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +21,8 @@ from lbkit.lab import api, control, machine, settings, world
 
 pytestmark = pytest.mark.lab
 
-LAB = settings.Lab("lifecycle", 2320)
+LAB = settings.current().beside("life", 40)
+NOBODY = settings.current().beside("none", 60)
 
 
 @pytest.fixture
@@ -42,13 +45,11 @@ def traces() -> dict[str, object]:
         "addresses": shown("ip", "-o", "addr").replace("\\", ""),
         "namespaces": shown("ip", "netns"),
         "rules": shown("nft", "list", "ruleset"),
-        "mounts": [
-            line for line in Path("/proc/self/mounts").read_text().splitlines() if "lifecycle" in line
-        ],
+        "mounts": re.findall(rf".*{LAB.name}.*", Path("/proc/self/mounts").read_text()),
         "processes": [one for one in commands if LAB.name in one and "pytest" not in one],
         "cgroups": LAB.cgroup.exists(),
         "state": LAB.state.exists(),
-        "listening": [port for port in range(2321, 2330) if _listens(port)],
+        "listening": [port for port in range(LAB.base_port + 1, LAB.base_port + 10) if _listens(port)],
     }
 
 
@@ -110,6 +111,28 @@ def test_a_start_killed_half_way_is_recovered_by_the_next_and_by_down(own: api.L
     assert traces() == before
 
 
+def test_a_killed_image_build_leaves_no_process_or_mount_and_no_half_image(tmp_path: Path) -> None:
+    cache = tmp_path / f"{LAB.name}-cache"
+    before = traces()
+    program = (
+        "import pathlib, sys; from lbkit.lab import image, settings;"
+        "settings.CACHE = pathlib.Path(sys.argv[1]); image.ensure('bookworm')"
+    )
+    build = subprocess.Popen([sys.executable, "-c", program, str(cache)], cwd=settings.PROJECT)
+    deadline = time.monotonic() + 60
+    while not (cache / "bookworm.partial/image/usr").exists():
+        assert time.monotonic() < deadline
+        assert build.poll() is None
+        time.sleep(0.05)
+    build.kill()
+    build.wait()
+    while traces() != before:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert not list(cache.glob("bookworm-*"))
+    shutil.rmtree(cache)
+
+
 def test_ctrl_c_during_the_start_leaves_nothing_running(own: api.Lab) -> None:
     start = _command("up", "('bookworm', False)")
     time.sleep(1)
@@ -158,17 +181,33 @@ def test_a_taken_port_is_named_and_nothing_is_left(own: api.Lab) -> None:
     assert traces() == before
 
 
+def test_status_says_how_to_reach_the_hosts_and_which_are_off(own: api.Lab) -> None:
+    assert own.status().up is False
+    own.up()
+    seen = json.loads(own.status().as_json())
+    assert seen["up"] is True
+    one = next(node for node in seen["nodes"] if node["name"] == "lb-1")
+    assert one == {
+        "name": "lb-1",
+        "state": "running",
+        "address": "10.77.1.11",
+        "ssh": f"127.0.0.1:{LAB.base_port + 1}",
+        "holds": "198.51.100.10",
+    }
+    own.host("lb-2").power_off()
+    assert {node.name: node.state for node in own.status().nodes}["lb-2"] == "off"
+
+
 def test_another_suite_is_refused_while_the_lab_runs(own: api.Lab) -> None:
     own.up("bookworm")
     with pytest.raises(Refused, match="runs with bookworm"):
         own.up("trixie")
     with pytest.raises(Refused, match="no image of 'potato'"):
-        api.Lab(settings.Lab("nobody", 2360)).up("potato")
+        api.Lab(NOBODY).up("potato")
 
 
 def test_a_lab_that_is_down_says_so() -> None:
-    nobody = settings.Lab("nobody", 2360)
-    assert control.status(nobody).up is False
+    assert control.status(NOBODY).up is False
     with pytest.raises(Refused, match=r"is not up.\nNext: inv lab.up"):
-        api.Lab(nobody).host("lb-1")
-    machine.remove_cgroups(nobody)
+        api.Lab(NOBODY).host("lb-1")
+    machine.remove_cgroups(NOBODY)

@@ -173,7 +173,7 @@ def in_place_of_ssh(monkeypatch: Any, simulated: SimPair, wanted: tuple[plan.Des
     from lbkit import converge
 
     @contextlib.contextmanager
-    def sessions(hosts: Any) -> Any:
+    def sessions(hosts: Any, meanwhile: Any = None) -> Any:
         simulated.locks.clear()  # a lock ends with its session
         yield {host.name: simulated.session(host.name) for host in hosts}
 

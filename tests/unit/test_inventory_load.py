@@ -1,8 +1,11 @@
+# ruff: noqa: E501  (a table of cases reads better with a case a line)
 """Inventories as files: what loads, what is refused, and what the refusal says."""
 
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import pytest
 
 from lbkit import errors, inventory
+from lbkit.inventory import validate
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = {
@@ -47,11 +51,12 @@ GOOD = {
 
 
 @pytest.fixture(autouse=True)
-def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("STATS", "correct-horse")
     monkeypatch.setenv("LBKIT_STATS_PASSWORD", "correct-horse")
     monkeypatch.setenv("LBKIT_VRRP_PASSWORD", "pass1234")
     monkeypatch.delenv("LBKIT_HOSTS", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def toml(value: Any) -> str:
@@ -92,13 +97,18 @@ def change(data: dict[str, Any], *edits: tuple[str, Any]) -> dict[str, Any]:
     return data
 
 
-def faults(tmp_path: Path, *edits: tuple[str, Any]) -> dict[str, errors.Fault]:
-    """The faults of GOOD with the edits, by key; none if it loads."""
+def read(path: Path) -> tuple[errors.Fault, ...]:
+    """The faults of an inventory; none if it loads."""
     try:
-        inventory.load(write(tmp_path, change(GOOD, *edits)))
+        inventory.load(path)
     except errors.InventoryError as error:
-        return {fault.key: fault for fault in error.faults}
-    return {}
+        return error.faults
+    return ()
+
+
+def faults(tmp_path: Path, *edits: tuple[str, Any]) -> dict[str, errors.Fault]:
+    """The faults of GOOD with the edits, by key."""
+    return {fault.key: fault for fault in read(write(tmp_path, change(GOOD, *edits)))}
 
 
 def test_a_short_inventory_loads_with_defaults(tmp_path: Path) -> None:
@@ -114,7 +124,7 @@ def test_a_short_inventory_loads_with_defaults(tmp_path: Path) -> None:
 def test_values_are_frozen(tmp_path: Path) -> None:
     cluster = inventory.load(write(tmp_path, GOOD))
     for value, name in ((cluster, "name"), (cluster.active, "ssh"), (cluster.haproxy, "maxconn")):
-        with pytest.raises(Exception, match="frozen|cannot assign"):
+        with pytest.raises(Exception, match=r"frozen|cannot assign"):
             setattr(value, name, "x")
 
 
@@ -303,21 +313,52 @@ def _example(name: str) -> dict[str, Any]:
 def test_rubbish_at_any_key_is_a_fault_and_never_a_crash(tmp_path: Path, name: str, rubbish: Any) -> None:
     data = _example(name)
     for key in leaves(data):
-        path = write(tmp_path, change(data, (key, rubbish)))
-        try:
-            inventory.load(path)
-        except errors.InventoryError as error:
-            assert all(f.key and f.expected and "\n" not in str(f) for f in error.faults), key
+        found = read(write(tmp_path, change(data, (key, rubbish))))
+        assert all(f.key and f.expected and "\n" not in str(f) for f in found), key
 
 
 @pytest.mark.parametrize("name", ["aws", "on-premises"])
 def test_a_key_removed_anywhere_is_a_fault_or_a_default(tmp_path: Path, name: str) -> None:
     data = _example(name)
     for key in leaves(data):
-        try:
-            inventory.load(write(tmp_path, change(data, (key, ...))))
-        except errors.InventoryError as error:
-            assert error.faults, key
+        read(write(tmp_path, change(data, (key, ...))))
+
+
+def test_a_good_inventory_is_validated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, GOOD)
+    first = inventory.load(path)
+    monkeypatch.setattr(validate, "validate", lambda *_, **__: pytest.fail("validated again"))
+    assert inventory.load(path) == first
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(errors.InventoryError, match="STATS to be set"):  # secrets are looked at each time
+        inventory.load(path)
+    monkeypatch.setenv("STATS", "correct-horse")
+    write(tmp_path, change(GOOD, ("hosts.0.port", 0)))
+    assert [f.key for f in read(path)] == ["hosts[0].port"]
+
+
+@pytest.mark.parametrize("harm", ["{", "[]", '{"text": 1}', '{"": "Popen"}', "\0"])
+def test_what_was_kept_is_never_a_reason_to_fail(tmp_path: Path, harm: str) -> None:
+    path = write(tmp_path, GOOD)
+    first = inventory.load(path)
+    (kept,) = (tmp_path / "cache/lbkit").iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert "correct-horse" not in kept.read_text()
+    kept.write_text(harm)
+    assert inventory.load(path) == first
+    kept.chmod(0o666)  # somebody else may have written it
+    kept.write_text(kept.read_text().replace("192.0.2.1", "192.0.2.9"))
+    assert inventory.load(path) == first
+
+
+def test_a_kept_inventory_needs_no_pydantic(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    code = f"import sys, lbkit.inventory as i; i.load({str(path)!r} and __import__('pathlib').Path({str(path)!r}))"
+    for known in ("pydantic", "pydantic"):
+        run = [sys.executable, "-c", f"{code}; print({known!r} in sys.modules)"]
+        out = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert out == "False\n"
 
 
 def test_toml_that_does_not_parse_names_line_and_column(tmp_path: Path) -> None:
@@ -338,12 +379,12 @@ def test_a_missing_file_tells_how_to_start(tmp_path: Path, monkeypatch: pytest.M
 def test_a_host_jumps_by_way_of_another(tmp_path: Path) -> None:
     edits = (("ssh.port", 2222), ("hosts.1.jump", "lb-1"))
     assert inventory.load(write(tmp_path, change(GOOD, *edits))).host("lb-2").jump == inventory.Jump(
-        "192.0.2.1", 2222, "ubuntu"
+        ssh="192.0.2.1", port=2222, user="ubuntu"
     )
     edits = (("ssh.jump", "me@[2001:db8::9]:24"), ("hosts.0.jump", ""))
     cluster = inventory.load(write(tmp_path, change(GOOD, *edits)))
     assert cluster.host("lb-1").jump is None
-    assert cluster.host("lb-2").jump == inventory.Jump("2001:db8::9", 24, "me")
+    assert cluster.host("lb-2").jump == inventory.Jump(ssh="2001:db8::9", port=24, user="me")
 
 
 def test_hosts_are_selected_by_role_or_name(tmp_path: Path) -> None:

@@ -113,3 +113,11 @@ def test_plan_shows_the_reload_that_a_file_will_need():
 def test_no_request_shows_its_content_when_printed():
     (change,) = plan.diff(FILE, {"exists": False})
     assert "new\\n" not in repr(change)
+
+
+def test_plan_shows_a_restart_and_not_a_reload_where_both_would_be_due():
+    unit = resources.File("/etc/unit.conf", content="[Service]\n")
+    stale = {**RUNS, "stale": {"reload_on": ["/etc/a.conf"], "restart_on": []}}
+    seen = plan.Seen(({"exists": False}, stale), {})
+    desired = (plan.Desired("haproxy", unit), plan.Desired("haproxy", SERVICE))
+    assert [c.action for c in plan.changes(desired, seen)] == ["create", "restart"]

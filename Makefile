@@ -1,0 +1,33 @@
+# The way in. `make demo` shows what lbkit does, `make test` shows that it holds; both set up all they need.
+
+MAKEFLAGS += --no-print-directory --silent
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench lock clean
+
+help: ## this list
+	awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## .venv with the pinned requirements, without running anything
+	scripts/venv
+
+demo: setup ## two bare hosts on this machine become a load balancer pair
+	scripts/lab-packages
+	scripts/demo
+
+test: setup ## every test, the lab's too; ARGS="-k name" goes to pytest
+	scripts/host-programs
+	scripts/test $(ARGS)
+
+lint: setup ## ruff, mypy, shellcheck
+	scripts/lint
+
+bench: setup ## measures on the lab, and rewrites docs/benchmarks.md
+	scripts/lab-packages
+	scripts/bench $(ARGS)
+
+lock: setup ## requirements*.txt follow pyproject.toml; ARGS=--upgrade takes the newest
+	scripts/lock $(ARGS)
+
+clean: ## removes .venv and caches; the lab's image stays (/var/cache/lbkit-lab)
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

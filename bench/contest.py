@@ -1,0 +1,166 @@
+"""Who runs, how often, and in which order. Times are from a process's start to its end, in seconds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from bench import peers, shell
+from lbkit import inventory, steps
+from lbkit.inventory import Cluster, Host
+from lbkit.lab import api
+from lbkit.lab import inventory as lab_inventory
+
+ROOT = Path(__file__).resolve().parents[1]
+INV = str(ROOT / ".venv/bin/inv")
+
+
+@dataclass
+class Times:
+    """Seconds of every run, by contestant."""
+
+    runs: dict[str, list[float]] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)  # contestant → why it did not run
+
+    def note(self, name: str, seconds: float) -> None:
+        self.runs.setdefault(name, []).append(seconds)
+        print(f"bench: {name}: {seconds:.2f} s", file=sys.stderr, flush=True)
+
+    def median(self, name: str) -> float | None:
+        return median(self.runs[name]) if name in self.runs else None
+
+
+def timed(argv: list[str], env: Mapping[str, str], accept: tuple[int, ...] = (0,)) -> float:
+    began = time.perf_counter()
+    done = subprocess.run(
+        argv, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    took = time.perf_counter() - began
+    if done.returncode not in accept:
+        raise SystemExit(f"bench: {' '.join(argv)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+    return took
+
+
+class Bench:
+    """One lab, two inventories for it that differ in one line of haproxy.cfg, and the scripts."""
+
+    def __init__(self, lab: api.Lab, folder: Path) -> None:
+        self.lab, self.folder, self.times = lab, folder, Times()
+        text = lab_inventory.text(lab.settings)
+        self.inventories = (folder / "one.toml", folder / "other.toml")
+        changed = text.replace('balance = "roundrobin"', 'balance = "leastconn"')
+        assert changed != text
+        for path, content in zip(self.inventories, (text, changed), strict=True):
+            path.write_text(content)
+        self.cluster: Cluster = inventory.load(self.inventories[0])
+        for host in self.cluster.hosts:
+            self.script(host, "read").write_text(shell.reading(self.wanted(host)))
+            self.script(host, "write").write_text(shell.writing(self.wanted(host), self.health_url()))
+
+    def wanted(self, host: Host) -> list[object]:
+        return [one.resource for one in steps.desired(self.cluster, host)]
+
+    def script(self, host: Host, what: str) -> Path:
+        return self.folder / f"{what}-{host.name}.sh"
+
+    def health_url(self) -> str:
+        return f"http://127.0.0.1:{self.cluster.haproxy.health_port}/health"
+
+    def inv(self, *words: str, which: int = 0, accept: tuple[int, ...] = (0,)) -> float:
+        # As an operator's Python does, whatever this machine's environment says: modules compiled once.
+        env = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+        return timed([INV, *words], {**env, "LBKIT_HOSTS": str(self.inventories[which])}, accept)
+
+    def openssh(self, what: str, *, parallel: bool) -> float:
+        """Plain ssh runs the prepared script with sudo, on both hosts at once or passive first."""
+        began = time.perf_counter()
+        hosts = sorted(self.cluster.hosts, key=lambda host: host.role == "active")
+        running = []
+        for host in hosts:
+            with self.script(host, what).open() as script:
+                argv = self.lab.ssh_argv(host.name, "sudo", "-n", "sh", "-s")
+                process = subprocess.Popen(argv, stdin=script, stdout=subprocess.DEVNULL)
+            running.append(process)
+            if not parallel:
+                finished(process)
+        for process in running:
+            finished(process)
+        return time.perf_counter() - began
+
+    # ── the rounds ──────────────────────────────────────────────────────────────────────────────────────
+
+    def fresh(self, rounds: int) -> None:
+        """Bare hosts, made a pair by the script and by lbkit in turns; lbkit last, what follows stands on that."""
+        for _ in range(rounds):
+            self.lab.reset()
+            self.times.note("fresh: shell", self.openssh("write", parallel=False))
+            self.lab.reset()
+            self.times.note("fresh: inv setup", self.inv("setup"))
+
+    def small(self, rounds: int) -> None:
+        """Nothing to change, one file to change (there and back), and what only looks."""
+        self.inv("setup")
+        for _ in range(rounds):
+            self.times.note("floor", self.openssh("read", parallel=True))
+            self.times.note("no-op", self.inv("setup"))
+            self.times.note("one file", self.inv("setup", which=1))
+            self.times.note("floor", self.openssh("read", parallel=True))
+            self.times.note("one file", self.inv("setup"))
+            self.times.note("no-op", self.inv("setup"))
+            self.times.note("plan", self.inv("plan"))
+            self.times.note("list", self.inv("--list"))
+
+    def against_peers(self, rounds: int) -> None:
+        print("bench: installing pyinfra and ansible-core into .venv/bench", file=sys.stderr)
+        if reason := peers.install():
+            self.times.missing = {"pyinfra": reason, "ansible": reason}
+            return
+        desired = {h.name: peers.desired(self.wanted(h), self.folder / h.name) for h in self.cluster.hosts}
+        contestants = {
+            "pyinfra": peers.pyinfra(self.cluster, desired, self.folder),
+            "ansible": peers.ansible(self.cluster, desired, self.folder),
+        }
+        for name, (argv, env) in contestants.items():
+            timed(argv, env)  # whatever it sees differently from lbkit is out of the way now
+            if not self.unchanged(argv, env, name):
+                self.times.missing[name] = "its second run still changed something"
+        for _ in range(rounds):
+            self.times.note("floor, with peers", self.openssh("read", parallel=True))
+            self.times.note("no-op, with peers", self.inv("setup"))
+            for name, (argv, env) in contestants.items():
+                if name not in self.times.missing:
+                    self.times.note(name, timed(argv, env))
+
+    def unchanged(self, argv: list[str], env: Mapping[str, str], name: str) -> bool:
+        done = subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, text=True, check=True)
+        return UNCHANGED[name](done.stdout + done.stderr)
+
+
+UNCHANGED: dict[str, Callable[[str], bool]] = {
+    "ansible": lambda text: text.count("changed=0 ") == 2,
+    "pyinfra": lambda text: "Grand total" not in text or all_no_change(text),
+}
+
+
+def all_no_change(text: str) -> bool:
+    """pyinfra's table of results: a column of changed operations, `-` where there were none."""
+    (line,) = (line for line in text.splitlines() if "Grand total" in line)
+    return line.split("Grand total")[1].split()[1] == "-"
+
+
+def finished(process: subprocess.Popen[bytes]) -> None:
+    if process.wait():
+        raise SystemExit(f"bench: {process.args}: exit {process.returncode}")
+
+
+def hosts_versions(lab: api.Lab) -> Iterator[str]:
+    """What runs on the lab's hosts."""
+    for command in ("haproxy -v", "keepalived -v", "python3 -V"):
+        done = lab.host("lb-1").exec(["sh", "-c", f"{command} 2>&1 | head -n 1"])
+        yield done.stdout.strip()

@@ -1,0 +1,81 @@
+"""docs/benchmarks.md, from the times of one run. Pure but for `machine`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from bench import peers
+from bench.contest import Times
+
+# (contestant, what it does, measured against, the issue's limit for the ratio or, without one, in seconds)
+ROWS: tuple[tuple[str, str, str | None, float | None], ...] = (
+    ("floor", "OpenSSH runs one prepared script that reads the same, on both hosts at once", None, None),
+    ("no-op", "`inv setup` with nothing to change", "floor", 1.6),
+    ("one file", "`inv setup` with one changed file (haproxy.cfg), on both hosts", "floor", 2.0),
+    ("plan", "`inv plan`", "floor", None),
+    ("list", "`inv --list`", None, 0.2),
+    ("fresh: shell", "bare hosts: a prepared shell script, host after host", None, None),
+    ("fresh: inv setup", "bare hosts: `inv setup`", "fresh: shell", 1.2),
+    ("floor, with peers", "OpenSSH, as above", None, None),
+    ("no-op, with peers", "`inv setup` with nothing to change", "floor, with peers", None),
+    ("pyinfra", "pyinfra, the same desired state, nothing to change", "floor, with peers", None),
+    ("ansible", "ansible-core, the same (pipelining, no facts)", "floor, with peers", None),
+)
+
+
+def text(times: Times, setting: Sequence[str]) -> str:
+    return "\n".join(
+        [
+            "# Benchmarks",
+            "",
+            "Written by `make bench`. Process start to exit, two hosts of the lab, medians; the contestants",
+            "take turns in one run. Look at the ratios: the machine may have been busy.",
+            "",
+            *(f"- {line}" for line in setting),
+            "",
+            "| what | runs | median | fastest | ratio | limit | |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
+            *(row(times, *one) for one in ROWS),
+            "",
+        ]
+    )
+
+
+def row(times: Times, name: str, what: str, against: str | None, limit: float | None) -> str:
+    if name not in times.runs:
+        return f"| {what} | 0 | | | | | {times.missing.get(name, 'not run')} |"
+    runs, middle = times.runs[name], times.median(name) or 0.0
+    base = times.median(against) if against else None
+    ratio = middle / base if base else None
+    shown = f"{ratio:.2f} ×" if ratio else ""
+    bound, verdict = "", ""
+    if limit:
+        bound = f"{limit:g} ×" if against else f"{limit:g} s"
+        verdict = "met" if (ratio if against else middle) <= limit else "**missed**"
+    return f"| {what} | {len(runs)} | {middle:.2f} s | {min(runs):.2f} s | {shown} | {bound} | {verdict} |"
+
+
+def machine(date: str, hosts: Sequence[str]) -> list[str]:
+    """Lines that say when, on what, and with which versions."""
+    ssh = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=False).stderr.strip()
+    names = ("fabric", "paramiko", "invoke", "pydantic", "jinja2")
+    packages = ", ".join(f"{name} {metadata.version(name)}" for name in names)
+    return [
+        f"{date}, {cpu()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start, "
+        f"Linux {platform.release()}",
+        f"here: Python {sys.version.split()[0]}, {packages}; {ssh}",
+        f"on the hosts: {', '.join(hosts)}",
+        f"peers: {', '.join(peers.PACKAGES)}",
+    ]
+
+
+def cpu() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

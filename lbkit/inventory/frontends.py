@@ -1,0 +1,125 @@
+"""The frontends of HAProxy: where clients arrive, and which backend each request goes to."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from lbkit.inventory import forms
+from lbkit.inventory.forms import (
+    Connections,
+    Duration,
+    Extra,
+    Form,
+    HostFile,
+    Port,
+    PortOrOff,
+    Section,
+    Switch,
+)
+from lbkit.inventory.record import Record, keyed, required
+
+Mode = Annotated[str, Form(forms.choice("keep-alive", "server-close", "close"))]
+Addresses = Annotated[tuple[str, ...], Form(forms.listed(forms.bind_address, least=1))]
+
+
+class ForwardFor(Record):
+    """`option forwardfor`: tell the servers the client's address. A client's own header is removed first,
+    but for connections from `except` (a proxy in front that is to be believed)."""
+
+    enabled: Switch = True
+    except_: Annotated[str | None, Form(forms.network)] = keyed("except", default=None)
+
+
+class FrontendTimeouts(Record):
+    """Timeouts towards clients, where a frontend differs."""
+
+    client: Duration | None = None
+    http_request: Duration | None = None
+    http_keep_alive: Duration | None = None
+    client_fin: Duration | None = None
+
+
+class Route(Record):
+    """Which requests go to a backend: any of the values of a key, and every key that is given.
+
+    host: `*.example.com` takes every name below. ignore_case: for the paths (names always do).
+    """
+
+    host: Annotated[tuple[str, ...], Form(forms.listed(forms.domain))] = ()
+    path_prefix: Annotated[tuple[str, ...], Form(forms.listed(forms.web_path))] = ()
+    path_suffix: Annotated[tuple[str, ...], Form(forms.listed(forms.path_end))] = ()
+    ignore_case: Switch = False
+    backend: Section = required()
+
+    @property
+    def exact_hosts(self) -> tuple[str, ...]:
+        """The names that are meant as they stand, in lower case."""
+        return tuple(h.lower() for h in self.host if not h.startswith("*."))
+
+    @property
+    def host_suffixes(self) -> tuple[str, ...]:
+        """The endings of the names that `*.` stands before, with their dot."""
+        return tuple(h[1:].lower() for h in self.host if h.startswith("*."))
+
+
+class Frontend(Record):
+    """What HTTP and TCP frontends share. addresses: `*` all of IPv4, `::` all of IPv6."""
+
+    name: str = ""
+    addresses: Addresses = ("*",)
+    default_backend: Section | None = None
+    maxconn: Connections | None = None
+    timeouts: FrontendTimeouts = FrontendTimeouts()
+    extra: Extra = ()
+
+
+class HttpFrontend(Frontend):
+    """One site: HTTP, HTTPS, or both. redirect: the status with which HTTP sends to HTTPS, or false."""
+
+    mode: Annotated[str, Form(forms.choice("http"))] = "http"
+    http_port: PortOrOff = 80
+    https_port: PortOrOff = 443
+    redirect: Annotated[int, Form(forms.choice(301, 302, 303, 307, 308, False))] = 301
+    certificate: HostFile | None = None
+    http2: Switch = True
+    forwardfor: ForwardFor | None = None
+    connection: Mode | None = None
+    routes: tuple[Route, ...] = ()
+
+    @property
+    def ports(self) -> tuple[tuple[str, int], ...]:
+        """The keys and numbers of the ports it listens on."""
+        both = (("http_port", self.http_port), ("https_port", self.https_port))
+        return tuple((key, port) for key, port in both if port)
+
+    @property
+    def redirects(self) -> bool:
+        """Whether plain HTTP is sent to HTTPS."""
+        return bool(self.redirect and self.http_port and self.https_port)
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """The backends it sends to."""
+        return tuple(b for b in (self.default_backend, *(r.backend for r in self.routes)) if b)
+
+
+class TcpFrontend(Frontend):
+    """One port whose connections are passed on unread."""
+
+    mode: Annotated[str, Form(forms.choice("tcp"))] = "tcp"
+    port: Port = required()
+
+    @property
+    def ports(self) -> tuple[tuple[str, int], ...]:
+        """The key and number of the port it listens on."""
+        return (("port", self.port),) if self.port else ()
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """The backend it sends to."""
+        return (self.default_backend,) if self.default_backend else ()
+
+
+def frontend_class(table: dict[str, Any]) -> type[Frontend]:
+    """The class of a frontend's table."""
+    return TcpFrontend if table.get("mode") == "tcp" else HttpFrontend

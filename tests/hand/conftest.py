@@ -1,0 +1,41 @@
+"""What the tests of configurations share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def needs() -> Callable[[str], None]:
+    """Skip where a program is missing; in CI that is a failure."""
+
+    def check(program: str) -> None:
+        if shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin"):
+            return
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{program} is not installed, and CI must not leave its tests out")
+        pytest.skip(f"{program} is not installed")
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory, needs: Callable[[str], None]) -> Path:
+    """A throw-away site.pem."""
+    needs("openssl")
+    folder = tmp_path_factory.mktemp("certs")
+    new = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=a.example.com"
+    )
+    subprocess.run(
+        [*new.split(), "-keyout", "key.pem", "-out", "crt.pem"], cwd=folder, check=True, capture_output=True
+    )
+    pem = folder / "site.pem"
+    pem.write_text((folder / "crt.pem").read_text() + (folder / "key.pem").read_text())
+    return pem

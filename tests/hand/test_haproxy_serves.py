@@ -1,0 +1,365 @@
+# ruff: noqa: E501  (the inventory in it)
+"""HAProxy started with the rendered configuration: what `haproxy -c` cannot tell.
+
+On loopback, as the user who runs the tests: the lines that need root (chroot, user, group) and the socket
+under /run are taken out of the text, nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import os
+import re
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from lbkit import inventory, render
+
+ROOT = Path(__file__).resolve().parents[2]
+PASSWORD = "correct#horse"
+
+
+class _App(BaseHTTPRequestHandler):
+    """Answers with its own name and the request as it arrived."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        lines = [self.server.name, self.path, *(f"{k}: {v}" for k, v in self.headers.items())]  # type: ignore[attr-defined]
+        body = "\n".join(lines).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class _Server(ThreadingHTTPServer):
+    """One application. A check that HAProxy gives up on is no error worth a traceback."""
+
+    daemon_threads = True
+    name = ""
+
+    def handle_error(self, *_: object) -> None:
+        pass
+
+
+def _app(name: str, address: str = "127.0.0.1", port: int = 0) -> _Server:
+    server = _Server((address, port), _App)
+    server.name = name
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+@dataclass
+class Balancer:
+    """A running HAProxy and its ports."""
+
+    http: int
+    https: int
+    stats: int
+    health: int
+    tcp: int
+    process: subprocess.Popen[bytes]
+
+    def get(
+        self, path: str = "/", port: int | None = None, host: str = "a.example.com", **headers: str
+    ) -> tuple[int, dict[str, str], str]:
+        """Status, headers in lower case, body. `_` in a header's name stands for `-`."""
+        port = port or self.https
+        if port == self.https:
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                "127.0.0.1", port, timeout=5, context=context
+            )
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        with_dashes = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request("GET", path, headers={"Host": host, **with_dashes})
+        answer = connection.getresponse()
+        body = answer.read().decode()
+        connection.close()
+        return answer.status, {k.lower(): v for k, v in answer.getheaders()}, body
+
+
+TEXT = """
+[cluster]
+name = "t"
+domains = ["a.example.com"]
+email = "o@example.com"
+[address]
+kind = "vip"
+address = "127.0.0.100/8"
+[ssh]
+user = "ubuntu"
+[[hosts]]
+name = "lb-1"
+role = "active"
+ssh = "192.0.2.1"
+private_address = "127.0.0.1"
+interface = "lo"
+[[hosts]]
+name = "lb-2"
+role = "passive"
+ssh = "192.0.2.2"
+private_address = "127.0.0.2"
+interface = "lo"
+[certificate]
+path = "{pem}"
+challenge_port = {challenge}
+[haproxy]
+health_port = {health}
+timeouts = {{ http_request = "1s" }}
+tls = {{ hsts_days = 1 }}
+[haproxy.stats]
+port = {stats}
+admin = true
+password = {{ env = "LBKIT_STATS_PASSWORD" }}
+[haproxy.frontends.web]
+addresses = ["127.0.0.1"]
+http_port = {http}
+https_port = {https}
+redirect = 308
+default_backend = "apps"
+routes = [
+  {{ host = ["*.img.example.com"], path_prefix = ["/pics"], path_suffix = [".jpg"], ignore_case = true, backend = "images" }},
+]
+[haproxy.frontends.raw]
+mode = "tcp"
+addresses = ["127.0.0.1"]
+port = {tcp}
+default_backend = "raw"
+[haproxy.backends.apps]
+cookie = {{ name = "SRV" }}
+check = {{ interval = "200ms", rise = 1 }}
+servers = [
+  {{ name = "one", address = "127.0.0.1", port = {one} }},
+  {{ name = "two", address = "127.0.0.1", port = {two} }},
+]
+[haproxy.backends.images]
+check = {{ type = "none" }}
+servers = [{{ name = "images", address = "127.0.0.1", port = {images} }}]
+[haproxy.backends.raw]
+check = {{ type = "none" }}
+servers = [{{ name = "images", address = "127.0.0.1", port = {images} }}]
+[keepalived]
+virtual_router_id = 7
+"""
+
+
+@pytest.fixture(scope="module")
+def balancer(
+    tmp_path_factory: pytest.TempPathFactory, certificate: Path, needs: Callable[[str], None]
+) -> Iterator[Balancer]:
+    """HAProxy with two applications, a third for images, and a challenge server on the second host alone."""
+    needs("haproxy")
+    folder = tmp_path_factory.mktemp("haproxy")
+    apps = {name: _app(name) for name in ("one", "two", "images")}
+    http_port, https, stats, health, tcp, challenge = _free_ports(6)
+    challenger = _app("challenge", "127.0.0.2", challenge)
+    ports = {name: app.server_address[1] for name, app in apps.items()}
+    (folder / "hosts.toml").write_text(
+        TEXT.format(
+            pem=certificate,
+            http=http_port,
+            https=https,
+            stats=stats,
+            health=health,
+            tcp=tcp,
+            challenge=challenge,
+            **ports,
+        )
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LBKIT_STATS_PASSWORD", PASSWORD)
+        cluster = inventory.load(folder / "hosts.toml")
+        text = render.render("etc/haproxy/haproxy.cfg.j2", cluster=cluster)
+    text = re.sub(r"^    (chroot|user|group|stats socket|stats timeout) .*\n", "", text, count=5, flags=re.M)
+    config = folder / "haproxy.cfg"
+    config.write_text(text)
+    process = subprocess.Popen(
+        ["haproxy", "-db", "-f", config],
+        env={**os.environ, "LBKIT_PRIVATE_ADDRESS": "127.0.0.1"},
+        stderr=(folder / "log").open("wb"),
+        stdout=subprocess.DEVNULL,
+    )
+    running = Balancer(http_port, https, stats, health, tcp, process)
+    for _ in range(50):
+        try:
+            if running.get("/health", health)[0] == 200 and running.get()[0] == 200:
+                break
+        except OSError:
+            pass
+        time.sleep(0.1)
+    else:
+        process.kill()
+        pytest.fail((folder / "log").read_text())
+    yield running
+    process.terminate()
+    process.wait(10)
+    for server in (*apps.values(), challenger):
+        server.shutdown()
+        server.server_close()
+
+
+def test_both_applications_are_reached(balancer: Balancer) -> None:
+    assert {balancer.get()[2].splitlines()[0] for _ in range(4)} == {"one", "two"}
+
+
+def test_http_is_sent_to_https_with_the_configured_status(balancer: Balancer) -> None:
+    status, headers, _ = balancer.get("/a?b=c", balancer.http, host=f"a.example.com:{balancer.http}")
+    assert (status, headers["location"]) == (308, f"https://a.example.com:{balancer.https}/a?b=c")
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_challenges_reach_whichever_host_answers_them(balancer: Balancer, plain: bool) -> None:
+    """The first host refuses: certbot runs on the second."""
+    for _ in range(4):
+        port = balancer.http if plain else balancer.https
+        status, _, body = balancer.get("/.well-known/acme-challenge/x", port)
+        assert (status, body.splitlines()[0]) == (200, "challenge")
+
+
+def test_forwarded_headers_of_a_client_are_replaced(balancer: Balancer) -> None:
+    _, _, body = balancer.get(
+        X_Forwarded_For="6.6.6.6", X_Forwarded_Proto="gopher", X_Forwarded_Host="evil", X_Forwarded_Port="666",
+        X_Real_IP="6.6.6.6", Forwarded="for=6.6.6.6", X_SSL="9",
+    )  # fmt: skip
+    arrived = [line.lower() for line in body.splitlines()[2:]]
+    assert not any("6.6.6.6" in line or "gopher" in line or "evil" in line for line in arrived)
+    assert "x-forwarded-for: 127.0.0.1" in arrived
+    assert "x-forwarded-proto: https" in arrived
+    assert f"x-forwarded-port: {balancer.https}" in arrived
+    assert "x-ssl: 1" in arrived
+
+
+def test_a_route_needs_every_condition_and_any_value(balancer: Balancer) -> None:
+    def server(path: str, host: str) -> str:
+        return balancer.get(path, host=host)[2].splitlines()[0]
+
+    assert server("/PICS/a.JPG", "x.IMG.example.com:444") == "images"
+    assert server("/pics/a.jpg?v=1", "x.img.example.com") == "images"
+    assert server("/pics/a.png", "x.img.example.com") != "images"
+    assert server("/a.jpg", "x.img.example.com") != "images"
+    assert server("/pics/a.jpg", "img.example.com") != "images"
+
+
+def test_a_cookie_keeps_a_client_on_its_server(balancer: Balancer) -> None:
+    _, headers, body = balancer.get()
+    cookie = headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "Secure" in cookie
+    for _ in range(4):
+        assert balancer.get(Cookie=cookie.split(";")[0])[2].splitlines()[0] == body.splitlines()[0]
+
+
+def test_hsts_is_told_over_https_alone(balancer: Balancer) -> None:
+    assert balancer.get()[1]["strict-transport-security"] == "max-age=86400"
+    assert "strict-transport-security" not in balancer.get(port=balancer.http)[1]
+
+
+@pytest.mark.parametrize("path", ["/", "/;csv", "/;json", "/metrics", "/?stats", "/anything"])
+def test_stats_and_metrics_ask_for_the_password(balancer: Balancer, path: str) -> None:
+    assert balancer.get(path, balancer.stats)[0] == 401
+    wrong = "Basic " + base64.b64encode(b"admin:wrong").decode()
+    assert balancer.get(path, balancer.stats, Authorization=wrong)[0] == 401
+    right = "Basic " + base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
+    status, _, body = balancer.get(path, balancer.stats, Authorization=right)
+    assert status == 200
+    if path == "/metrics":
+        assert "haproxy_server_status" in body
+    if path == "/;csv":
+        assert body.startswith("# pxname")
+
+
+def test_tcp_is_passed_on_unread(balancer: Balancer) -> None:
+    status, _, body = balancer.get("/raw", balancer.tcp)
+    assert (status, body.splitlines()[0]) == (200, "images")
+    assert "x-forwarded-for" not in body.lower()
+
+
+def test_a_request_sent_slowly_is_cut_off(balancer: Balancer) -> None:
+    begin = time.monotonic()
+    with socket.create_connection(("127.0.0.1", balancer.http), timeout=5) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a")
+        answer = client.recv(100)
+    assert b" 408 " in answer
+    assert 0.8 < time.monotonic() - begin < 3
+
+
+def test_http2_is_spoken(balancer: Balancer) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with (
+        socket.create_connection(("127.0.0.1", balancer.https), timeout=5) as raw,
+        context.wrap_socket(raw) as tls,
+    ):
+        assert tls.selected_alpn_protocol() == "h2"
+        assert tls.version() == "TLSv1.3"
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_tls_below_1_2_is_refused(balancer: Balancer) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with (
+        socket.create_connection(("127.0.0.1", balancer.https), timeout=5) as raw,
+        pytest.raises((ssl.SSLError, ConnectionError)),
+    ):
+        context.wrap_socket(raw)
+
+
+CHECK = ROOT / "files/usr/local/lib/lbkit/check-haproxy"
+
+
+def _check(port: int, seconds: str) -> int:
+    return subprocess.run(
+        [sys.executable, "-IS", CHECK, str(port), seconds], timeout=20, check=False
+    ).returncode
+
+
+def test_the_check_tells_serving_from_hung_and_dead(balancer: Balancer) -> None:
+    assert _check(balancer.health, "2") == 0
+    assert _check(_free_ports(1)[0], "2") == 1
+    assert _check(balancer.stats, "2") == 1  # answers, but not 200
+    balancer.process.send_signal(19)  # SIGSTOP: connections are accepted by the kernel, and nobody answers
+    try:
+        begin = time.monotonic()
+        assert _check(balancer.health, "0.5") == 1
+        assert time.monotonic() - begin < 2
+    finally:
+        balancer.process.send_signal(18)  # SIGCONT
+    assert _check(balancer.health, "2") == 0
+
+
+def test_the_check_refuses_arguments_it_does_not_know() -> None:
+    for arguments in ([], ["x", "1"], ["1"]):
+        run = subprocess.run([sys.executable, "-IS", CHECK, *arguments], capture_output=True, timeout=20)
+        assert (run.returncode, b"usage" in run.stderr) == (2, True)
