@@ -35,9 +35,6 @@ logging.getLogger("paramiko").propagate = False
 T = TypeVar("T")
 Say = Callable[[str, str], None]  # (host name, line): progress of something that takes long
 
-# paramiko's thread logs with a traceback what it also raises, and without a handler Python prints that.
-logging.getLogger("paramiko").addHandler(logging.NullHandler())
-
 PING_EVERY_S = 15  # a quarter of what the hand waits before it lets go of the lock
 SILENCE_S = 20  # the hand shows life every 5 s, whatever it is doing
 
@@ -253,7 +250,9 @@ def connect(host: Login) -> fabric.Connection:
 def reason(error: BaseException) -> str:
     if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
         error = next(iter(error.errors.values()))
-    if isinstance(error, TimeoutError) or "banner" in str(error):
+    # A host that takes the connection and says nothing: paramiko's two words for it.
+    silent = str(error) in ("Error reading SSH protocol banner", "No existing session")
+    if isinstance(error, TimeoutError) or silent:
         return "no answer"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 

@@ -45,7 +45,9 @@ def test_ten_faults_of_an_inventory_are_all_named_and_nothing_is_contacted(pair:
     shown = [line for line in done.err.splitlines() if line.startswith("  ")]
     keys = "timezone email address.address transport role private_address mode balance name virtual_router_id"
     for key in keys.split():
-        assert any(key in line.partition("=")[0] or (key == "role" and "active" in line) for line in shown), key
+        assert any(key in line.partition("=")[0] or (key == "role" and "active" in line) for line in shown), (
+            key
+        )
     assert len(shown) >= 10
     assert "nothing was contacted" in done.flat
     assert logins(pair, since) == 0
