@@ -38,7 +38,9 @@ def reports(function: Callable[..., int | None]) -> Callable[..., None]:
             code = error.exit_code
         except KeyboardInterrupt:
             print(
-                "\nInterrupted: what was begun is complete or undone. Run it again to go on.", file=sys.stderr
+                "\nInterrupted. What was begun on a host is finished there, or undone.\n"
+                "Next: run the same command again; it goes on from there.",
+                file=sys.stderr,
             )
             code = INTERRUPTED
         if code:

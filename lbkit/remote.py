@@ -250,7 +250,9 @@ def connect(host: Login) -> fabric.Connection:
 def reason(error: BaseException) -> str:
     if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
         error = next(iter(error.errors.values()))
-    if isinstance(error, TimeoutError):
+    # A host that takes the connection and says nothing: paramiko's two words for it.
+    silent = str(error) in ("Error reading SSH protocol banner", "No existing session")
+    if isinstance(error, TimeoutError) or silent:
         return "no answer"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
