@@ -62,7 +62,7 @@ def note(times: Times) -> list[str]:
     floor = times.median("floor")
     ours, shell = times.median("reload") / floor, times.median("reload: shell") / floor
     return [
-        f"A new haproxy.cfg is {ours:.1f} × the floor with `inv setup`, and {shell:.1f} × with the script: two",
+        f"A new haproxy.cfg is {ours:.1f} × the floor with `inv setup`, {shell:.1f} × with the script: two",
         "checks and two reloads of HAProxy, one after the other, for no two nodes reload at once.",
         "",
     ]
