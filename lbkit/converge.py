@@ -289,18 +289,20 @@ class Roll:
                 reread=wanted.resource.spec(),
             )
         except errors.CommandFailed as error:
-            raise errors.CommandFailed(f"{error}\n{self.so_far()}") from None
+            raise errors.CommandFailed(
+                f"{error}\n{self.so_far()}\nNext: mend the cause, then run the same command again."
+            ) from None
+        except errors.Unreachable as error:
+            raise errors.Unreachable(f"{self.so_far()}\n{error}") from None
         self.changed.append((host.name, change))
         return state
 
     def so_far(self) -> str:
         if not self.changed:
-            return "Nothing was changed.\nNext: mend the cause, then run the same command again."
+            return "Nothing was changed before."
         hosts = ", ".join(sorted({name for name, _ in self.changed}))
-        return (
-            f"{len(self.changed)} changes were made before, on {hosts}; each is complete.\n"
-            f"Next: mend the cause, then run the same command again: it goes on from here."
-        )
+        many = "1 change was" if len(self.changed) == 1 else f"{len(self.changed)} changes were"
+        return f"{many} made before, on {hosts}, and complete."
 
     def stop_standby(self, host: Host) -> None:
         """Two nodes that do not hear each other are both MASTER, so the standby is silent meanwhile."""

@@ -105,8 +105,8 @@ def effects(cluster: Cluster, nodes: Sequence[Node], holder: str | None) -> list
     rewired = [found.host.name for found in nodes if any(change.rewires for change in found.todo)]
     if rewired and len(nodes) > 1:
         sentences.append(
-            f"keepalived on {' and '.join(rewired)} will not hear the old one: the standby's is stopped until "
-            f"both have changed, so that there are never two MASTERs."
+            f"keepalived on {' and '.join(rewired)} will not hear the old one: the standby's is stopped "
+            f"until both have changed, so that there are never two MASTERs."
         )
     for found in nodes:
         name = found.host.name

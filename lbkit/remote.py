@@ -36,7 +36,7 @@ T = TypeVar("T")
 Say = Callable[[str, str], None]  # (host name, line): progress of something that takes long
 
 PING_EVERY_S = 15  # a quarter of what the hand waits before it lets go of the lock
-SILENCE_S = 30  # six times what the hand waits before it shows that it still works
+SILENCE_S = 20  # the hand shows life every 5 s, whatever it is doing
 
 # Registers the hand's modules under their own names, so that they import each other as they do here.
 LOADER = """
@@ -68,7 +68,7 @@ class Session:
         threading.Thread(target=self._ping, daemon=True).start()
 
     def call(self, op: str, *, say: Say | None = None, **arguments: Any) -> Any:
-        """The hand's answer to one request, however long it takes while the hand shows that it lives.
+        """The hand's answer to one request, however long it takes while the hand shows life.
 
         Raises CommandFailed where the hand tried and failed, Unreachable where the connection ended.
         """
@@ -77,14 +77,14 @@ class Session:
             self._send({"op": op, **arguments})
             while True:
                 message = json.loads(self._line())
-                if "progress" not in message:
+                if "result" in message or "error" in message:
                     break
-                if say and message["progress"]:
+                if say and "progress" in message:
                     say(self.host.name, message["progress"])
         except TimeoutError:
             raise errors.Unreachable(
-                f"{self.host.name}: silent for {SILENCE_S} s, in the middle of `{op}`.\n"
-                f"Next: is the host up? Then run the command again; it goes on from there."
+                f"{self.host.name}: no sign of life for {SILENCE_S} s.\n"
+                f"Next: is it up, and the network between? Then run the command again; it goes on from there."
             ) from None
         except OSError as error:
             raise self._ended(str(error)) from None

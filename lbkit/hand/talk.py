@@ -4,12 +4,13 @@ import json
 import os
 import select
 import threading
+import time
 
 from lbkit.hand import breaking, locking, looking, probing, reading, writing
 from lbkit.hand.core import Failed
 
 IDLE_S = 60
-ALIVE_EVERY_S = 5  # while something takes long: who waits for us must see a host that died
+ALIVE_S = 5
 
 
 def write(request, say):
@@ -51,39 +52,35 @@ def requests(source):
         buffer += data
 
 
-class Output:
-    """Whole lines out, also while another thread says that we live."""
-
-    def __init__(self, file):
-        self.file, self.writing = file, threading.Lock()
-
-    def tell(self, message):
-        with self.writing:
-            self.file.write(json.dumps(message) + "\n")
-            self.file.flush()
-
-    def tell_that_we_live(self, done):
-        while not done.wait(ALIVE_EVERY_S):
-            self.tell({"progress": ""})
+def show_life(tell):
+    """Tells that this host lives, also while apt works: without it a host that lost its power is waited for."""
+    while True:
+        time.sleep(ALIVE_S)
+        try:
+            tell({"alive": True})
+        except OSError:
+            return  # nobody listens; the end of input ends the rest
 
 
 def main():
-    output = Output(os.fdopen(os.dup(1), "w"))
+    output = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # no child may write between our lines
     os.chdir("/")
     os.umask(0o022)
+
+    telling = threading.Lock()
+
+    def tell(message):
+        with telling:
+            output.write(json.dumps(message) + "\n")
+            output.flush()
+
+    threading.Thread(target=show_life, args=(tell,), daemon=True).start()
+
     for request in requests(0):
-        done = threading.Event()
-        threading.Thread(target=output.tell_that_we_live, args=(done,), daemon=True).start()
-        message = answer(request, output)
-        done.set()
-        output.tell(message)
-
-
-def answer(request, output):
-    try:
-        return {"result": OPERATIONS[request["op"]](request, lambda line: output.tell({"progress": line}))}
-    except Failed as error:
-        return {"error": {"what": error.what, "output": error.output}}
-    except OSError as error:
-        return {"error": {"what": str(error), "output": ""}}
+        try:
+            tell({"result": OPERATIONS[request["op"]](request, lambda line: tell({"progress": line}))})
+        except Failed as error:
+            tell({"error": {"what": error.what, "output": error.output}})
+        except OSError as error:
+            tell({"error": {"what": str(error), "output": ""}})

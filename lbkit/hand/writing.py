@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import threading
 import time
 
 from lbkit.hand import looking, reading
@@ -20,12 +21,40 @@ def write_packages(change, say):
         "-o",
         "Acquire::Retries=2",
     ]
+    wait_for_apt(say)
     say("dpkg --configure -a")
     run(["dpkg", "--configure", "-a", "--force-confold"], env, timeout_s=600)
     follow(["apt-get", "update", "-q", *options], env, say)
     follow(
         ["apt-get", "install", "-y", "-q", "--no-install-recommends", *options, *change["names"]], env, say
     )
+
+
+APT_LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock")
+
+
+def wait_for_apt(say, deadline_s=600):
+    """No other apt or dpkg is at work: neither an unattended upgrade nor the one of a run of ours that was cut,
+    which goes on by itself. (apt waits for dpkg's lock alone, dpkg for none.)"""
+    deadline = time.monotonic() + deadline_s
+    while busy := [path for path in APT_LOCKS if is_locked(path)]:
+        if time.monotonic() > deadline:
+            raise Failed(f"another apt or dpkg is still at work after {deadline_s} s: fuser -v {busy[0]}")
+        say("waiting for another apt or dpkg to end")
+        time.sleep(1)
+
+
+def is_locked(path):
+    import fcntl
+
+    try:
+        with open(path, "r+") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def follow(argv, env, say, timeout_s=900):
@@ -38,15 +67,16 @@ def follow(argv, env, say, timeout_s=900):
         env={**os.environ, "LC_ALL": "C.UTF-8", **env},
         start_new_session=True,  # the end of the ssh connection is no reason to leave dpkg half-done
     )
-    lines, told, deadline = [], 0.0, time.monotonic() + timeout_s
+    lines, told = [], 0.0
+    limit = threading.Timer(timeout_s, process.terminate)
+    limit.start()
     for raw in process.stdout:
         lines.append(raw.decode(errors="replace").rstrip())
         if time.monotonic() - told > 1 and lines[-1]:
             told = time.monotonic()
             say(lines[-1])
-        if time.monotonic() > deadline:
-            process.terminate()
     code = process.wait()
+    limit.cancel()
     if code:
         raise Failed(f"{' '.join(argv[:2])} …: exit code {code}", last_lines("\n".join(lines)))
 

@@ -1,8 +1,11 @@
 """Fixtures of the lab's tests.
 
 lab       the lab that LBKIT_LAB names: used as it is if it is up, else brought up and taken down again
-selftest  a lab of its own, for tests that break hosts: one that somebody uses is not disturbed.
+selftest  a lab of its own, for tests that break labs: one that somebody uses is not disturbed.
           Its name and ports follow from LBKIT_LAB's, so that two checkouts can test side by side
+own       a lab of its own for tests that reset the hosts; LBKIT_LAB must name another one expressly
+bare      the lab with two bare hosts, and the operator
+pair      the lab with a pair that was set up and is whole, and the operator
 """
 
 from __future__ import annotations
@@ -13,6 +16,9 @@ from collections.abc import Iterator
 import pytest
 
 from lbkit.lab import api, requirements, settings
+from tests.lab.rehearsal import Rehearsal, until
+
+OWN = settings.Lab("rehearsal", 2340)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,3 +47,51 @@ def lab() -> Iterator[api.Lab]:
 @pytest.fixture(scope="session")
 def selftest() -> Iterator[api.Lab]:
     yield from _up(api.Lab(settings.current().beside("test", 20)))
+
+
+@pytest.fixture(scope="session")
+def own() -> Iterator[api.Lab]:
+    """These tests wipe hosts. So never the default lab, which somebody may be at work on, and never one that
+    another checkout brought up: its keys are not here (such a one was wiped once)."""
+    chosen = settings.current() if os.environ.get("LBKIT_LAB") else OWN
+    if chosen.state.exists() and not (chosen.dot / "id_ed25519").exists():
+        pytest.exit(f"The lab {chosen.name!r} belongs to another checkout. Next: LBKIT_LAB=…", returncode=1)
+    yield from _up(api.Lab(chosen))
+
+
+@pytest.fixture(scope="session")
+def rehearsal(own: api.Lab, tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
+    """The operator; the hosts are in any state."""
+    return Rehearsal(own, tmp_path_factory.mktemp("operator"))
+
+
+@pytest.fixture
+def bare(rehearsal: Rehearsal) -> Rehearsal:
+    rehearsal.lab.reset()
+    return rehearsal
+
+
+@pytest.fixture
+def installed(rehearsal: Rehearsal) -> Rehearsal:
+    """Bare hosts with the packages, nothing else of ours."""
+    if not rehearsal.lab.has_snapshot(rehearsal.mark("installed")):
+        rehearsal.lab.reset()
+        rehearsal.done("prereqs")
+        rehearsal.lab.snapshot(rehearsal.mark("installed"))
+    else:
+        rehearsal.lab.restore(rehearsal.mark("installed"))
+    return rehearsal
+
+
+@pytest.fixture
+def pair(rehearsal: Rehearsal) -> Rehearsal:
+    """Left whole by the test before, or else restored as it was after its set-up."""
+    rehearsal.lab.heal()
+    if not rehearsal.lab.has_snapshot(rehearsal.mark("pair")):
+        rehearsal.lab.reset()
+        rehearsal.done("setup")
+        rehearsal.lab.snapshot(rehearsal.mark("pair"))
+    elif not rehearsal.whole():
+        rehearsal.lab.restore(rehearsal.mark("pair"))
+    until(rehearsal.whole)
+    return rehearsal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lbkit import errors, pair, plan
+from lbkit import errors, inventory, pair, plan
 
 
 def node(cluster, name, keepalived="active", addresses=(), changes=()):
@@ -72,11 +72,11 @@ def test_plan_says_that_a_repaired_node_leaves_the_address(cluster):
     assert pair.effects(cluster, nodes, "lb-2") == ["lb-1 joins as BACKUP; the address stays on lb-2."]
 
 
-def test_plan_says_that_a_repaired_node_takes_the_address_where_it_preempts(cluster):
-    import dataclasses
-
-    keen = cluster.keepalived.model_copy(update={"preempt": True, "preempt_delay": 30})
-    cluster = dataclasses.replace(cluster, keepalived=keen)
+def test_plan_says_that_a_repaired_node_takes_the_address_where_it_preempts(cluster, tmp_path):
+    keen = "virtual_router_id = 50\npreempt = true\npreempt_delay = 30"
+    path = tmp_path / "hosts.toml"
+    path.write_text(cluster.path.read_text().replace("virtual_router_id = 50", keen))
+    cluster = inventory.load(path, secrets=False)
     nodes = [
         node(cluster, "lb-1", keepalived="inactive", changes=[START]),
         node(cluster, "lb-2", addresses=VIP),
