@@ -67,7 +67,9 @@ def status(c: Context, json: bool = False) -> None:
 )
 def shell(c: Context, host: str, command: str = "") -> None:
     """
-    Open a root shell on a host of the lab. Works without its sshd and network too.
+    Open a root shell on a host of the lab.
+
+    Works without its sshd and network too.
 
     Example: inv lab.shell lb-1 --command "journalctl -u haproxy"
     """
