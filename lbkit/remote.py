@@ -204,7 +204,7 @@ def open_session(host: Login, *, root: bool = True) -> Session:
 
 @contextlib.contextmanager
 def outside(client: Login | None) -> Iterator[Callable[..., Any]]:
-    """A way to ask as a client does, `ask("ask", …)`: the hand on the inventory's client, or in this process."""
+    """A way to ask as a client does, `ask("ask", …)`: the hand on the inventory's client, or here."""
     if client is None:
         yield lambda op, **request: talk.OPERATIONS[op](request, lambda _line: None)
         return
