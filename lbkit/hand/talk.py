@@ -53,7 +53,7 @@ def requests(source):
 
 
 def show_life(tell):
-    """Tells that this host lives, also while apt works: without it a host that lost its power is waited for."""
+    """Tells that this host lives, also while apt works: else one that lost its power would be waited for."""
     while True:
         time.sleep(ALIVE_S)
         try:
