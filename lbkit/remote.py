@@ -25,7 +25,7 @@ import fabric
 import paramiko
 
 from lbkit import errors, hand
-from lbkit.hand import looking
+from lbkit.hand import talk
 from lbkit.inventory import Host, Jump, Login
 
 # Its thread prints tracebacks of what we tell the operator ourselves, in words.
@@ -204,9 +204,9 @@ def open_session(host: Login, *, root: bool = True) -> Session:
 
 @contextlib.contextmanager
 def outside(client: Login | None) -> Iterator[Callable[..., Any]]:
-    """A way to ask as a client does: `ask("ask", …)` on the inventory's client, or from this machine."""
+    """A way to ask as a client does, `ask("ask", …)`: the hand on the inventory's client, or here."""
     if client is None:
-        yield lambda _op, **question: looking.ask(question)
+        yield lambda op, **request: talk.OPERATIONS[op](request, lambda _line: None)
         return
     session = open_session(client, root=False)
     try:
@@ -271,6 +271,11 @@ def hop(host: Login, jump: Jump) -> Login:
 
 def prepare(host: Login) -> fabric.Connection:
     """A connection not yet open: known hosts loaded, unknown keys refused, its socket without delay."""
+    if host.key is not None and not Path(host.key).exists():
+        raise errors.Unreachable(
+            f"{host.name}: its key {host.key} does not exist; nothing was contacted.\n"
+            f"Next: mend `key` in the inventory (the lab's is made by `inv lab.up`)."
+        )
     gateway = prepare(hop(host, host.jump)) if host.jump else False
     arguments: dict[str, Any] = {"look_for_keys": host.key is None, "banner_timeout": host.connect_timeout_s}
     if host.key is not None:

@@ -29,7 +29,7 @@ def change(path, content, **more):
 
 
 def leftovers(path):
-    return [name for name in os.listdir(path.parent) if name != path.name]
+    return [other.name for other in path.parent.iterdir() if other != path]
 
 
 @pytest.fixture
