@@ -53,11 +53,7 @@ def requests(source):
 
 
 def show_life(tell):
-<<<<<<< HEAD
-    """Tells that this host lives, also while apt works: else one that lost its power would be waited for."""
-=======
     """Tells that this host lives, also while apt works: one that lost its power is not waited for."""
->>>>>>> main
     while True:
         time.sleep(ALIVE_S)
         try:
