@@ -38,7 +38,9 @@ def reports(function: Callable[..., int | None]) -> Callable[..., None]:
             code = error.exit_code
         except KeyboardInterrupt:
             print(
-                "\nInterrupted: what was begun is complete or undone. Run it again to go on.", file=sys.stderr
+                "\nInterrupted. What was begun on a host is finished there, or undone.\n"
+                "Next: run the same command again; it goes on from there.",
+                file=sys.stderr,
             )
             code = INTERRUPTED
         if code:
@@ -68,7 +70,7 @@ def plan(only: tuple[str, ...] | None, host: str | None, json: bool) -> int:
             changing = [node.host for node in nodes if node.todo]
             order = [one.name for one in pair.order(cluster, holder, changing)]
         except errors.Undecided as error:
-            effects = [f"`inv setup` would refuse: {error}"]
+            effects = str(error).splitlines()
     show = (picture, nodes, effects, order)
     if json:
         report.as_json(report.plan_json(*show))

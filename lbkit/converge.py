@@ -158,8 +158,11 @@ def refuse_stops(nodes: Sequence[pair.Node]) -> None:
     """What is blocked or unknown on any host stops the run before anything is changed on any."""
     found = [(node, c) for node in nodes for c in node.changes if c.verdict in ("blocked", "unknown")]
     if found:
-        lines = [f"{n.host.name}: {c.label}: {c.reason}\n  Next: {c.next_step}" for n, c in found]
-        raise errors.Refused("\n".join([*lines, "Nothing was changed."]))
+        # An interface is asked for by two steps: said once.
+        lines = dict.fromkeys(
+            f"{n.host.name}: {c.label}: {c.reason}.\nNext: {c.next_step}." for n, c in found
+        )
+        raise errors.Refused("\n".join(["Nothing was changed, for something stands in the way.", *lines]))
 
 
 def refuse_half_rewire(picture: Picture, names: Sequence[str]) -> None:
@@ -275,7 +278,7 @@ class Roll:
                 )
             if change.elects and not last and not self.master_elsewhere(host):
                 return False
-            if change.rewires and not last:
+            if change.rewires and not last and self.before.node(host.name).vrrp != "STOPPED":
                 self.stop_standby(host)
             done.add((change.label, change.action))
             state = self.make(host, wanted, change)
@@ -302,10 +305,10 @@ class Roll:
 
     def so_far(self) -> str:
         if not self.changed:
-            return "Nothing was changed before."
+            return "Nothing was changed before it."
         hosts = ", ".join(sorted({name for name, _ in self.changed}))
         many = "1 change was" if len(self.changed) == 1 else f"{len(self.changed)} changes were"
-        return f"{many} made before, on {hosts}, and complete."
+        return f"{many} made before it, on {hosts}, and complete."
 
     def stop_standby(self, host: Host) -> None:
         """Two nodes that do not hear each other are both MASTER, so the standby is silent meanwhile."""

@@ -24,7 +24,7 @@ import fabric
 import paramiko
 
 from lbkit import errors, hand
-from lbkit.hand import looking
+from lbkit.hand import talk
 from lbkit.inventory import Host, Jump, Login
 
 # Its thread prints tracebacks of what we tell the operator ourselves, in words.
@@ -225,9 +225,9 @@ def open_session(host: Login, *, root: bool = True) -> Session:
 
 @contextlib.contextmanager
 def outside(client: Login | None) -> Iterator[Callable[..., Any]]:
-    """A way to ask as a client does: `ask("ask", …)` on the inventory's client, or from this machine."""
+    """A way to ask as a client does, `ask("ask", …)`: the hand on the inventory's client, or here."""
     if client is None:
-        yield lambda _op, **question: looking.ask(question)
+        yield lambda op, **request: talk.OPERATIONS[op](request, lambda _line: None)
         return
     session = open_session(client, root=False)
     try:
@@ -257,11 +257,6 @@ def connect(host: Login) -> fabric.Connection:
             f"{host.name}: the key {host.key} has a passphrase, and no agent holds it; "
             f"nothing was changed there.\n"
             f"Next: ssh-add {shlex.quote(str(host.key))}, then run the command again."
-        ) from None
-    except FileNotFoundError:
-        raise errors.Unreachable(
-            f"{host.name}: its key {host.key} is not on this machine; nothing was changed there.\n"
-            f"Next: put it there, or mend `key` in the inventory."
         ) from None
     except paramiko.AuthenticationException:
         key = host.key or "the keys of your agent and ~/.ssh"
@@ -296,7 +291,9 @@ def reason(error: BaseException) -> str:
         error = next(iter(error.errors.values()))
     if isinstance(error, paramiko.ChannelException):  # the jump host's sshd answers for the host
         return str(error.text)
-    if isinstance(error, TimeoutError):
+    # A host that takes the connection and says nothing: paramiko's two words for it.
+    silent = str(error) in ("Error reading SSH protocol banner", "No existing session")
+    if isinstance(error, TimeoutError) or silent:
         return "no answer"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
@@ -310,6 +307,11 @@ def hop(host: Login, jump: Jump) -> Login:
 
 def prepare(host: Login) -> fabric.Connection:
     """A connection not yet open: known hosts loaded, unknown keys refused, its socket without delay."""
+    if host.key is not None and not Path(host.key).exists():
+        raise errors.Unreachable(
+            f"{host.name}: its key {host.key} does not exist; nothing was contacted.\n"
+            f"Next: mend `key` in the inventory (the lab's is made by `inv lab.up`)."
+        )
     arguments: dict[str, Any] = {"look_for_keys": host.key is None, "banner_timeout": host.connect_timeout_s}
     if host.key is not None:
         arguments["key_filename"] = [str(host.key)]

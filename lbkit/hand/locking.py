@@ -26,7 +26,7 @@ def lock(request):
 
 
 def taken(descriptor):
-    """Whether the flock is ours now. Whoever only reads the lock has it for an instant: that is no refusal."""
+    """Whether the flock is ours now. Who only reads the lock has it for an instant: that is no refusal."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:

@@ -1,5 +1,6 @@
 """States of what the resources name. Nothing here changes anything."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -208,7 +209,7 @@ def read_sysctl(item, _seen):
 
 
 def read_service(item, seen):
-    """{exists, active, enabled, needs_daemon_reload, loaded, since}.
+    """{exists, masked, active, enabled, needs_daemon_reload, loaded, since}.
 
     loaded: name → whether what the service last loaded is what stands on disk now, for `reload_on` and
     `restart_on`. It is kept in LOADED as digest and change time of each file, written after every load of
@@ -220,7 +221,8 @@ def read_service(item, seen):
     everything = load_record()
     record, systemd = everything.get(item["unit"], {}), everything.get("systemd", {})
     return {
-        "exists": unit["LoadState"] not in ("not-found", "masked"),
+        "exists": unit["LoadState"] != "not-found",
+        "masked": unit["LoadState"] == "masked",
         "active": unit["ActiveState"] in ("active", "reloading"),
         "state": f"{unit['ActiveState']} ({unit['SubState']})",
         "enabled": unit["UnitFileState"] in ("enabled", "static", "alias", "generated"),
@@ -308,7 +310,10 @@ def overlaps(listener, binds):
 
 
 def group_pids(control_group):
-    """Processes of a unit. Version 1 and mixed hierarchies keep them under systemd/ or unified/."""
+    """Processes of a unit; none where it does not run and so has no group. Version 1 and mixed hierarchies
+    keep them under systemd/ or unified/."""
+    if not control_group:
+        return []
     for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"):
         try:
             with open(f"{root}{control_group}/cgroup.procs") as file:
@@ -323,10 +328,12 @@ def socket_inodes(pids):
 
 
 def pid_sockets(pid):
-    try:
-        links = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
-    except OSError:
-        return []  # ended meanwhile
+    """Inodes of a process's sockets; none where it has ended."""
+    links = []
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):  # closed meanwhile
+                links.append(os.readlink(f"/proc/{pid}/fd/{name}"))
     return [link[8:-1] for link in links if link.startswith("socket:[")]
 
 

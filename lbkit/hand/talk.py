@@ -9,6 +9,8 @@ import time
 from lbkit.hand import breaking, locking, looking, probing, reading, writing
 from lbkit.hand.core import Failed
 
+# sudo may hand on another one (secure_path), in which half of what we run is not found.
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 IDLE_S = 60
 ALIVE_S = 5
 
@@ -53,7 +55,7 @@ def requests(source):
 
 
 def show_life(tell):
-    """Tells that this host lives, also while apt works: without it a host that lost its power is waited for."""
+    """Tells that this host lives, also while apt works: one that lost its power is not waited for."""
     while True:
         time.sleep(ALIVE_S)
         try:
@@ -67,6 +69,7 @@ def main():
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # no child may write between our lines
     os.chdir("/")
     os.umask(0o022)
+    os.environ["PATH"] = PATH
 
     telling = threading.Lock()
 

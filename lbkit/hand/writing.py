@@ -34,8 +34,8 @@ APT_LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/
 
 
 def wait_for_apt(say, deadline_s=600):
-    """No other apt or dpkg is at work: neither an unattended upgrade nor the one of a run of ours that was cut,
-    which goes on by itself. (apt waits for dpkg's lock alone, dpkg for none.)"""
+    """No other apt or dpkg is at work: no unattended upgrade, nor that of a run of ours that was cut, which
+    goes on by itself. (apt waits for dpkg's lock alone, dpkg for none.)"""
     deadline = time.monotonic() + deadline_s
     while busy := [path for path in APT_LOCKS if is_locked(path)]:
         if time.monotonic() > deadline:

@@ -17,8 +17,9 @@ VALID = ("env", "--ignore-signal=TERM", "keepalived", "-t", "-f", "{}")
 def resources(cluster: Cluster, host: Host) -> list[Resource]:
     return [
         Interface(host.interface, host.private_address),
+        TrustedPath("/usr/local/lib"),  # what lies below is ours and put right
+        Directory("/usr/local/lib/lbkit"),
         File(CHECK, content=render.plain(CHECK[1:]), mode=0o755),
-        TrustedPath(CHECK),
         Directory("/etc/systemd/system/keepalived.service.d"),
         File(DROP_IN, content=render.plain(DROP_IN[1:])),
         File(

@@ -54,6 +54,7 @@ class SimHost:
         unit = item["unit"]
         return {
             "exists": True,
+            "masked": False,
             "active": self.active.get(unit, False),
             "state": "inactive (dead)",
             "enabled": unit in self.enabled,

@@ -62,7 +62,13 @@ ANSWER = json.dumps({"result": 7}).encode() + b"\n"
 
 @pytest.mark.parametrize(
     "noise",
-    [b"", b"Welcome!\n{\n", b"no newline at the end", "안녕하세요\n\n".encode(), b"\x1b[2J" + b"x" * 200_000],
+    [
+        b"\n",
+        b"Welcome!\n{\n",
+        b"no newline at the end",
+        "안녕하세요\n\n".encode(),
+        b"\x1b[2J" + b"x" * 200_000,
+    ],
 )
 def test_what_a_profile_prints_does_not_disturb_the_conversation(noise):
     assert session(noise, b"\n" + remote.GREETING + b"\n", ANSWER).call("read") == 7
