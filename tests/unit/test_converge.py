@@ -88,6 +88,37 @@ def test_change_of_router_id_on_one_host_alone_is_refused(monkeypatch, cluster):
     assert simulated.log == []
 
 
+def test_node_that_hears_no_advert_is_not_started_beside_a_master(monkeypatch, cluster):
+    simulated = sim.bare()
+    simulated.hosts["lb-2"].deaf = True
+    with pytest.raises(errors.CommandFailed, match="allow IP protocol 112"):
+        run(monkeypatch, cluster, simulated, sim.desired())
+    assert holder(simulated) == ["lb-1"]
+    assert not simulated.two_masters
+    simulated.hosts["lb-2"].deaf = False
+    run(monkeypatch, cluster, simulated, sim.desired())
+    assert holder(simulated) == ["lb-1"]
+    assert all(host.active["keepalived.service"] for host in simulated.hosts.values())
+
+
+@pytest.mark.parametrize("repaired", BOTH)
+def test_repaired_node_that_hears_no_advert_is_not_started(monkeypatch, cluster, repaired):
+    simulated = set_up(monkeypatch, cluster)
+    simulated.hosts[repaired].active["keepalived.service"] = False
+    simulated.settle()
+    simulated.hosts[repaired].deaf = True
+    with pytest.raises(errors.CommandFailed, match=f"{repaired}: keepalived is not started"):
+        run(monkeypatch, cluster, simulated, sim.desired())
+    assert not simulated.two_masters
+
+
+def test_two_masters_are_no_success_although_nothing_is_to_be_changed(monkeypatch, cluster):
+    simulated = set_up(monkeypatch, cluster)
+    simulated.hosts["lb-2"].deaf = True
+    with pytest.raises(errors.Undecided, match="are both MASTER"):
+        run(monkeypatch, cluster, simulated, sim.desired())
+
+
 SCENES = {
     "bare hosts": (None, sim.desired()),
     "new configuration": (sim.desired(), sim.desired(config="frontend other")),
