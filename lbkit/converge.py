@@ -119,6 +119,7 @@ def setup(
         scope = before.in_scope(names)
         if not any(found.todo for found in scope):
             refuse_stops(scope)
+            refuse_split(before)
             return Outcome((), before, before)
         with locked(opened, command):
             before = read(cluster, only, opened)  # somebody may have been at work since
@@ -128,7 +129,8 @@ def setup(
             roll = Roll(before, only, names, opened, tell)
             roll.run()
             after = read(cluster, only, opened)
-    refuse_missing(after)
+    refuse_missing(after, roll.so_far())
+    refuse_split(after)
     refuse_rest(after.in_scope(names))
     return Outcome(tuple(roll.changed), before, after)
 
@@ -143,15 +145,18 @@ def refuse_if_up(cluster: Cluster, without: Sequence[str]) -> None:
                 )
 
 
-def refuse_missing(picture: Picture) -> None:
-    if picture.missing:
-        down = ", ".join(picture.missing)
-        reasons = "\n".join(picture.missing.values())
-        raise errors.Unreachable(
-            f"{reasons}\n"
-            f"The pair is changed as a whole, so nothing was changed. If {down} is down for good: "
-            f"--without {next(iter(picture.missing))}"
-        )
+def refuse_missing(picture: Picture, done: str = "") -> None:
+    """done: what was changed before, as a sentence."""
+    if not picture.missing:
+        return
+    reasons = "\n".join(picture.missing.values())
+    if done:
+        raise errors.Unreachable(f"{done}\n{reasons}")
+    raise errors.Unreachable(
+        f"{reasons}\n"
+        f"The pair is changed as a whole, so nothing was changed.\n"
+        f"Next: if {', '.join(picture.missing)} is down for good: --without {next(iter(picture.missing))}"
+    )
 
 
 def refuse_stops(nodes: Sequence[pair.Node]) -> None:
@@ -174,6 +179,16 @@ def refuse_half_rewire(picture: Picture, names: Sequence[str]) -> None:
                     f"{found.host.name}: the new {change.label} could not hear {', '.join(others)}, and both "
                     f"would be MASTER; nothing was changed.\nNext: inv setup (all hosts)."
                 )
+
+
+def refuse_split(picture: Picture) -> None:
+    """Two MASTERs are no success, whatever the files say."""
+    found = [node.host.name for node in pair.masters(picture.nodes)]
+    if len(found) > 1:
+        raise errors.Undecided(
+            f"{' and '.join(found)} are both MASTER: they do not hear each other.\n"
+            f"Next: inv verify, which says who does not hear whom."
+        )
 
 
 def refuse_rest(nodes: Sequence[pair.Node]) -> None:
@@ -276,8 +291,12 @@ class Roll:
                     f"{host.name}: {change.label}: `{change.action}` did not take: {change.reason}\n"
                     f"Next: does something else on {host.name} manage it? Then `inv plan`."
                 )
-            if change.elects and not last and not self.master_elsewhere(host):
-                return False
+            if change.elects:
+                elsewhere = self.master_elsewhere(host)
+                if not elsewhere and not last:
+                    return False
+                if elsewhere:
+                    self.refuse_deaf(host)
             if change.rewires and not last and self.before.node(host.name).vrrp != "STOPPED":
                 self.stop_standby(host)
             done.add((change.label, change.action))
@@ -321,6 +340,16 @@ class Roll:
         others = {name: session for name, session in self.opened.items() if name != host.name}
         picture = read(self.cluster, ("keepalived",), others)
         return any(not any(speaks_otherwise(c) for c in node.todo) for node in pair.masters(picture.nodes))
+
+    def refuse_deaf(self, host: Host) -> None:
+        """A node that does not hear the MASTER becomes one too: it is not started."""
+        if self.opened[host.name].call("hears", **steps.hears_question(self.cluster, host)):
+            return
+        raise errors.CommandFailed(
+            f"{host.name}: keepalived is not started: it hears no advert of the MASTER, so both would be "
+            f"MASTER. {self.so_far()}\n"
+            f"Next: {pair.way_for_adverts(self.cluster, host)}; then run it again."
+        )
 
     def wait_for_master(self, host: Host) -> None:
         deadline = time.monotonic() + MASTER_DEADLINE_S

@@ -90,6 +90,13 @@ def vip_holder(nodes: Sequence[Node], missing: Sequence[str]) -> str | None:
     return holders[0] if holders else None
 
 
+def way_for_adverts(cluster: Cluster, host: Host) -> str:
+    """What a person does where adverts do not reach a host."""
+    peers = " and ".join(peer.private_address for peer in cluster.peers(host))
+    how = f"allow IP protocol 112 (VRRP) from {peers} on {host.name}: nft list ruleset, ufw, security group"
+    return how if cluster.address.transport == "unicast" else f"{how}; does the network carry multicast?"
+
+
 def order(cluster: Cluster, holder: str | None, hosts: Iterable[Host]) -> list[Host]:
     """The order in which hosts are changed: whoever holds the address comes last.
 

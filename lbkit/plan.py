@@ -242,6 +242,12 @@ def _(wanted: resources.Sysctl, state: dict[str, Any]) -> list[Change]:
 def _(wanted: resources.Service, state: dict[str, Any]) -> list[Change]:
     found = []
     unit = f"{wanted.unit}.service"
+    if state["masked"]:  # somebody's will, which systemctl would not override either
+        return [
+            stop(
+                wanted, "blocked", "is masked: somebody forbade it to start", f"sudo systemctl unmask {unit}"
+            )
+        ]
     if state["needs_daemon_reload"]:
         request = {"kind": "service", "action": "daemon-reload", "unit": unit, "paths": wanted.unit_files}
         found.append(change(wanted, "daemon-reload", "unit files are new", request=request))

@@ -81,12 +81,20 @@ def plan_lines(
         lines += ["", f"{name}: not read", *(f"  {line}" for line in reason.splitlines())]
     lines.append("")
     if any(node.todo for node in nodes):
-        counts = ", then ".join(f"{len(picture.node(name).todo)} on {name}" for name in order)
-        lines += wrapped("", f"To do: {counts}. `inv setup` does it.")
+        lines += wrapped("", to_do(nodes, order))
         lines += [line for sentence in effects for line in wrapped("  ", sentence)]
     elif not picture.missing and not stops(nodes):
         lines.append("Nothing to do: the hosts are as the inventory says.")
     return lines[1:] if lines[:1] == [""] else lines
+
+
+def to_do(nodes: Sequence[pair.Node], order: Sequence[str]) -> str:
+    """How many changes where; in which order only where that can be told, and that it will be done only where
+    nothing stands in the way."""
+    counts = {node.host.name: len(node.todo) for node in nodes if node.todo}
+    said = (", then " if order else ", ").join(f"{counts[name]} on {name}" for name in order or counts)
+    goes = order and not stops(nodes)
+    return f"To do: {said}." + (" `inv setup` does it." if goes else " `inv setup` would refuse.")
 
 
 def host_lines(node: pair.Node) -> list[str]:

@@ -32,6 +32,7 @@ def run(cluster: Cluster) -> list[Check]:
         picture = converge.read(cluster, steps.ALL, opened)
         alive = {node.host.name: opened[node.host.name] for node in picture.nodes}
         checks = [*reachable(picture), *services(picture), *roles(picture), *configuration(picture)]
+        checks += told("the hosts hear each other", hearing, cluster, picture, alive)
         for name, session in alive.items():
             checks += told(f"{name} alone answers", on_its_own, cluster, name, session)
         checks += told("what clients see", from_outside, cluster, picture, alive)
@@ -99,6 +100,22 @@ def roles(picture: converge.Picture) -> list[Check]:
     agrees = len(found) == 1 and holder == found[0]
     detail = f"held by {holder or 'nobody'}"
     checks.append(Check("the MASTER holds the address", agrees, detail, "inv status; then inv setup"))
+    return checks
+
+
+def hearing(cluster: Cluster, picture: converge.Picture, alive: dict[str, Any]) -> list[Check]:
+    """The adverts of a MASTER reach every other node that runs: where they do not, both are MASTER."""
+    checks = []
+    for node in picture.nodes:
+        others = [
+            found.host.name for found in pair.masters(picture.nodes) if found.host.name != node.host.name
+        ]
+        if not others or node.vrrp not in ("MASTER", "BACKUP"):
+            continue
+        heard = alive[node.host.name].call("hears", **steps.hears_question(cluster, node.host))
+        detail = "its adverts arrive" if heard else "none of its adverts arrive"
+        fix = pair.way_for_adverts(cluster, node.host)
+        checks.append(Check(f"{node.host.name} hears {' or '.join(others)}", heard, detail, fix))
     return checks
 
 

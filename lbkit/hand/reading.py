@@ -209,7 +209,7 @@ def read_sysctl(item, _seen):
 
 
 def read_service(item, seen):
-    """{exists, active, enabled, needs_daemon_reload, loaded, since}.
+    """{exists, masked, active, enabled, needs_daemon_reload, loaded, since}.
 
     loaded: name → whether what the service last loaded is what stands on disk now, for `reload_on` and
     `restart_on`. It is kept in LOADED as digest and change time of each file, written after every load of
@@ -221,7 +221,8 @@ def read_service(item, seen):
     everything = load_record()
     record, systemd = everything.get(item["unit"], {}), everything.get("systemd", {})
     return {
-        "exists": unit["LoadState"] not in ("not-found", "masked"),
+        "exists": unit["LoadState"] != "not-found",
+        "masked": unit["LoadState"] == "masked",
         "active": unit["ActiveState"] in ("active", "reloading"),
         "state": f"{unit['ActiveState']} ({unit['SubState']})",
         "enabled": unit["UnitFileState"] in ("enabled", "static", "alias", "generated"),

@@ -36,6 +36,19 @@ def health_question(cluster: Cluster) -> dict[str, Any]:
     return {"connect": connect, "name": "localhost", "path": "/health", "http": True, "tls": False}
 
 
+def hears_question(cluster: Cluster, host: Host) -> dict[str, Any]:
+    """Asks on the host whether a MASTER's adverts reach it."""
+    vrrp = cluster.keepalived
+    unicast = cluster.address.transport == "unicast"
+    return {
+        "peers": [peer.private_address for peer in cluster.peers(host)] if unicast else None,
+        "version": 6 if ":" in host.private_address else 4,
+        "interface": host.interface,
+        "router_id": vrrp.virtual_router_id,
+        "within_s": 3 * vrrp.advert_int + 1,
+    }
+
+
 def endpoint_question(cluster: Cluster, address: str, **more: Any) -> dict[str, Any]:
     """Asks the first frontend at an address: HTTP for its front page, by the cluster's name; TCP for a
     connection."""

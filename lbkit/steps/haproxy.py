@@ -31,7 +31,7 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
             content=config,
             group="haproxy",
             mode=0o640,  # it holds the password of the stats page
-            check=("haproxy", "-c", "-f", "{}"),
+            check=("haproxy", "-c", "-f", "{}"),  # with -q 3.0 would not say what is wrong
             check_env=environment,
             secrets=tuple(secret.reveal() for secret in cluster.secrets),
         ),

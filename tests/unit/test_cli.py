@@ -173,3 +173,28 @@ def test_requirements_are_pinned_and_hashed_and_name_no_index() -> None:
         assert all(pin.startswith("==") for pin in pins)
         assert text.count("--hash=sha256:") >= len(pins)
         assert "://" not in text
+
+
+def fails(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """An inv command whose inventory is not there."""
+    program = "import sys; from invoke.main import program; program.run(sys.argv)"
+    env = {"PATH": "/usr/bin:/bin", "LBKIT_HOSTS": "/no/such/file", **environment}
+    return subprocess.run(
+        [sys.executable, "-c", program, *words], cwd=ROOT, env=env, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if not name.startswith("lab.")])
+def test_json_is_json_also_where_the_command_fails(name: str) -> None:
+    done = fails(name, "--json")
+    found = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert set(found) == {"error", "message", "next_step"}
+    assert "/no/such/file" in done.stderr
+
+
+def test_a_terminal_without_the_signs_still_gets_the_text() -> None:
+    done = fails("verify", PYTHONIOENCODING="ascii", LBKIT_HOSTS="/no/such/디렉터리")
+    assert done.returncode == 1
+    assert "Next: " in done.stderr
+    assert "Traceback" not in done.stderr

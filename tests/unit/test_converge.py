@@ -88,6 +88,37 @@ def test_change_of_router_id_on_one_host_alone_is_refused(monkeypatch, cluster):
     assert simulated.log == []
 
 
+def test_node_that_hears_no_advert_is_not_started_beside_a_master(monkeypatch, cluster):
+    simulated = sim.bare()
+    simulated.hosts["lb-2"].deaf = True
+    with pytest.raises(errors.CommandFailed, match="allow IP protocol 112"):
+        run(monkeypatch, cluster, simulated, sim.desired())
+    assert holder(simulated) == ["lb-1"]
+    assert not simulated.two_masters
+    simulated.hosts["lb-2"].deaf = False
+    run(monkeypatch, cluster, simulated, sim.desired())
+    assert holder(simulated) == ["lb-1"]
+    assert all(host.active["keepalived.service"] for host in simulated.hosts.values())
+
+
+@pytest.mark.parametrize("repaired", BOTH)
+def test_repaired_node_that_hears_no_advert_is_not_started(monkeypatch, cluster, repaired):
+    simulated = set_up(monkeypatch, cluster)
+    simulated.hosts[repaired].active["keepalived.service"] = False
+    simulated.settle()
+    simulated.hosts[repaired].deaf = True
+    with pytest.raises(errors.CommandFailed, match=f"{repaired}: keepalived is not started"):
+        run(monkeypatch, cluster, simulated, sim.desired())
+    assert not simulated.two_masters
+
+
+def test_two_masters_are_no_success_although_nothing_is_to_be_changed(monkeypatch, cluster):
+    simulated = set_up(monkeypatch, cluster)
+    simulated.hosts["lb-2"].deaf = True
+    with pytest.raises(errors.Undecided, match="are both MASTER"):
+        run(monkeypatch, cluster, simulated, sim.desired())
+
+
 SCENES = {
     "bare hosts": (None, sim.desired()),
     "new configuration": (sim.desired(), sim.desired(config="frontend other")),
@@ -137,3 +168,24 @@ def test_repaired_preferred_node_does_not_take_the_address_back(monkeypatch, clu
     assert holder(simulated) == ["lb-2"]
     run(monkeypatch, cluster, simulated, sim.desired())
     assert holder(simulated) == ["lb-2"]
+
+
+def test_host_lost_after_the_changes_is_not_said_to_be_unchanged(monkeypatch, cluster):
+    simulated = sim.bare()
+    with sim.in_place_of_ssh(monkeypatch, simulated, sim.desired()) as converge:
+        read, whole = converge.read, []
+
+        def then_lost(cluster, only, opened):
+            picture = read(cluster, only, opened)
+            whole.append(len(opened) == 2)
+            if sum(whole) < 3:
+                return picture
+            return converge.Picture(cluster, picture.nodes[:1], {"lb-2": "lb-2: gone.\nNext: look."})
+
+        monkeypatch.setattr(converge, "read", then_lost)
+        with pytest.raises(errors.Unreachable) as failure:
+            converge.setup(cluster, STEPS, BOTH, (), "inv setup", lambda name, line: None)
+    assert simulated.log
+    assert "nothing was changed" not in str(failure.value)
+    assert f"{len(simulated.log)} changes were made" in str(failure.value)
+    assert str(failure.value).splitlines()[-1].startswith("Next: ")

@@ -11,6 +11,7 @@ OWNED = {"owner": "root", "group": "haproxy", "mode": 0o640}
 SERVICE = resources.Service("haproxy", reload_on=("/etc/a.conf",), restart_on=("/etc/unit.conf",))
 RUNS = {
     "exists": True,
+    "masked": False,
     "active": True,
     "state": "active (running)",
     "enabled": True,
@@ -53,6 +54,7 @@ TABLE = [
         {**RUNS, "exists": False, "active": False, "enabled": False, "state": "inactive (dead)"},
         ["enable", "start"],
     ),
+    (SERVICE, {**RUNS, "masked": True, "active": False, "enabled": False}, ["blocked"]),
     (resources.Clock(), {"synchronized": True, "by": "NTP"}, []),
     (resources.Clock(), {"synchronized": False, "by": None}, ["warning"]),
     (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"lan0": ["10.0.0.1/24"]}}, []),
