@@ -129,7 +129,7 @@ def setup(
             roll = Roll(before, only, names, opened, tell)
             roll.run()
             after = read(cluster, only, opened)
-    refuse_missing(after)
+    refuse_missing(after, roll.so_far())
     refuse_split(after)
     refuse_rest(after.in_scope(names))
     return Outcome(tuple(roll.changed), before, after)
@@ -145,15 +145,18 @@ def refuse_if_up(cluster: Cluster, without: Sequence[str]) -> None:
                 )
 
 
-def refuse_missing(picture: Picture) -> None:
-    if picture.missing:
-        down = ", ".join(picture.missing)
-        reasons = "\n".join(picture.missing.values())
-        raise errors.Unreachable(
-            f"{reasons}\n"
-            f"The pair is changed as a whole, so nothing was changed. If {down} is down for good: "
-            f"--without {next(iter(picture.missing))}"
-        )
+def refuse_missing(picture: Picture, done: str = "") -> None:
+    """done: what was changed before, as a sentence."""
+    if not picture.missing:
+        return
+    reasons = "\n".join(picture.missing.values())
+    if done:
+        raise errors.Unreachable(f"{done}\n{reasons}")
+    raise errors.Unreachable(
+        f"{reasons}\n"
+        f"The pair is changed as a whole, so nothing was changed.\n"
+        f"Next: if {', '.join(picture.missing)} is down for good: --without {next(iter(picture.missing))}"
+    )
 
 
 def refuse_stops(nodes: Sequence[pair.Node]) -> None:

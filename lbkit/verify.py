@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,21 +27,43 @@ class Check:
 
 
 def run(cluster: Cluster) -> list[Check]:
-    """All checks, in the order in which a fault shows first."""
-    with remote.sessions(cluster.hosts) as opened:
+    """All checks, in the order in which a fault shows first. What fails leaves the others standing."""
+    with remote.sessions(cluster.hosts, lambda: converge.wanted(cluster, steps.ALL)) as opened:
         picture = converge.read(cluster, steps.ALL, opened)
         alive = {node.host.name: opened[node.host.name] for node in picture.nodes}
         checks = [*reachable(picture), *services(picture), *roles(picture), *configuration(picture)]
-        checks += hearing(cluster, picture, alive)
-        checks += on_each_host(cluster, alive)
-        with asker(cluster) as ask:
-            checks += through_the_address(cluster, picture, ask)
-            checks += applications(cluster, picture, alive, ask)
+        checks += told("the hosts hear each other", hearing, cluster, picture, alive)
+        for name, session in alive.items():
+            checks += told(f"{name} alone answers", on_its_own, cluster, name, session)
+        checks += told("what clients see", from_outside, cluster, picture, alive)
     return checks
 
 
+def told(name: str, look: Callable[..., list[Check]], *about: Any) -> list[Check]:
+    """What `look` finds; where it cannot look, that: unknown is not passed."""
+    try:
+        return look(*about)
+    except errors.LbkitError as error:
+        return [Check(name, None, *split(str(error)))]
+
+
+def from_outside(cluster: Cluster, picture: converge.Picture, alive: dict[str, Any]) -> list[Check]:
+    """The endpoint as the inventory's client sees it, or this machine."""
+    with remote.outside(cluster.client) as ask:
+        return [
+            *told("the endpoint answers through the address", through_the_address, cluster, ask),
+            *told("all applications are reached", applications, cluster, picture, alive, ask),
+        ]
+
+
 def reachable(picture: converge.Picture) -> list[Check]:
-    return [Check(f"{name} reachable", False, *split(reason)) for name, reason in picture.missing.items()]
+    fine = [
+        Check(f"{node.host.name} answers over ssh", True, f"{node.seen.facts['system']}")
+        for node in picture.nodes
+    ]
+    return fine + [
+        Check(f"{name} answers over ssh", False, *split(why)) for name, why in picture.missing.items()
+    ]
 
 
 def split(message: str) -> tuple[str, str]:
@@ -108,12 +130,10 @@ def configuration(picture: converge.Picture) -> list[Check]:
     return checks
 
 
-def on_each_host(cluster: Cluster, alive: dict[str, Any]) -> list[Check]:
-    checks = []
-    for name, session in alive.items():
-        question = steps.endpoint_question(cluster, cluster.host(name).private_address)
-        checks.append(answered(f"{name} alone answers", session.call("ask", **question)[0], question))
-    return checks
+def on_its_own(cluster: Cluster, name: str, session: remote.Session) -> list[Check]:
+    """The endpoint on this host, whoever has the address."""
+    question = steps.endpoint_question(cluster, cluster.host(name).private_address)
+    return [answered(f"{name} alone answers", session.call("ask", **question)[0], question)]
 
 
 def answered(name: str, answer: dict[str, Any], question: dict[str, Any]) -> Check:
@@ -128,19 +148,9 @@ def answered(name: str, answer: dict[str, Any], question: dict[str, Any]) -> Che
     return Check(name, good, detail, "the servers behind it: inv status")
 
 
-def asker(cluster: Cluster) -> Any:
-    """A hand outside: on the inventory's client, or on this machine."""
-    return remote.outside(cluster.client)
-
-
-def through_the_address(cluster: Cluster, picture: converge.Picture, ask: Any) -> list[Check]:
-    name = "the endpoint answers through the address"
-    try:
-        address = public_address(cluster)
-        question = steps.endpoint_question(cluster, address)
-        return [answered(name, ask("ask", **question)[0], question)]
-    except errors.LbkitError as error:
-        return [Check(name, None, *split(str(error)))]
+def through_the_address(cluster: Cluster, ask: Any) -> list[Check]:
+    question = steps.endpoint_question(cluster, public_address(cluster))
+    return [answered("the endpoint answers through the address", ask("ask", **question)[0], question)]
 
 
 def public_address(cluster: Cluster) -> str:
@@ -155,10 +165,7 @@ def public_address(cluster: Cluster) -> str:
 def applications(cluster: Cluster, picture: converge.Picture, alive: dict[str, Any], ask: Any) -> list[Check]:
     """Every server of every backend is up where the address is, and requests through it reach each of those
     that share the front page's load."""
-    try:
-        holder = converge.holder_of(picture)
-    except errors.LbkitError as error:
-        return [Check("all applications are reached", None, *split(str(error)))]
+    holder = converge.holder_of(picture)
     if holder not in alive:
         return [Check("all applications are reached", None, "nobody holds the address", "inv status")]
     session = alive[holder]

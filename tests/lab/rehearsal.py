@@ -21,6 +21,7 @@ from pathlib import Path
 
 from lbkit import converge, errors, inventory, pair, steps, verify
 from lbkit.lab import api
+from lbkit.lab import inventory as described
 from lbkit.lab.machine import Machine
 
 VIP = "10.77.9.100"
@@ -79,9 +80,7 @@ class Rehearsal:
     def hosts(self, *edits: Edit, more: str = "") -> Path:
         """The committed inventory, for this lab's ports and keys. edits: (old, new) text in it; more: at its
         end, where [keepalived] is open."""
-        text = (inventory.ROOT / "hosts.toml").read_text()
-        text = re.sub(r"^port = 220(\d)$", lambda m: f"port = {self.port(int(m[1]))}", text, flags=re.M)
-        text = text.replace('".lab/', f'"{self.lab.settings.dot}/')
+        text = described.text(self.lab.settings)
         for old, new in edits:
             assert old in text, old
             text = text.replace(old, new)

@@ -168,3 +168,24 @@ def test_repaired_preferred_node_does_not_take_the_address_back(monkeypatch, clu
     assert holder(simulated) == ["lb-2"]
     run(monkeypatch, cluster, simulated, sim.desired())
     assert holder(simulated) == ["lb-2"]
+
+
+def test_host_lost_after_the_changes_is_not_said_to_be_unchanged(monkeypatch, cluster):
+    simulated = sim.bare()
+    with sim.in_place_of_ssh(monkeypatch, simulated, sim.desired()) as converge:
+        read, whole = converge.read, []
+
+        def then_lost(cluster, only, opened):
+            picture = read(cluster, only, opened)
+            whole.append(len(opened) == 2)
+            if sum(whole) < 3:
+                return picture
+            return converge.Picture(cluster, picture.nodes[:1], {"lb-2": "lb-2: gone.\nNext: look."})
+
+        monkeypatch.setattr(converge, "read", then_lost)
+        with pytest.raises(errors.Unreachable) as failure:
+            converge.setup(cluster, STEPS, BOTH, (), "inv setup", lambda name, line: None)
+    assert simulated.log
+    assert "nothing was changed" not in str(failure.value)
+    assert f"{len(simulated.log)} changes were made" in str(failure.value)
+    assert str(failure.value).splitlines()[-1].startswith("Next: ")
