@@ -123,6 +123,11 @@ def effects(
         )
     for found in changing:
         name = found.host.name
+        if dropped := ", ".join(one for change in found.todo for one in change.drops):
+            sentences.append(
+                f"keepalived on {name} also serves what the inventory does not name, and will serve it no "
+                f"more: {dropped}."
+            )
         if name == holder and any(c.label == "haproxy.service" and c.action == "restart" for c in found.todo):
             sentences.append(f"HAProxy restarts on {name}, which holds the address: its connections are cut.")
         if any(c.elects for c in found.todo):

@@ -196,6 +196,21 @@ class Clock(Resource):
 
 
 @dataclass(frozen=True)
+class Rivals(Resource):
+    """Requirement, a warning only: none of these units, by name with what it does, is at work too."""
+
+    kind: ClassVar[str] = "rivals"
+    units: tuple[tuple[str, str], ...]
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "units": [unit for unit, _ in self.units]}
+
+    @property
+    def label(self) -> str:
+        return "rivals"
+
+
+@dataclass(frozen=True)
 class Interface(Resource):
     """Requirement: the interface is there and carries the address. A reload of keepalived with an interface
     that does not exist ends it."""

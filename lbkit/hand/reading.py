@@ -22,6 +22,7 @@ def read(items, facts=True):
     """
     packages = sorted({name for item in items if item["kind"] == "packages" for name in item["names"]})
     units = {item["unit"] for item in items if item["kind"] in ("service", "ports")}
+    units = units.union(*(item["units"] for item in items if item["kind"] == "rivals"))
     units = sorted(units.union(ALWAYS) if facts else units)
     addresses = facts or any(item["kind"] == "interface" for item in items)
     processes = {
@@ -122,9 +123,9 @@ def read_file(item, _seen):
     except FileNotFoundError:
         return {"exists": False}
     except OSError as error:
-        if os.path.islink(path):
-            return {"exists": True, "link": os.readlink(path)}
-        raise error
+        if not os.path.islink(path):
+            raise error
+        return {"exists": True, "link": os.readlink(path), **linked(path)}
     with open(descriptor, "rb") as file:
         info = os.fstat(file.fileno())
         if not stat.S_ISREG(info.st_mode):
@@ -134,6 +135,15 @@ def read_file(item, _seen):
     if state["sha256"] != item.get("sha256") and len(content) <= CONTENT_LIMIT:
         state["content"] = content.decode(errors="replace")
     return state
+
+
+def linked(path):
+    """The content behind a link, for the diff; none where it leads nowhere or is too much."""
+    real = os.path.realpath(path)
+    if not os.path.isfile(real) or os.path.getsize(real) > CONTENT_LIMIT:
+        return {}
+    with open(real, "rb") as file:
+        return {"content": file.read().decode(errors="replace")}
 
 
 def ownership(info):
@@ -235,6 +245,12 @@ def read_service(item, seen):
         },
         "since": unit["ActiveEnterTimestamp"],
     }
+
+
+def read_rivals(item, seen):
+    if seen["units"] is None:
+        raise Failed("systemd does not answer")
+    return {"active": [unit for unit in item["units"] if seen["units"][unit]["ActiveState"] == "active"]}
 
 
 def load_record():
@@ -370,6 +386,7 @@ READERS = {
     "clock": read_clock,
     "sysctl": read_sysctl,
     "service": read_service,
+    "rivals": read_rivals,
     "interface": read_interface,
     "ports": read_ports,
     "trusted_path": read_trusted_path,

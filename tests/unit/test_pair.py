@@ -115,3 +115,11 @@ def test_plan_promises_no_setup_where_something_stands_in_the_way(cluster):
 def test_plan_counts_the_changes_also_where_their_order_cannot_be_told(cluster):
     nodes = [node(cluster, name, changes=[START]) for name in ("lb-1", "lb-2")]
     assert report.to_do(nodes, []) == "To do: 1 on lb-1, 1 on lb-2. `inv setup` would refuse."
+
+
+def test_plan_says_what_keepalived_will_serve_no_more(cluster):
+    drops = plan.Change(
+        "keepalived", "keepalived.conf", "update", "differs", drops=("vrrp_instance DNS (10.0.0.1)",)
+    )
+    (said,) = pair.effects(cluster, [node(cluster, "lb-1", changes=[drops])], "lb-1")
+    assert "will serve it no more: vrrp_instance DNS (10.0.0.1)." in said

@@ -55,6 +55,8 @@ TABLE = [
         ["enable", "start"],
     ),
     (SERVICE, {**RUNS, "masked": True, "active": False, "enabled": False}, ["blocked"]),
+    (resources.Rivals((("a.service", "moves addresses too"),)), {"active": []}, []),
+    (resources.Rivals((("a.service", "moves addresses too"),)), {"active": ["a.service"]}, ["warning"]),
     (resources.Clock(), {"synchronized": True, "by": "NTP"}, []),
     (resources.Clock(), {"synchronized": False, "by": None}, ["warning"]),
     (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"lan0": ["10.0.0.1/24"]}}, []),
@@ -123,3 +125,16 @@ def test_plan_shows_a_restart_and_not_a_reload_where_both_would_be_due():
     seen = plan.Seen(({"exists": False}, stale), {})
     desired = (plan.Desired("haproxy", unit), plan.Desired("haproxy", SERVICE))
     assert [c.action for c in plan.changes(desired, seen)] == ["create", "restart"]
+
+
+def test_link_is_replaced_with_a_diff_and_with_care_for_the_wire():
+    conf = "vrrp_instance a {\n    virtual_router_id %d\n}\n"
+    wanted = resources.File("/etc/keepalived/keepalived.conf", content=conf % 51, wire=True)
+    same, other, nowhere = (
+        plan.diff(wanted, {"exists": True, "link": "/srv/k.conf", **more})[0]
+        for more in ({"content": "# by hand\n" + conf % 51}, {"content": conf % 50}, {})
+    )
+    assert [change.action for change in (same, other, nowhere)] == ["replace"] * 3
+    assert (same.rewires, other.rewires, nowhere.rewires) == (False, True, True)
+    assert "-    virtual_router_id 50" in other.diff
+    assert other.request["was"] == "/srv/k.conf"
