@@ -395,9 +395,6 @@ class Roll:
         return bool(answers[0]["status"] == 200)
 
     def serves(self, name: str) -> bool:
-        """The first frontend of this host alone answers with something better than a server error."""
-        question = steps.endpoint_question(self.cluster, self.cluster.host(name).private_address)
-        if question is None:
-            return True
-        answer = self.opened[name].call("ask", **question)[0]
-        return bool(answer["status"] and answer["status"] < 500)
+        """This host alone answers with something better than a server error, as far as it can be asked."""
+        page = steps.own_page(self.cluster, self.cluster.host(name))
+        return page is None or bool(self.opened[name].call("ask", **page.question())[0]["good"])

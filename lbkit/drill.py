@@ -111,7 +111,7 @@ class Drill:
         victim = self.holder()
         assert victim is not None, "a whole pair has a holder"
         self.tell(victim, f"{one.what} …")
-        question = steps.endpoint_question(self.cluster, verify.public_address(self.cluster))
+        question = verify.public_page(self.cluster).question()
         self.ask("probe", question={**question, "timeout_s": ANSWER_WITHIN_S}, every_s=PROBE_EVERY_S)
         time.sleep(SETTLE_S)  # the baseline: not a wait for anything
         order = {"do": one.do, "undo": one.undo, "undo_after_s": UNDO_AFTER_S}

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lbkit import converge, errors, pair, remote, steps
-from lbkit.inventory import Cluster
+from lbkit import converge, errors, front, pair, remote, steps
+from lbkit.inventory import Cluster, balance
 
 # With one client, only these share requests out among all servers.
 CHALLENGE = "lbkit-challenge"  # its servers listen only while certbot renews
@@ -132,7 +132,10 @@ def configuration(picture: converge.Picture) -> list[Check]:
 
 def on_its_own(cluster: Cluster, name: str, session: remote.Session) -> list[Check]:
     """The endpoint on this host, whoever has the address."""
-    question = steps.endpoint_question(cluster, cluster.host(name).private_address)
+    page = steps.own_page(cluster, cluster.host(name))
+    if page is None:  # HAProxy listens on the address that moves alone: asked there, below
+        return []
+    question = page.question()
     return [answered(f"{name} alone answers", session.call("ask", **question)[0], question)]
 
 
@@ -144,13 +147,21 @@ def answered(name: str, answer: dict[str, Any], question: dict[str, Any]) -> Che
         )
     status = f"status {answer['status']}" if question["http"] else "connected"
     detail = f"{where}: {status} in {answer['elapsed_ms']:g} ms"
-    good = not question["http"] or answer["status"] < 500
-    return Check(name, good, detail, "the servers behind it: inv status")
+    return Check(name, answer["good"], detail, "the servers behind it: inv status")
 
 
 def through_the_address(cluster: Cluster, ask: Any) -> list[Check]:
-    question = steps.endpoint_question(cluster, public_address(cluster))
+    question = public_page(cluster).question()
     return [answered("the endpoint answers through the address", ask("ask", **question)[0], question)]
+
+
+def public_page(cluster: Cluster) -> front.Page:
+    """What clients are answered. (The inventory is refused where no frontend listens on the address.)"""
+    address = public_address(cluster)
+    # An Elastic IP arrives at the host's private address: any frontend for IPv4 has it.
+    page = front.page(cluster, address) or front.page(cluster, *(h.private_address for h in cluster.hosts))
+    assert page, "a frontend listens on the address"
+    return page
 
 
 def public_address(cluster: Cluster) -> str:
@@ -176,34 +187,39 @@ def applications(cluster: Cluster, picture: converge.Picture, alive: dict[str, A
             "all servers are up", not down, ", ".join(down) or f"{len(before)} of {len(before)}", "inv status"
         )
     ]
-    spread = spreading(cluster)
-    if spread is None:
+    page = public_page(cluster)
+    if not spreads(cluster, page.backend):
         return checks
-    wanted = {s["svname"] for s in before if s["pxname"] == spread and is_up(s) and s["bck"] == "0"}
-    question = steps.endpoint_question(cluster, public_address(cluster), count=3 * max(1, len(wanted)))
-    ask("ask", **question)
-    counts = {s["svname"]: int(s["stot"]) for s in before if s["pxname"] == spread}
-    reached = {
-        s["svname"]
-        for s in servers(session)
-        if s["pxname"] == spread and int(s["stot"]) > counts[s["svname"]]
-    }
+    rows = [s for s in before if s["pxname"] == page.backend and is_up(s) and s["bck"] == "0"]
+    wanted, count = expected({s["svname"]: int(s["weight"]) for s in rows})
+    ask("ask", **page.question(), count=count)
+    counts = {s["svname"]: int(s["stot"]) for s in rows}
+    after = [s for s in servers(session) if s["pxname"] == page.backend]
+    reached = {s["svname"] for s in after if int(s["stot"]) > counts.get(s["svname"], int(s["stot"]))}
     rest = wanted - reached
     detail = f"not reached: {', '.join(sorted(rest))}" if rest else ", ".join(sorted(reached)) or "none"
     checks.append(Check("all applications are reached", bool(wanted) and not rest, detail, "inv status"))
     return checks
 
 
-def spreading(cluster: Cluster) -> str | None:
-    """Name of the front page's backend, where it shares requests of one client among its servers."""
-    question = steps.endpoint_question(cluster, "")
-    frontend = next(f for f in cluster.haproxy.frontends if f.name == question["frontend"])
-    if not frontend.default_backend:
-        return None
-    backend = cluster.haproxy.backend(frontend.default_backend)
-    if backend.stick or backend.balance.split("(")[0].split()[0] not in SPREADING:
-        return None
-    return str(backend.name)
+MOST_QUESTIONS = 60
+
+
+def expected(weights: dict[str, int]) -> tuple[set[str], int]:
+    """(servers that must be reached, with so many questions): each has two by its weight, or its share is too
+    small to wait for."""
+    sharing = [weight for weight in weights.values() if weight]
+    if not sharing:
+        return set(), 1
+    total = sum(sharing)
+    count = min(MOST_QUESTIONS, max(3 * len(sharing), -(-2 * total // min(sharing))))
+    return {name for name, weight in weights.items() if weight * count >= 2 * total}, count
+
+
+def spreads(cluster: Cluster, name: str) -> bool:
+    """Whether a backend shares requests of one client among its servers."""
+    backend = cluster.haproxy.backend(name)
+    return not backend.stick and balance.algorithm(backend.balance) in SPREADING
 
 
 def servers(session: remote.Session) -> list[dict[str, str]]:

@@ -4,8 +4,9 @@ import time
 
 
 def ask(question):
-    """Answers of an endpoint: [{status, location, body, error, elapsed_ms, certificate}].
+    """Answers of an endpoint: [{status, location, body, error, good, elapsed_ms, certificate}].
 
+    good: better than a server error; for TCP, connected.
     connect: (host, port) where the connection goes; name: for SNI and the Host header; http False: only
     connect. The certificate is not verified here (a placeholder is right at first): its PEM is handed back.
     """
@@ -23,6 +24,7 @@ def ask_once(question):
                 answer.update(request(question, plain))
     except (OSError, http.client.HTTPException) as error:
         answer["error"] = str(error) or type(error).__name__
+    answer["good"] = not answer["error"] and (not question["http"] or answer["status"] < 500)
     answer["elapsed_ms"] = round((time.monotonic() - began) * 1000, 1)
     return answer
 

@@ -45,6 +45,7 @@ interface = "lan0"
 VIP = '[address]\nkind = "vip"\naddress = "10.9.0.100/24"\n'
 STATS = '[haproxy.stats]\npassword = { env = "LBKIT_STATS_PASSWORD" }\n'
 WEB = '[haproxy.frontends.web]\ndefault_backend = "apps"\n'
+SIX = 'addresses = ["*", "::"]\n'
 APPS = (
     "[haproxy.backends.apps]\n{}\n"
     'servers = [{{ name = "a", address = "127.0.0.1", port = 1 }}, {{ name = "b", address = "127.0.0.1", port = 2 }}]\n'
@@ -158,7 +159,7 @@ FRONTENDS = {
     "other ports": '{ http_port = 8080, https_port = 8443, redirect = 307, default_backend = "apps" }',
     "no redirect": '{ redirect = false, http2 = false, default_backend = "apps" }',
     "IPv6": '{ addresses = ["*", "::"], default_backend = "apps" }',
-    "addresses": '{ addresses = ["127.0.0.1", "2001:db8::1"], default_backend = "apps" }',
+    "addresses": '{ addresses = ["127.0.0.1", "2001:db8::1", "10.9.0.100"], default_backend = "apps" }',
     "timeouts": '{ timeouts = { client = "1s", http_request = "2s", http_keep_alive = "3s", client_fin = "4s" }, default_backend = "apps" }',
     "forwardfor": '{ forwardfor = { enabled = false }, connection = "close", maxconn = 10, default_backend = "apps" }',
     "except IPv6": '{ forwardfor = { except = "fd00::/8" }, connection = "server-close", default_backend = "apps" }',
@@ -244,7 +245,7 @@ def test_haproxy_accepts_tcp(haproxy_accepts: Check, tmp_path: Path, balance: st
 
 def test_haproxy_accepts_private_addresses_of_ipv6(haproxy_accepts: Check, tmp_path: Path) -> None:
     text = (HEAD + VIP).replace("10.9.0.100/24", "fd00::100/64").replace("10.9.0.", "fd00::")
-    haproxy_accepts(load(tmp_path, text + STATS + WEB + APPS.format("") + VRRP))
+    haproxy_accepts(load(tmp_path, text + STATS + WEB + SIX + APPS.format("") + VRRP))
 
 
 def test_no_passwords_are_left_when_a_configuration_is_concealed() -> None:
@@ -339,10 +340,10 @@ ADDRESSES_AND_VRRPS = [
 def test_keepalived_accepts_every_option(
     keepalived_accepts: Check, tmp_path: Path, address: str, lines: str
 ) -> None:
-    head = HEAD
+    head, web = HEAD, WEB
     if "fd00" in address:
-        head = HEAD.replace("10.9.0.", "fd00::")
-    keepalived_accepts(load(tmp_path, head + address + STATS + WEB + APPS.format("") + VRRP + lines + "\n"))
+        head, web = HEAD.replace("10.9.0.", "fd00::"), WEB + SIX
+    keepalived_accepts(load(tmp_path, head + address + STATS + web + APPS.format("") + VRRP + lines + "\n"))
 
 
 def test_three_hosts_know_each_other(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ port = {stats}
 admin = true
 password = {{ env = "LBKIT_STATS_PASSWORD" }}
 [haproxy.frontends.web]
-addresses = ["127.0.0.1"]
+addresses = ["127.0.0.1", "127.0.0.100"]
 http_port = {http}
 https_port = {https}
 redirect = 308
@@ -149,7 +149,7 @@ routes = [
 ]
 [haproxy.frontends.raw]
 mode = "tcp"
-addresses = ["127.0.0.1"]
+addresses = ["127.0.0.1", "127.0.0.100"]
 port = {tcp}
 default_backend = "raw"
 [haproxy.backends.apps]

@@ -93,7 +93,7 @@ def test_link_is_replaced_and_its_target_left_alone(path):
     target.write_text("elsewhere\n")
     path.symlink_to(target)
     state = reading.read_file({"path": str(path)}, None)
-    assert state == {"exists": True, "link": str(target)}
+    assert state == {"exists": True, "link": str(target), "content": "elsewhere\n"}
     writing.write_file({**change(path, "new\n"), "was": state["link"]}, silent)
     assert not path.is_symlink()
     assert target.read_text() == "elsewhere\n"

@@ -135,7 +135,7 @@ class SimSession:
             others = [one for one in self.pair.hosts.values() if one is not self.host and one.master]
             return any(one.speaks for one in others) and not self.host.deaf
         if op == "ask":
-            return [{"status": 200 if self.host.serves else 503}]
+            return [{"status": 200 if self.host.serves else 503, "good": self.host.serves}]
         if self.pair.cut_after is not None and len(self.pair.log) >= self.pair.cut_after:
             raise Cut
         self.host.write(request)
