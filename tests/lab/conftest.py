@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from lbkit.lab import api, requirements, settings
+from lbkit.lab import api, requirements, settings, world
 from tests.lab.rehearsal import Rehearsal, until
 
 
@@ -52,7 +52,7 @@ def _beside(name: str, offset: int) -> api.Lab:
     """A lab whose hosts a test may wipe: never the one that somebody is at work on, and never one of another
     checkout, whose keys are not here (such a one was wiped once)."""
     beside = settings.current().beside(name, offset)
-    if beside.state.exists() and not (beside.dot / "id_ed25519").exists():
+    if world.find(beside) is not None and not (beside.dot / "id_ed25519").exists():
         pytest.exit(f"The lab {beside.name!r} belongs to another checkout. Next: LBKIT_LAB=…", returncode=1)
     return api.Lab(beside)
 
