@@ -210,7 +210,7 @@ def _(wanted: resources.Placeholder, state: dict[str, Any]) -> list[Change]:
     if state["exists"]:
         return []
     request = ownership(wanted) | {"kind": "placeholder", "names": wanted.names, "days": wanted.days}
-    reason = f"no certificate yet: a self-signed one of {wanted.days} day until `inv ssl`"
+    reason = f"no certificate yet: a self-signed one of {wanted.days} day until {wanted.until}"
     return [change(wanted, "create", reason, request=request)]
 
 

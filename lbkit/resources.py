@@ -93,12 +93,13 @@ class File(Owned):
 class Placeholder(Owned):
     """Some certificate with its key stands at `path`: what is there stays, else a self-signed one of a day.
 
-    HAProxy does not start without the file that `bind … ssl crt` names.
+    until: who or what brings the real one. HAProxy does not start without the file that `bind … ssl crt` names.
     """
 
     kind: ClassVar[str] = "placeholder"
     names: tuple[str, ...] = ()
     days: int = 1
+    until: str = "there is another"
     mode: int = 0o600
 
     def spec(self) -> dict[str, Any]:

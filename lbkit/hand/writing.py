@@ -189,6 +189,7 @@ def write_placeholder(change, _say):
     directory = os.path.dirname(change["path"])
     key, chain = (os.path.join(directory, f".placeholder-{os.getpid()}.{part}") for part in ("key", "crt"))
     names = ",".join(f"DNS:{name}" for name in change["names"])
+    os.makedirs(directory, mode=0o700, exist_ok=True)
     try:
         os.close(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
         request = [
