@@ -143,6 +143,8 @@ def refuse_if_up(cluster: Cluster, without: Sequence[str]) -> None:
                 raise errors.Refused(
                     f"{name} answers, so it is not left out.\nNext: run it without --without {name}."
                 )
+            if not getattr(session, "down", False):
+                raise errors.Refused(f"{name} is not down, so it is not left out.\n{session}")
 
 
 def refuse_missing(picture: Picture, done: str = "") -> None:
@@ -171,13 +173,15 @@ def refuse_stops(nodes: Sequence[pair.Node]) -> None:
 
 
 def refuse_half_rewire(picture: Picture, names: Sequence[str]) -> None:
-    others = [found.host.name for found in picture.nodes if found.host.name not in names]
+    """All hosts or none: one that is only out of our reach may be MASTER all the same."""
+    others = [host.name for host in picture.cluster.hosts if host.name not in names]
     for found in picture.in_scope(names):
         for change in found.todo:
             if change.rewires and others:
                 raise errors.Refused(
                     f"{found.host.name}: the new {change.label} could not hear {', '.join(others)}, and both "
-                    f"would be MASTER; nothing was changed.\nNext: inv setup (all hosts)."
+                    f"would be MASTER; nothing was changed.\n"
+                    f"Next: inv setup, when all hosts answer; one that is gone for good leaves the inventory."
                 )
 
 

@@ -67,7 +67,7 @@ def changes(desired: tuple[Desired, ...], seen: Seen) -> tuple[Change, ...]:
     written: set[str] = set()
     for wanted, state in zip(desired, seen.items, strict=True):
         mine = diff(wanted.resource, state)
-        written |= {c.label for c in mine if c.request.get("kind") in ("file", "placeholder")}
+        written |= {c.label for c in mine if c.request.get("kind") in ("file", "ownership", "placeholder")}
         if isinstance(wanted.resource, resources.Service):
             mine = with_coming_load(wanted.resource, mine, written)
         found += [replace(change, step=wanted.step) for change in mine]

@@ -269,7 +269,8 @@ def connect(host: Login) -> fabric.Connection:
         raise errors.Unreachable(
             f"{host.name}: no ssh to {host.ssh} port {host.port}{way} ({reason(error)}); "
             f"nothing was changed there.\n"
-            f"Next: {by_hand(host)}; is the host up, and `ssh`, `port` right?"
+            f"Next: {by_hand(host)}; is the host up, and `ssh`, `port` right?",
+            down=True,
         ) from None
     return connection
 

@@ -30,5 +30,5 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
             secrets=tuple(secret.reveal() for secret in cluster.secrets),
             wire=True,
         ),
-        Service("keepalived", reload_on=(CONFIG,), unit_files=(DROP_IN,), elects=True),
+        Service("keepalived", reload_on=(CONFIG, CHECK), unit_files=(DROP_IN,), elects=True),
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from lbkit import errors
@@ -189,3 +191,37 @@ def test_host_lost_after_the_changes_is_not_said_to_be_unchanged(monkeypatch, cl
     assert "nothing was changed" not in str(failure.value)
     assert f"{len(simulated.log)} changes were made" in str(failure.value)
     assert str(failure.value).splitlines()[-1].startswith("Next: ")
+
+
+def unreachable(monkeypatch, cluster, error, wanted):
+    """lb-1 does not open a session, lb-2 is a set-up host; run with lb-1 left out."""
+    simulated = set_up(monkeypatch, cluster)
+    with sim.in_place_of_ssh(monkeypatch, simulated, wanted) as converge:
+        whole = converge.remote.sessions
+
+        @contextlib.contextmanager
+        def sessions(hosts, meanwhile=lambda: None):
+            with whole(hosts, meanwhile) as opened:
+                yield {name: error if name == "lb-1" else session for name, session in opened.items()}
+
+        monkeypatch.setattr(converge.remote, "sessions", sessions)
+        converge.setup(cluster, STEPS, ("lb-2",), ("lb-1",), "inv setup", lambda name, line: None)
+    return simulated
+
+
+def test_host_is_left_out_only_where_nothing_answers(monkeypatch, cluster):
+    wrong_key = errors.Unreachable("lb-1: the host key is not known.\nNext: accept it.")
+    with pytest.raises(errors.Refused, match="lb-1 is not down"):
+        unreachable(monkeypatch, cluster, wrong_key, sim.desired(config="frontend other"))
+
+
+def test_host_that_nothing_answers_at_is_left_out(monkeypatch, cluster):
+    gone = errors.Unreachable("lb-1: no answer.\nNext: is it up?", down=True)
+    simulated = unreachable(monkeypatch, cluster, gone, sim.desired(config="frontend other"))
+    assert {name for name, _ in simulated.log} == {"lb-2"}
+
+
+def test_router_id_is_not_changed_beside_a_host_that_is_only_out_of_reach(monkeypatch, cluster):
+    gone = errors.Unreachable("lb-1: no answer.\nNext: is it up?", down=True)
+    with pytest.raises(errors.Refused, match="could not hear lb-1"):
+        unreachable(monkeypatch, cluster, gone, sim.desired(vrid=51))
