@@ -93,7 +93,8 @@ class File(Owned):
 class Placeholder(Owned):
     """Some certificate with its key stands at `path`: what is there stays, else a self-signed one of a day.
 
-    until: who or what brings the real one. HAProxy does not start without the file that `bind … ssl crt` names.
+    until: who or what brings the real one. Without the file that `bind … ssl crt` names HAProxy does not
+    start.
     """
 
     kind: ClassVar[str] = "placeholder"

@@ -270,9 +270,16 @@ def remember(unit, loading):
     record = reading.load_record()
     record.setdefault(unit, {}).update(loading)
     temporary = f"{reading.LOADED}.{os.getpid()}"
-    with open(temporary, "w") as file:
-        json.dump(record, file)
-    os.rename(temporary, reading.LOADED)
+    try:
+        with open(temporary, "w") as file:
+            json.dump(record, file)
+        os.rename(temporary, reading.LOADED)
+    except OSError as error:
+        folder = os.path.dirname(reading.LOADED)
+        raise Failed(f"{reading.LOADED}: {error.strerror}", free_space(folder)) from None
+    finally:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
 
 
 WRITERS = {
