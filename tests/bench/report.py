@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from bench import peers
-from bench.contest import Times
+from tests.bench import peers
+from tests.bench.contest import Times
 
 # (contestant, what it does, measured against, the limit for the ratio or, without one, in seconds)
 ROWS: tuple[tuple[str, str, str, float | None], ...] = (

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from bench import peers, shell
 from lbkit import inventory, steps
 from lbkit.inventory import Cluster, Host
 from lbkit.lab import api
 from lbkit.lab import inventory as lab_inventory
+from tests.bench import peers, shell
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 INV = str(ROOT / ".venv/bin/inv")
 HAPROXY = "/etc/haproxy/haproxy.cfg"
 HAND_EDITED = "/usr/local/lib/lbkit/check-haproxy"  # one whose change needs no reload
