@@ -317,6 +317,9 @@ def _(wanted: resources.Interface, state: dict[str, Any]) -> list[Change]:
 @compares
 def _(wanted: resources.Ports, state: dict[str, Any]) -> list[Change]:
     taken = state["taken"]
+    if absent := [address for address in state["absent"] if address != wanted.moving]:
+        reason = f"no interface carries {', '.join(absent)}, where {wanted.unit} shall listen"
+        return [stop(wanted, "blocked", reason, "mend the address in the inventory, or give it to the host")]
     if not taken:
         return []
     found = [f"{one['address']} port {one['port']} is held by {one['holder']}" for one in taken]

@@ -231,12 +231,16 @@ class Interface(Resource):
 
 @dataclass(frozen=True)
 class Ports(Resource):
-    """Requirement: nobody but `unit` listens where it will. HAProxy's own check does not try to bind, and a
-    reload whose bind fails refuses connections for two seconds."""
+    """Requirement: nobody but `unit` listens where it will, and the addresses are this host's, or `moving`.
+
+    HAProxy's own check does not try to bind, and a reload whose bind fails refuses connections for two
+    seconds.
+    """
 
     kind: ClassVar[str] = "ports"
     unit: str
     binds: tuple[tuple[str, int], ...]
+    moving: str | None = None
 
     def spec(self) -> dict[str, Any]:
         return {"kind": self.kind, "unit": f"{self.unit}.service", "binds": self.binds}

@@ -20,7 +20,7 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
     environment = (("LBKIT_PRIVATE_ADDRESS", host.private_address),)
     config = render.render(f"{CONFIG[1:]}.j2", cluster=cluster)
     return [
-        Ports("haproxy", tuple(binds(cluster, host))),
+        Ports("haproxy", tuple(binds(cluster, host)), moving=cluster.address.ip),
         Directory("/etc/haproxy", mode=0o755),
         *certificates(cluster),
         *error_pages(cluster),
