@@ -210,7 +210,7 @@ def _(wanted: resources.Placeholder, state: dict[str, Any]) -> list[Change]:
     if state["exists"]:
         return []
     request = ownership(wanted) | {"kind": "placeholder", "names": wanted.names, "days": wanted.days}
-    reason = f"no certificate yet: a self-signed one of {wanted.days} day until `inv ssl`"
+    reason = f"no certificate yet: a self-signed one of {wanted.days} day until {wanted.until}"
     return [change(wanted, "create", reason, request=request)]
 
 
@@ -317,6 +317,9 @@ def _(wanted: resources.Interface, state: dict[str, Any]) -> list[Change]:
 @compares
 def _(wanted: resources.Ports, state: dict[str, Any]) -> list[Change]:
     taken = state["taken"]
+    if absent := [address for address in state["absent"] if address != wanted.moving]:
+        reason = f"no interface carries {', '.join(absent)}, where {wanted.unit} shall listen"
+        return [stop(wanted, "blocked", reason, "mend the address in the inventory, or give it to the host")]
     if not taken:
         return []
     found = [f"{one['address']} port {one['port']} is held by {one['holder']}" for one in taken]

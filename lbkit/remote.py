@@ -158,6 +158,12 @@ class Session:
                 f"{name}: has no /usr/bin/python3; nothing was changed there.\n"
                 f"Next: on {name}: sudo apt-get install -y python3-minimal"
             )
+        if self._noise is not None:
+            return errors.Unreachable(
+                f"{name}: no Python began there ({text.splitlines()[-1] if text else how}); "
+                f"nothing was changed there.\n"
+                f"Next: {by_hand(self.host)} /usr/bin/python3 --version; it must print a version."
+            )
         return errors.Unreachable(
             f"{name}: the connection ended ({how}{': ' + text if text else ''}).\n"
             f"Next: run the command again; what was begun is finished then."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -56,6 +57,7 @@ def as_json(value: Any) -> None:
 
 def wrapped(indent: str, text: str) -> list[str]:
     """Text in lines of the terminal's width; a long word is kept whole, so that it can be copied."""
+    text = re.sub(r"\s*\n\s*", " ", text)
     width = max(40, shutil.get_terminal_size((80, 24)).columns)
     return textwrap.wrap(
         text,

@@ -24,7 +24,7 @@ def read(items, facts=True):
     units = {item["unit"] for item in items if item["kind"] in ("service", "ports")}
     units = units.union(*(item["units"] for item in items if item["kind"] == "rivals"))
     units = sorted(units.union(ALWAYS) if facts else units)
-    addresses = facts or any(item["kind"] == "interface" for item in items)
+    addresses = facts or any(item["kind"] in ("interface", "ports") for item in items)
     processes = {
         "packages": packages
         and start(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\n", *packages]),
@@ -277,14 +277,15 @@ def read_interface(item, seen):
 
 
 def read_ports(item, seen):
-    """Which of the wanted ports somebody else listens on: [{address, port, holder}].
+    """{taken: ports that somebody else listens on, [{address, port, holder}], absent: addresses not here}.
 
     Our own service's sockets do not count: they are told by the inodes that its processes hold.
     """
     wanted = {port for _, port in item["binds"]}
+    absent = absent_addresses(item["binds"], seen["addresses"])
     listeners = [found for found in listening_sockets() if found[1] in wanted]
     if not listeners:
-        return {"taken": []}
+        return {"taken": [], "absent": absent}
     unit = (seen["units"] or {}).get(item["unit"], {})
     ours = socket_inodes(group_pids(unit.get("ControlGroup", "")))
     strangers = [found for found in listeners if found[2] not in ours and overlaps(found, item["binds"])]
@@ -293,8 +294,18 @@ def read_ports(item, seen):
         "taken": [
             {"address": address, "port": port, "holder": owners.get(inode, "an unknown process")}
             for address, port, inode in strangers
-        ]
+        ],
+        "absent": absent,
     }
+
+
+def absent_addresses(binds, interfaces):
+    """Those of the single addresses that no interface carries: to listen there fails."""
+    if interfaces is None:
+        raise Failed("`ip -j addr` does not answer")
+    here = {address.split("/")[0] for found in interfaces.values() for address in found}
+    absent = {address for address, _ in binds} - here - {"*", "::"}
+    return sorted(address for address in absent if not address.startswith("127."))  # all of them are lo's
 
 
 def listening_sockets():

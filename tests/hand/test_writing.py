@@ -162,11 +162,11 @@ def test_ports_of_other_processes_are_named():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         item = {"unit": "haproxy.service", "binds": [["*", port]]}
-        (taken,) = reading.read_ports(item, {"units": {}})["taken"]
+        (taken,) = reading.read_ports(item, {"units": {}, "addresses": {}})["taken"]
         assert taken["port"] == port
         assert f"(pid {os.getpid()})" in taken["holder"]
         elsewhere = {"unit": "haproxy.service", "binds": [["10.1.2.3", port]]}
-        assert reading.read_ports(elsewhere, {"units": {}}) == {"taken": []}
+        assert reading.read_ports(elsewhere, {"units": {}, "addresses": {}})["taken"] == []
 
 
 def test_path_that_others_can_write_is_not_trusted(tmp_path):
@@ -175,3 +175,8 @@ def test_path_that_others_can_write_is_not_trusted(tmp_path):
     script.chmod(0o777)
     assert str(script) in reading.read_trusted_path({"path": str(script)}, None)["writable_by_others"]
     assert reading.read_trusted_path({"path": "/usr/bin/env"}, None) == {"writable_by_others": []}
+
+
+def test_address_of_no_interface_is_told_and_those_of_loopback_are_here():
+    binds = [("*", 1), ("::", 1), ("127.0.0.9", 1), ("10.0.0.1", 1), ("10.0.0.2", 1)]
+    assert reading.absent_addresses(binds, {"lan0": ["10.0.0.1/24"]}) == ["10.0.0.2"]

@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 
-from lbkit import errors
+from lbkit import errors, inventory
 from tests.unit import sim
 
 BOTH = ("lb-1", "lb-2")
@@ -225,3 +225,57 @@ def test_router_id_is_not_changed_beside_a_host_that_is_only_out_of_reach(monkey
     gone = errors.Unreachable("lb-1: no answer.\nNext: is it up?", down=True)
     with pytest.raises(errors.Refused, match="could not hear lb-1"):
         unreachable(monkeypatch, cluster, gone, sim.desired(vrid=51))
+
+
+# ── three hosts ──────────────────────────────────────────────────────────────────────────────────────────
+
+THREE = ("lb-1", "lb-2", "lb-3")
+
+
+@pytest.fixture
+def three(tmp_path):
+    """An inventory with a second passive."""
+    third = (
+        '[[hosts]]\nname = "lb-3"\nrole = "passive"\nssh = "127.0.0.1"\nport = 2209\n'
+        'private_address = "10.77.9.13"\ninterface = "lan0"\n\n[client]'
+    )
+    path = tmp_path / "hosts.toml"
+    path.write_text((inventory.ROOT / "hosts.toml").read_text().replace("[client]", third))
+    return inventory.load(path, secrets=False)
+
+
+def three_bare():
+    return sim.SimPair({name: sim.SimHost(name, 250 - 10 * place) for place, name in enumerate(THREE)})
+
+
+@pytest.mark.parametrize("moved", THREE)
+def test_three_hosts_keep_one_master_through_a_change_of_router_id(monkeypatch, three, moved):
+    simulated = three_bare()
+    run(monkeypatch, three, simulated, sim.desired(), THREE)
+    assert holder(simulated) == ["lb-1"]
+    for name, host in simulated.hosts.items():
+        host.master = name == moved
+    simulated.log.clear()
+    run(monkeypatch, three, simulated, sim.desired(vrid=51), THREE)
+    assert not simulated.two_masters
+    assert holder(simulated) == [moved]
+    assert all(host.active["keepalived.service"] for host in simulated.hosts.values())
+    assert run(monkeypatch, three, simulated, sim.desired(vrid=51), THREE).changed == ()
+
+
+def test_three_hosts_cut_after_any_change_a_second_run_converges(monkeypatch, three):
+    whole = three_bare()
+    run(monkeypatch, three, whole, sim.desired(), THREE)
+    begun = len(whole.log)
+    run(monkeypatch, three, whole, sim.desired(vrid=51), THREE)
+    for count in range(begun, len(whole.log)):
+        simulated = three_bare()
+        run(monkeypatch, three, simulated, sim.desired(), THREE)
+        simulated.cut_after = count
+        with pytest.raises(sim.Cut):
+            run(monkeypatch, three, simulated, sim.desired(vrid=51), THREE)
+        simulated.cut_after = None
+        run(monkeypatch, three, simulated, sim.desired(vrid=51), THREE)
+        assert not simulated.two_masters, count
+        assert len(holder(simulated)) == 1, count
+        assert all(host.active["keepalived.service"] for host in simulated.hosts.values()), count

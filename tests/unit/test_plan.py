@@ -62,10 +62,16 @@ TABLE = [
     (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"lan0": ["10.0.0.1/24"]}}, []),
     (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"lan0": ["10.0.0.11/24"]}}, ["blocked"]),
     (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"eth0": ["10.0.0.1/24"]}}, ["blocked"]),
-    (resources.Ports("haproxy", (("*", 80),)), {"taken": []}, []),
+    (resources.Ports("haproxy", (("*", 80),)), {"taken": [], "absent": []}, []),
+    (resources.Ports("haproxy", (("10.0.0.9", 80),)), {"taken": [], "absent": ["10.0.0.9"]}, ["blocked"]),
+    (
+        resources.Ports("haproxy", (("10.0.0.9", 80),), moving="10.0.0.9"),
+        {"taken": [], "absent": ["10.0.0.9"]},
+        [],
+    ),
     (
         resources.Ports("haproxy", (("*", 80),)),
-        {"taken": [{"address": "0.0.0.0", "port": 80, "holder": "nginx (pid 7)"}]},
+        {"taken": [{"address": "0.0.0.0", "port": 80, "holder": "nginx (pid 7)"}], "absent": []},
         ["blocked"],
     ),
     (resources.TrustedPath("/x"), {"writable_by_others": []}, []),
