@@ -75,17 +75,17 @@ def debugging() -> bool:
 
 
 def plan(only: tuple[str, ...] | None, host: str | None, json: bool) -> int:
-    from lbkit import converge, errors, inventory, pair, report, steps
+    from lbkit import errors, inventory, observe, pair, report, steps
 
     cluster = inventory.load()
     names = [one.name for one in cluster.select(host)]
-    picture = converge.look(cluster, only or steps.ALL)
+    picture = observe.look(cluster, only or steps.ALL)
     nodes = picture.in_scope(names)
     effects: list[str] = []
     order: list[str] = []
     if any(node.todo for node in nodes):
         try:
-            holder = converge.holder_of(picture)
+            holder = observe.holder_of(picture)
             effects = pair.effects(cluster, picture.nodes, holder, names)
             changing = [node.host for node in nodes if node.todo]
             order = [one.name for one in pair.order(cluster, holder, changing)]

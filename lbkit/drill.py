@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lbkit import converge, errors, pair, remote, status, steps, verify
+from lbkit import converge, errors, observe, pair, remote, status, steps, verify
 from lbkit.inventory import Cluster
 
 UNDO_AFTER_S = 45
@@ -151,11 +151,11 @@ class Drill:
             )
         return result
 
-    def picture(self) -> converge.Picture:
-        return converge.read(self.cluster, (), self.opened)
+    def picture(self) -> observe.Picture:
+        return observe.read(self.cluster, (), self.opened)
 
     def holder(self) -> str | None:
-        return converge.holder_of(self.picture())
+        return observe.holder_of(self.picture())
 
     def masters(self) -> list[str]:
         return [node.host.name for node in pair.masters(self.picture().nodes)]

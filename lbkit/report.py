@@ -16,7 +16,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lbkit import drill, pair, plan, status, verify
-from lbkit.converge import Outcome, Picture
+from lbkit.converge import Outcome
+from lbkit.observe import Picture
 
 MARK = {True: "ok", False: "FAIL", None: "?"}
 STYLE = {"ok": "green", "FAIL": "bold red", "?": "yellow"}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lbkit import converge, errors, pair, remote, verify
+from lbkit import errors, observe, pair, remote, verify
 from lbkit.inventory import Cluster
 
 
@@ -41,9 +41,9 @@ def read(cluster: Cluster) -> Status:
 
 def of(cluster: Cluster, opened: dict[str, Any]) -> Status:
     """The same over sessions that are open already."""
-    picture = converge.read(cluster, (), opened)
+    picture = observe.read(cluster, (), opened)
     try:
-        holder, doubt = converge.holder_of(picture), None
+        holder, doubt = observe.holder_of(picture), None
     except errors.Undecided as error:
         holder, doubt = None, error
     rows = [row(node, holder, doubt is not None, servers(opened[node.host.name])) for node in picture.nodes]

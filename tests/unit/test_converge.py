@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 
-from lbkit import errors, inventory
+from lbkit import errors, inventory, observe, remote
 from tests.unit import sim
 
 BOTH = ("lb-1", "lb-2")
@@ -150,13 +150,13 @@ def test_cut_after_any_change_a_second_run_converges(monkeypatch, cluster, scene
 def test_second_operator_is_refused_and_told_who(monkeypatch, cluster):
     simulated = sim.bare()
     with sim.in_place_of_ssh(monkeypatch, simulated, sim.desired()) as converge:
-        read = converge.read
+        read = observe.read
 
         def somebody_is_quicker(*arguments):
             simulated.locks["lb-1"] = "kim@desk"
             return read(*arguments)
 
-        monkeypatch.setattr(converge, "read", somebody_is_quicker)
+        monkeypatch.setattr(observe, "read", somebody_is_quicker)
         with pytest.raises(errors.Locked, match="lb-1 is locked by kim@desk"):
             converge.setup(cluster, STEPS, BOTH, (), "inv setup", lambda name, line: None)
     assert simulated.log == []
@@ -175,16 +175,16 @@ def test_repaired_preferred_node_does_not_take_the_address_back(monkeypatch, clu
 def test_host_lost_after_the_changes_is_not_said_to_be_unchanged(monkeypatch, cluster):
     simulated = sim.bare()
     with sim.in_place_of_ssh(monkeypatch, simulated, sim.desired()) as converge:
-        read, whole = converge.read, []
+        read, whole = observe.read, []
 
         def then_lost(cluster, only, opened):
             picture = read(cluster, only, opened)
             whole.append(len(opened) == 2)
             if sum(whole) < 3:
                 return picture
-            return converge.Picture(cluster, picture.nodes[:1], {"lb-2": "lb-2: gone.\nNext: look."})
+            return observe.Picture(cluster, picture.nodes[:1], {"lb-2": "lb-2: gone.\nNext: look."})
 
-        monkeypatch.setattr(converge, "read", then_lost)
+        monkeypatch.setattr(observe, "read", then_lost)
         with pytest.raises(errors.Unreachable) as failure:
             converge.setup(cluster, STEPS, BOTH, (), "inv setup", lambda name, line: None)
     assert simulated.log
@@ -197,14 +197,14 @@ def unreachable(monkeypatch, cluster, error, wanted):
     """lb-1 does not open a session, lb-2 is a set-up host; run with lb-1 left out."""
     simulated = set_up(monkeypatch, cluster)
     with sim.in_place_of_ssh(monkeypatch, simulated, wanted) as converge:
-        whole = converge.remote.sessions
+        whole = remote.sessions
 
         @contextlib.contextmanager
         def sessions(hosts, meanwhile=lambda: None):
             with whole(hosts, meanwhile) as opened:
                 yield {name: error if name == "lb-1" else session for name, session in opened.items()}
 
-        monkeypatch.setattr(converge.remote, "sessions", sessions)
+        monkeypatch.setattr(remote, "sessions", sessions)
         converge.setup(cluster, STEPS, ("lb-2",), ("lb-1",), "inv setup", lambda name, line: None)
     return simulated
 
