@@ -132,6 +132,7 @@ path = "{pem}"
 challenge_port = {challenge}
 [haproxy]
 health_port = {health}
+maxconn = 40
 timeouts = {{ http_request = "1s" }}
 tls = {{ hsts_days = 1 }}
 [haproxy.stats]
@@ -333,6 +334,25 @@ def test_tls_below_1_2_is_refused(balancer: Balancer) -> None:
         pytest.raises((ssl.SSLError, ConnectionError)),
     ):
         context.wrap_socket(raw)
+
+
+def test_full_frontends_leave_room_for_the_health_check_and_the_stats_page(balancer: Balancer) -> None:
+    """Else whoever opens enough connections makes keepalived move the address."""
+    crowd = [
+        socket.create_connection(("127.0.0.1", port), timeout=5)
+        for port in (balancer.http, balancer.https, balancer.tcp)
+        for _ in range(45)
+    ]
+    try:
+        with socket.create_connection(("127.0.0.1", balancer.http), timeout=0.3) as one_more:
+            one_more.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            with pytest.raises(TimeoutError):
+                one_more.recv(1)
+        assert _check(balancer.health, "0.5") == 0
+        assert balancer.get("/", balancer.stats)[0] == 401
+    finally:
+        for one in crowd:
+            one.close()
 
 
 CHECK = ROOT / "files/usr/local/lib/lbkit/check-haproxy"

@@ -30,6 +30,10 @@ def service(cluster):
     return next(r for r in haproxy.resources(cluster, cluster.active) if isinstance(r, resources.Service))
 
 
+def files(cluster, host):
+    return {r.path: r.content for r in haproxy.resources(cluster, host) if isinstance(r, resources.File)}
+
+
 def placeholders(cluster):
     return {
         r.path: r.until
@@ -53,6 +57,28 @@ def test_certificate_of_certbot_is_loaded_by_its_hook(load):
 def test_directory_of_a_certificate_elsewhere_stays_somebody_elses(load):
     found = haproxy.resources(load(OWN), load(OWN).active)
     assert "/etc/ssl/private" not in [r.path for r in found if isinstance(r, resources.Directory)]
+
+
+def test_whole_of_haproxy_takes_what_every_frontend_takes_and_what_the_pair_itself_needs(load):
+    cluster = load(
+        (
+            "[haproxy.frontends.web]\n",
+            '[haproxy]\nmaxconn = 1000\n[haproxy.frontends.db]\nmode = "tcp"\nport = 5432\nmaxconn = 200\n'
+            'default_backend = "db"\n[haproxy.backends.db]\n'
+            'servers = [{ name = "db", address = "10.77.8.9", port = 5432 }]\n[haproxy.frontends.web]\n',
+        )
+    )
+    texts = files(cluster, cluster.active)
+    limits = [line.strip() for line in texts[haproxy.CONFIG].splitlines() if line.startswith("    maxconn ")]
+    assert limits == ["maxconn 1300", "maxconn 1000", "maxconn 50", "maxconn 50", "maxconn 200"]
+    assert "LimitNOFILE=3624\n" in texts[haproxy.DROP_IN]
+
+
+def test_haproxy_cfg_is_the_same_whichever_host_it_is_for(load):
+    cluster = load()
+    one, other = (files(cluster, host) for host in cluster.hosts)
+    assert one[haproxy.CONFIG] == other[haproxy.CONFIG]
+    assert one[haproxy.DROP_IN] != other[haproxy.DROP_IN]
 
 
 def test_pair_without_https_needs_no_certificate(load):
