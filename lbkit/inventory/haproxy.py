@@ -37,7 +37,12 @@ Password = Annotated[Secret, SecretForm("password")]
 
 
 class Timeouts(Record):
-    """`timeout …` of the defaults section. http_request bounds a client that sends its request slowly."""
+    """`timeout …` of the defaults section.
+
+    http_request bounds how long a client takes over the headers of a request. A body has no bound as a
+    whole, or uploads over slow lines, streams and long gRPC calls would be cut: `client` is the longest
+    pause in it. Who sends a byte a minute keeps a connection of the frontend's `maxconn`, and nothing more.
+    """
 
     connect: Duration = "5s"
     client: Duration = "1m"
