@@ -93,6 +93,24 @@ def test_haproxy_accepts_the_examples(haproxy_accepts: Check, name: str) -> None
     haproxy_accepts(inventory.load(ROOT / "examples" / f"{name}.toml"))
 
 
+@pytest.mark.parametrize("address", [None, "", "0.0.0.0", "*", "10.9.0.1 ", "10.9.0.11"])
+def test_haproxy_refuses_an_environment_in_which_the_stats_page_would_listen_elsewhere(
+    tmp_path: Path, certificate: Path, needs: Callable[[str], None], address: str | None
+) -> None:
+    needs("haproxy")
+    cluster = load(tmp_path, HEAD + VIP + STATS + WEB + APPS.format("") + VRRP)
+    text = render.render("etc/haproxy/haproxy.cfg.j2", cluster=cluster)
+    (tmp_path / "haproxy.cfg").write_text(text.replace(cluster.certificate.path, str(certificate)))
+    environment = {name: value for name, value in os.environ.items() if name != "LBKIT_PRIVATE_ADDRESS"}
+    if address is not None:
+        environment["LBKIT_PRIVATE_ADDRESS"] = address
+    run = subprocess.run(
+        ["haproxy", "-c", "-f", tmp_path / "haproxy.cfg"], env=environment, capture_output=True, text=True
+    )
+    assert run.returncode != 0
+    assert "have the last word?" in run.stderr
+
+
 BALANCE = (
     "roundrobin", "static-rr", "leastconn", "first", "source", "random", "random(3)", "rdp-cookie",
     "rdp-cookie(mstshash)", "uri", "uri len 20 depth 3", "uri whole", "uri path-only", "url_param userid",

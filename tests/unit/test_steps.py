@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lbkit import inventory, resources
+from lbkit import inventory, resources, steps
 from lbkit.steps import haproxy
 
 LAB = inventory.ROOT / "hosts.toml"
@@ -19,11 +19,15 @@ def load(tmp_path, monkeypatch):
         for old, new in edits:
             assert old in text
             text = text.replace(old, new)
+        (tmp_path / "503.http").write_text("HTTP/1.0 503 Service Unavailable\r\n\r\n")
         path = tmp_path / "hosts.toml"
         path.write_text(text)
         return inventory.load(path, secrets=False)
 
     return made
+
+
+PAGES = ("[haproxy.frontends.web]", '[haproxy]\nerrorfiles = { 503 = "503.http" }\n[haproxy.frontends.web]')
 
 
 def service(cluster):
@@ -79,6 +83,27 @@ def test_haproxy_cfg_is_the_same_whichever_host_it_is_for(load):
     one, other = (files(cluster, host) for host in cluster.hosts)
     assert one[haproxy.CONFIG] == other[haproxy.CONFIG]
     assert one[haproxy.DROP_IN] != other[haproxy.DROP_IN]
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/haproxy/site.pem", "/etc/haproxy/pages/site.pem", "/etc/haproxy/certs/site.pem"]
+)
+def test_no_two_resources_want_one_path_differently(load, path):
+    cluster = load(("[ssh]", f'[certificate]\npath = "{path}"\n\n[ssh]'), PAGES)
+    wanted = {}
+    for one in steps.desired(cluster, cluster.active):
+        if isinstance(one.resource, resources.Owned):
+            assert wanted.setdefault(one.resource.path, one.resource) == one.resource
+
+
+def test_first_name_asked_for_is_one_that_a_wildcard_covers(load):
+    cluster = load(
+        ('domains = ["', 'domains = ["*.shop.example.org", "'),
+        ("[ssh]", '[certificate]\nissuer = "own"\n\n[ssh]'),
+    )
+    text = files(cluster, cluster.active)[haproxy.CONFIG]
+    assert "hdr Host www.shop.example.org\n" in text
+    assert "*." not in text
 
 
 def test_pair_without_https_needs_no_certificate(load):
