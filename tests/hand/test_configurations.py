@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lbkit import inventory, render
+from lbkit import inventory, plan, render
 from lbkit.inventory import backends
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -264,6 +264,19 @@ def test_haproxy_accepts_tcp(haproxy_accepts: Check, tmp_path: Path, balance: st
 def test_haproxy_accepts_private_addresses_of_ipv6(haproxy_accepts: Check, tmp_path: Path) -> None:
     text = (HEAD + VIP).replace("10.9.0.100/24", "fd00::100/64").replace("10.9.0.", "fd00::")
     haproxy_accepts(load(tmp_path, text + STATS + WEB + SIX + APPS.format("") + VRRP))
+
+
+def test_no_diff_of_a_rendered_file_shows_a_password() -> None:
+    for name in EXAMPLES:
+        cluster = inventory.load(ROOT / "examples" / f"{name}.toml")
+        haproxy = render.render("etc/haproxy/haproxy.cfg.j2", cluster=cluster)
+        keepalived = render.render("etc/keepalived/keepalived.conf.j2", cluster=cluster, host=cluster.active)
+        assert "correct#horse" in haproxy
+        for text in (haproxy, keepalived):
+            masked = plan.masked(text, ())  # by place alone
+            assert len(masked.splitlines()) == len(text.splitlines())
+            for secret in cluster.secrets:
+                assert secret.reveal() not in masked
 
 
 # ── keepalived ──────────────────────────────────────────────────────────────────────────────────────

@@ -313,7 +313,9 @@ def test_websockets_pass(balancer: Balancer) -> None:
         socket.create_connection(("127.0.0.1", balancer.https), timeout=5) as raw,
         context.wrap_socket(raw) as tls,
     ):
-        tls.sendall(b"GET /chat HTTP/1.1\r\nHost: a.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n")
+        tls.sendall(
+            b"GET /chat HTTP/1.1\r\nHost: a.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        )
         tls.sendall(b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
         answer = tls.recv(1000)
         tls.sendall(b"hello\n")
