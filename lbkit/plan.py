@@ -328,8 +328,13 @@ def _(wanted: resources.Ports, state: dict[str, Any]) -> list[Change]:
 
 @compares
 def _(wanted: resources.TrustedPath, state: dict[str, Any]) -> list[Change]:
-    parts = state["writable_by_others"]
-    if not parts:
-        return []
-    reason = f"others than root can write {', '.join(parts)}: keepalived would not run the script"
-    return [stop(wanted, "blocked", reason, f"sudo chown root:root {parts[0]} && sudo chmod go-w {parts[0]}")]
+    found = []
+    if parts := state["writable_by_others"]:
+        reason = f"others than root can write {', '.join(parts)}: keepalived would not run the script"
+        fix = f"sudo chown root:root {parts[0]} && sudo chmod go-w {parts[0]}"
+        found.append(stop(wanted, "blocked", reason, fix))
+    if parts := state["closed"]:
+        reason = f"user {wanted.user} may not enter {parts[0]}: keepalived's check of HAProxy would not run"
+        fix = f"sudo chmod o+x {parts[0]} (or an access list that lets {wanted.user} through)"
+        found.append(stop(wanted, "blocked", reason, fix))
+    return found

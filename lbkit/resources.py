@@ -252,14 +252,18 @@ class Ports(Resource):
 
 @dataclass(frozen=True)
 class TrustedPath(Resource):
-    """Requirement: none but root can write the file or a directory above it. keepalived's script security
-    would switch the script off without a word, and the instance would run unchecked."""
+    """Requirement: none but root can write the file or a directory above it, and `user` can get there.
+
+    keepalived's script security would switch the script off without a word, a script that it cannot execute
+    too, and the instance would run unchecked.
+    """
 
     kind: ClassVar[str] = "trusted_path"
     path: str
+    user: str
 
     def spec(self) -> dict[str, Any]:
-        return {"kind": self.kind, "path": self.path}
+        return {"kind": self.kind, "path": self.path, "user": self.user}
 
     @property
     def label(self) -> str:

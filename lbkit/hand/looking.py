@@ -2,6 +2,8 @@
 
 import time
 
+from lbkit.hand.core import identity, last_lines
+
 
 def ask(question):
     """Answers of an endpoint: [{status, location, body, error, good, elapsed_ms, certificate}].
@@ -64,6 +66,31 @@ def stats(path, command):
         connection.connect(path)
         connection.sendall(command.encode() + b"\n")
         return connection.makefile().read()
+
+
+def check(question):
+    """{code, said}: how a script of keepalived's ends, run as the user that keepalived runs it as.
+
+    code: None where it could not be executed or did not end in time.
+    """
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            question["argv"],
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=question["within_s"],
+            check=False,
+            **identity(question["user"]),
+        )
+    except OSError as error:
+        return {"code": None, "said": error.strerror}
+    except subprocess.TimeoutExpired:
+        return {"code": None, "said": f"no end after {question['within_s']} s"}
+    return {"code": done.returncode, "said": last_lines(done.stdout.decode(errors="replace"), 1)}
 
 
 VRRP = 112  # the protocol's number; RFC 9568, section 5.1

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from lbkit.hand import locking, sockets
-from lbkit.hand.core import Failed, run
+from lbkit.hand.core import Failed, identity, run
 
 LOADED = "/var/lib/lbkit/loaded.json"
 CONTENT_LIMIT = 1 << 20  # bytes of a differing file that travel for its diff
@@ -310,15 +310,36 @@ def absent_addresses(binds, interfaces):
 
 
 def read_trusted_path(item, _seen):
-    """Parts of a path that others than root could write: keepalived would silently switch the script off."""
-    parts, path = [], item["path"]
-    while True:
-        info = os.stat(path) if os.path.exists(path) else None  # what is not there yet, we shall make
-        if info and (info.st_uid != 0 or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
-            parts.append(path)
-        if path == "/":
-            return {"writable_by_others": parts}
-        path = os.path.dirname(path)
+    """{writable_by_others, closed}: parts of a path for which keepalived would silently leave the script out.
+
+    writable_by_others: others than root could write them. closed: the first part that `user` may not enter or
+    execute, if any. Asked as that user, since mode bits say nothing of access lists and of `noexec`.
+    """
+    parts = [part for part in path_parts(item["path"]) if os.path.exists(part)]  # the rest we shall make
+    writable = [part for part in parts if is_writable_by_others(os.stat(part))]
+    return {"writable_by_others": writable, "closed": closed_parts(parts, item["user"])}
+
+
+def path_parts(path):
+    """The path and the directories above it, `/` last."""
+    return [path] if path == "/" else [path, *path_parts(os.path.dirname(path))]
+
+
+def is_writable_by_others(info):
+    return info.st_uid != 0 or bool(info.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
+def closed_parts(parts, user):
+    """The topmost part that the user may not enter or execute: below it all others are closed for it too."""
+    ask = 'for part; do test -x "$part" || { echo "$part"; exit; }; done'
+    argv = ["/bin/sh", "-c", ask, "sh", *reversed(parts)]
+    try:
+        done = subprocess.run(
+            argv, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, check=False, **identity(user)
+        )
+    except PermissionError:  # not even /bin/sh can be reached
+        return ["/"]
+    return done.stdout.decode().splitlines()
 
 
 READERS = {

@@ -74,8 +74,9 @@ TABLE = [
         {"taken": [{"address": "0.0.0.0", "port": 80, "holder": "nginx (pid 7)"}], "absent": []},
         ["blocked"],
     ),
-    (resources.TrustedPath("/x"), {"writable_by_others": []}, []),
-    (resources.TrustedPath("/x"), {"writable_by_others": ["/x"]}, ["blocked"]),
+    (resources.TrustedPath("/x", user="u"), {"writable_by_others": [], "closed": []}, []),
+    (resources.TrustedPath("/x", user="u"), {"writable_by_others": ["/x"], "closed": []}, ["blocked"]),
+    (resources.TrustedPath("/x", user="u"), {"writable_by_others": [], "closed": ["/x"]}, ["blocked"]),
 ]
 
 
