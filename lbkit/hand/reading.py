@@ -55,12 +55,17 @@ def start(argv):
 
 
 def parse_packages(output, names):
-    """Package name → installed or not. dpkg-query's exit code is 1 when any name is unknown: that is a no."""
+    """Package name → installed or not. dpkg-query's exit code is 1 when any name is unknown: that is a no.
+
+    Of dpkg's two or three letters the first is what somebody wants (`h`: hold it at its version), the second
+    what is, and the third, `R`, that it is broken and must be installed again.
+    """
     if not names:
         return {}
     if output is None:
         return None
-    installed = {line.split()[0] for line in output[0].decode().splitlines() if line.split()[1:2] == ["ii"]}
+    rows = [line.split() for line in output[0].decode().splitlines()]
+    installed = {row[0] for row in rows if len(row) == 2 and row[1][1:] == "i"}
     return {name: name in installed for name in names}
 
 
