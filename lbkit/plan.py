@@ -65,20 +65,24 @@ def changes(desired: tuple[Desired, ...], seen: Seen) -> tuple[Change, ...]:
     """
     found: list[Change] = []
     written: set[str] = set()
+    new: set[str] = set()  # those of another content: what is only owned anew asks for no restart
     for wanted, state in zip(desired, seen.items, strict=True):
         mine = diff(wanted.resource, state)
-        written |= {c.label for c in mine if c.request.get("kind") in ("file", "ownership", "placeholder")}
+        new |= {c.label for c in mine if c.request.get("kind") in ("file", "placeholder")}
+        written |= new | {c.label for c in mine if c.request.get("kind") == "ownership"}
         if isinstance(wanted.resource, resources.Service):
-            mine = with_coming_load(wanted.resource, mine, written)
+            mine = with_coming_load(wanted.resource, mine, written, new)
         found += [replace(change, step=wanted.step) for change in mine]
     return tuple(found)
 
 
-def with_coming_load(service: resources.Service, planned: list[Change], written: set[str]) -> list[Change]:
+def with_coming_load(
+    service: resources.Service, planned: list[Change], written: set[str], new: set[str]
+) -> list[Change]:
     """The changes of a service, with the restart or reload that files not yet written will make necessary."""
     if any(c.verdict != "change" or c.action in ("start", "restart") for c in planned):
         return planned
-    if fresh := sorted(written.intersection(service.restart_on)):
+    if fresh := sorted(new.intersection(service.restart_on)):
         rest = [c for c in planned if c.action != "reload"]
         return [*rest, load(service, "restart", fresh, "will be new")]
     fresh = sorted(written.intersection(service.reload_on))
@@ -270,6 +274,7 @@ def load(wanted: resources.Service, action: str, paths: list[str], why: str) -> 
         "action": action,
         "unit": f"{wanted.unit}.service",
         "paths": (*wanted.reload_on, *wanted.restart_on) if action != "reload" else wanted.reload_on,
+        "restart_on": wanted.restart_on,
         "stats_socket": wanted.stats_socket,
     }
     reason = f"{', '.join(paths)}: {why}" if paths else why

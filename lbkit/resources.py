@@ -155,8 +155,8 @@ class Sysctl(Resource):
 class Service(Resource):
     """The unit is enabled and runs, and what it runs is what the named files say now.
 
-    A file of `reload_on` (`restart_on`) written since the unit last loaded it makes a reload (restart); one
-    of `unit_files` written since systemd last read it makes a daemon-reload.
+    A file of `reload_on` written since the unit last loaded it makes a reload, one of `restart_on` with
+    another content a restart; one of `unit_files` written since systemd last read it makes a daemon-reload.
     stats_socket: HAProxy's; after a reload another worker must answer there, or the reload has failed.
     elects: starting it takes part in the election of the MASTER, so converge chooses the moment.
     """

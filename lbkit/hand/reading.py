@@ -40,7 +40,7 @@ def read(items, facts=True):
     for item in items:
         try:
             states.append(READERS[item["kind"]](item, seen))
-        except (OSError, ValueError, Failed) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, Failed) as error:
             states.append({"unreadable": f"{item['kind']}: {error}"})
     return {"items": states, "facts": read_facts(seen) if facts else {}}
 
@@ -223,11 +223,15 @@ def read_sysctl(item, _seen):
 
 
 def read_service(item, seen):
-    """{exists, masked, active, enabled, needs_daemon_reload, loaded, since}.
+    """{exists, masked, active, enabled, needs_daemon_reload, stale, since}.
 
-    loaded: name → whether what the service last loaded is what stands on disk now, for `reload_on` and
-    `restart_on`. It is kept in LOADED as digest and change time of each file, written after every load of
-    ours: a file written since, by whomever, counts as not loaded.
+    stale: which files of `reload_on` and `restart_on` are not what the service last loaded. That is kept in
+    LOADED as digest and change time of each file, written after every load of ours.
+
+    For a reload, which harms nobody, a file written since counts as not loaded, whatever it says now: it may
+    have been loaded in between. A restart cuts connections, so there only the content counts: systemd reads a
+    unit's file when it starts it, and the same content asks for the same process. Without a record (it was
+    lost, or somebody else started the service) the running process is asked: see `runs_with`.
     """
     if seen["units"] is None:
         raise Failed("systemd does not answer")
@@ -244,8 +248,8 @@ def read_service(item, seen):
         "needs_daemon_reload": unit["NeedDaemonReload"] == "yes"
         or any(systemd.get(path) != fingerprint(path) for path in item["unit_files"]),
         "stale": {
-            how: [path for path in item[how] if record.get(path) != fingerprint(path)]
-            for how in ("reload_on", "restart_on")
+            "reload_on": [path for path in item["reload_on"] if record.get(path) != fingerprint(path)],
+            "restart_on": [path for path in item["restart_on"] if not runs_with(path, record, unit)],
         },
         "since": unit["ActiveEnterTimestamp"],
     }
@@ -258,11 +262,48 @@ def read_rivals(item, seen):
 
 
 def load_record():
+    """Unit (or `systemd`) → path → fingerprint. What is no such record counts as none."""
     try:
         with open(LOADED) as file:
-            return json.load(file)
+            record = json.load(file)
     except (FileNotFoundError, ValueError):
         return {}
+    if not isinstance(record, dict):
+        return {}
+    return {unit: files for unit, files in record.items() if isinstance(files, dict)}
+
+
+def runs_with(path, record, unit):
+    """Whether the unit's process was started with what the drop-in at `path` says.
+
+    Every variable that it sets must stand in the main process's environment: a person may have restarted the
+    service with another text that is gone again. And the digest must be the one on record; without a record
+    the environment alone decides, and a drop-in that sets no variable is not known to be loaded.
+    """
+    recorded, now = record.get(path), fingerprint(path)
+    wanted, found = drop_in_environment(path), process_environment(unit.get("MainPID"))
+    if isinstance(recorded, list) and recorded:
+        return now is not None and recorded[0] == now[0] and (not found or wanted <= found)
+    return bool(wanted) and wanted <= found
+
+
+def drop_in_environment(path):
+    """{b"NAME=value"} that a drop-in of ours sets, one to a line and without quotes."""
+    try:
+        with open(path, "rb") as file:
+            lines = file.read().splitlines()
+    except FileNotFoundError:
+        return set()
+    return {line[len(b"Environment=") :] for line in lines if line.startswith(b"Environment=")}
+
+
+def process_environment(pid):
+    """{b"NAME=value"} with which a process was started; nothing where none runs."""
+    try:
+        with open(f"/proc/{pid or 0}/environ", "rb") as file:
+            return set(file.read().split(b"\0"))
+    except OSError:
+        return set()
 
 
 def fingerprint(path):

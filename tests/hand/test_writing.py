@@ -137,6 +137,14 @@ def test_placeholder_is_a_certificate_with_its_key_for_the_owner_alone(path):
     assert leftovers(path) == []
 
 
+def test_keys_of_a_killed_run_are_removed_by_the_next(path):
+    (path.parent / ".placeholder-4242.key").write_text("key")
+    writing.write_placeholder(
+        {"path": str(path), "names": ("a.test",), "days": 1, "mode": 0o600, **ME}, silent
+    )
+    assert leftovers(path) == []
+
+
 def test_placeholder_never_replaces_a_certificate(path):
     path.write_text("a real one")
     with pytest.raises(Failed, match="changed by somebody else"):

@@ -145,3 +145,10 @@ def test_link_is_replaced_with_a_diff_and_with_care_for_the_wire():
     assert (same.rewires, other.rewires, nowhere.rewires) == (False, True, True)
     assert "-    virtual_router_id 50" in other.diff
     assert other.request["was"] == "/srv/k.conf"
+
+
+def test_drop_in_that_is_only_owned_anew_asks_for_no_restart():
+    unit = resources.File("/etc/unit.conf", content="[Service]\n")
+    as_is = {"exists": True, "sha256": unit.sha256, "owner": "root", "group": "root", "mode": 0o600}
+    desired = (plan.Desired("haproxy", unit), plan.Desired("haproxy", SERVICE))
+    assert [c.action for c in plan.changes(desired, plan.Seen((as_is, RUNS), {}))] == ["own"]
