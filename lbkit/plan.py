@@ -193,13 +193,19 @@ PRIVATE_KEY = re.compile(
 
 def unified(old: str, new: str, wanted: resources.File) -> str:
     lines = difflib.unified_diff(
-        masked(old, wanted.secrets).splitlines(),
-        masked(new, wanted.secrets).splitlines(),
+        lines_of(masked(old, wanted.secrets)),
+        lines_of(masked(new, wanted.secrets)),
         f"{wanted.path} (on the host)",
         f"{wanted.path} (inventory)",
         lineterm="",
     )
     return "\n".join(lines) or "(only a secret differs)"
+
+
+def lines_of(text: str) -> list[str]:
+    """Lines as Unix has them: str.splitlines would end one at a form feed too, and hide a carriage return."""
+    *lines, rest = text.split("\n")
+    return [*lines, rest, "(no newline at the end)"] if rest else lines
 
 
 def masked(text: str, secrets: tuple[str, ...]) -> str:
@@ -212,7 +218,7 @@ def masked(text: str, secrets: tuple[str, ...]) -> str:
 @compares
 def _(wanted: resources.Placeholder, state: dict[str, Any]) -> list[Change]:
     if state["exists"]:
-        return []
+        return ownership_changes(wanted, state) if wanted.guarded and "mode" in state else []
     request = ownership(wanted) | {"kind": "placeholder", "names": wanted.names, "days": wanted.days}
     reason = f"no certificate yet: a self-signed one of {wanted.days} day until {wanted.until}"
     return [change(wanted, "create", reason, request=request)]

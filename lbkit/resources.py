@@ -94,13 +94,14 @@ class Placeholder(Owned):
     """Some certificate with its key stands at `path`: what is there stays, else a self-signed one of a day.
 
     until: who or what brings the real one. Without the file that `bind … ssl crt` names HAProxy does not
-    start.
+    start. guarded: its owner and mode are kept too; its content never is ours once it is there.
     """
 
     kind: ClassVar[str] = "placeholder"
     names: tuple[str, ...] = ()
     days: int = 1
     until: str = "there is another"
+    guarded: bool = True
     mode: int = 0o600
 
     def spec(self) -> dict[str, Any]:

@@ -194,7 +194,12 @@ def read_user(item, _seen):
 
 
 def read_placeholder(item, _seen):
-    return {"exists": os.path.exists(item["path"])}
+    """{exists} and, for a file that is no link, {owner, group, mode}: what a link leads to is not ours."""
+    path = item["path"]
+    if not os.path.exists(path):
+        return {"exists": False}
+    info = os.lstat(path)
+    return {"exists": True, **(ownership(info) if stat.S_ISREG(info.st_mode) else {})}
 
 
 def read_timezone(_item, _seen):

@@ -66,10 +66,11 @@ def certificates(cluster: Cluster) -> list[Resource]:
     names = tuple(cluster.domains)
     found: list[Resource] = []
     for path in certificate_paths(cluster):
-        if path.startswith("/etc/haproxy/"):  # elsewhere the directory is somebody else's
+        ours = path.startswith("/etc/haproxy/")  # elsewhere directory and file are somebody else's
+        if ours:
             found.append(Directory(path.rpartition("/")[0], mode=0o700))
         until = "yours is there" if path in own_certificates(cluster) else "`inv ssl`"
-        found.append(Placeholder(path, names=names, until=until))
+        found.append(Placeholder(path, names=names, until=until, guarded=ours))
     return list(dict.fromkeys(found))
 
 

@@ -37,7 +37,10 @@ TABLE = [
     (resources.Timezone("Asia/Seoul"), {"name": None}, ["set"]),
     (resources.Sysctl("net.ipv4.ip_nonlocal_bind", "1"), {"value": "1"}, []),
     (resources.Sysctl("net.ipv4.ip_nonlocal_bind", "1"), {"value": "0"}, ["set"]),
-    (resources.Placeholder("/c.pem"), {"exists": True}, []),
+    (resources.Placeholder("/c.pem"), {"exists": True}, []),  # a link
+    (resources.Placeholder("/c.pem"), {"exists": True, **OWNED, "group": "root", "mode": 0o600}, []),
+    (resources.Placeholder("/c.pem"), {"exists": True, **OWNED, "group": "root"}, ["own"]),
+    (resources.Placeholder("/c.pem", guarded=False), {"exists": True, **OWNED}, []),
     (resources.Placeholder("/c.pem"), {"exists": False}, ["create"]),
     (SERVICE, RUNS, []),
     (SERVICE, {**RUNS, "active": False}, ["start"]),
