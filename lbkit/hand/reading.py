@@ -7,10 +7,9 @@ import stat
 import subprocess
 import time
 
-from lbkit.hand import locking, sockets
+from lbkit.hand import loaded, locking, sockets
 from lbkit.hand.core import Failed, identity, run
 
-LOADED = "/var/lib/lbkit/loaded.json"
 CONTENT_LIMIT = 1 << 20  # bytes of a differing file that travel for its diff
 
 
@@ -230,18 +229,18 @@ def read_sysctl(item, _seen):
 def read_service(item, seen):
     """{exists, masked, active, enabled, needs_daemon_reload, stale, since}.
 
-    stale: which files of `reload_on` and `restart_on` are not what the service last loaded. That is kept in
-    LOADED as digest and change time of each file, written after every load of ours.
+    stale: which files of `reload_on` and `restart_on` are not what the service last loaded. That is kept
+    in loaded.LOADED as digest and change time of each file, written after every load of ours.
 
     For a reload, which harms nobody, a file written since counts as not loaded, whatever it says now: it may
     have been loaded in between. A restart cuts connections, so there only the content counts: systemd reads a
     unit's file when it starts it, and the same content asks for the same process. Without a record (it was
-    lost, or somebody else started the service) the running process is asked: see `runs_with`.
+    lost, or somebody else started the service) the running process is asked: see `loaded.runs_with`.
     """
     if seen["units"] is None:
         raise Failed("systemd does not answer")
     unit = seen["units"][item["unit"]]
-    everything = load_record()
+    everything = loaded.load_record()
     record, systemd = everything.get(item["unit"], {}), everything.get("systemd", {})
     return {
         "exists": unit["LoadState"] != "not-found",
@@ -251,10 +250,10 @@ def read_service(item, seen):
         "enabled": unit["UnitFileState"] in ("enabled", "static", "alias", "generated"),
         # Of a drop-in whose directory is new, systemd itself does not know that it should read it.
         "needs_daemon_reload": unit["NeedDaemonReload"] == "yes"
-        or any(systemd.get(path) != fingerprint(path) for path in item["unit_files"]),
+        or any(systemd.get(path) != loaded.fingerprint(path) for path in item["unit_files"]),
         "stale": {
-            "reload_on": [path for path in item["reload_on"] if record.get(path) != fingerprint(path)],
-            "restart_on": [path for path in item["restart_on"] if not runs_with(path, record, unit)],
+            "reload_on": [path for path in item["reload_on"] if record.get(path) != loaded.fingerprint(path)],
+            "restart_on": [path for path in item["restart_on"] if not loaded.runs_with(path, record, unit)],
         },
         "since": unit["ActiveEnterTimestamp"],
     }
@@ -264,60 +263,6 @@ def read_rivals(item, seen):
     if seen["units"] is None:
         raise Failed("systemd does not answer")
     return {"active": [unit for unit in item["units"] if seen["units"][unit]["ActiveState"] == "active"]}
-
-
-def load_record():
-    """Unit (or `systemd`) → path → fingerprint. What is no such record counts as none."""
-    try:
-        with open(LOADED) as file:
-            record = json.load(file)
-    except (FileNotFoundError, ValueError):
-        return {}
-    if not isinstance(record, dict):
-        return {}
-    return {unit: files for unit, files in record.items() if isinstance(files, dict)}
-
-
-def runs_with(path, record, unit):
-    """Whether the unit's process was started with what the drop-in at `path` says.
-
-    Every variable that it sets must stand in the main process's environment: a person may have restarted the
-    service with another text that is gone again. And the digest must be the one on record; without a record
-    the environment alone decides, and a drop-in that sets no variable is not known to be loaded.
-    """
-    recorded, now = record.get(path), fingerprint(path)
-    wanted, found = drop_in_environment(path), process_environment(unit.get("MainPID"))
-    if isinstance(recorded, list) and recorded:
-        return now is not None and recorded[0] == now[0] and (not found or wanted <= found)
-    return bool(wanted) and wanted <= found
-
-
-def drop_in_environment(path):
-    """{b"NAME=value"} that a drop-in of ours sets, one to a line and without quotes."""
-    try:
-        with open(path, "rb") as file:
-            lines = file.read().splitlines()
-    except FileNotFoundError:
-        return set()
-    return {line[len(b"Environment=") :] for line in lines if line.startswith(b"Environment=")}
-
-
-def process_environment(pid):
-    """{b"NAME=value"} with which a process was started; nothing where none runs."""
-    try:
-        with open(f"/proc/{pid or 0}/environ", "rb") as file:
-            return set(file.read().split(b"\0"))
-    except OSError:
-        return set()
-
-
-def fingerprint(path):
-    """[sha256, change time in ns] of a file, None without one; lists, as they come back from JSON."""
-    try:
-        with open(path, "rb") as file:
-            return [hashlib.sha256(file.read()).hexdigest(), os.fstat(file.fileno()).st_ctime_ns]
-    except FileNotFoundError:
-        return None
 
 
 def read_interface(item, seen):

@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 
-from lbkit.hand import looking, reading
+from lbkit.hand import loaded, looking, reading
 from lbkit.hand.core import Failed, last_lines, run
 
 
@@ -235,7 +235,7 @@ def write_placeholder(change, _say):
 def write_service(change, _say):
     """The unit is enabled, started, reloaded, restarted, stopped, or systemd has read its files again."""
     action, unit = change["action"], change["unit"]
-    loading = {path: reading.fingerprint(path) for path in change.get("paths", [])}
+    loading = {path: loaded.fingerprint(path) for path in change.get("paths", [])}
     loading.update(still_running(change))
     if action == "daemon-reload":
         run(["systemctl", "daemon-reload"])
@@ -259,10 +259,10 @@ def still_running(change):
     again, by which a later change of the file shows."""
     if change["action"] != "reload" or not change.get("restart_on"):
         return {}
-    record = reading.load_record().get(change["unit"], {})
+    record = loaded.load_record().get(change["unit"], {})
     unit = {"MainPID": run(["systemctl", "show", "-p", "MainPID", "--value", change["unit"]]).strip()}
-    known = [path for path in change["restart_on"] if reading.runs_with(path, record, unit)]
-    return {path: reading.fingerprint(path) for path in known}
+    known = [path for path in change["restart_on"] if loaded.runs_with(path, record, unit)]
+    return {path: loaded.fingerprint(path) for path in known}
 
 
 def journal(unit):
@@ -299,20 +299,20 @@ def wait_for_new_worker(path, before, unit, deadline_s=15):
 
 
 def remember(unit, loading):
-    os.makedirs(os.path.dirname(reading.LOADED), mode=0o755, exist_ok=True)
-    record = reading.load_record()
+    os.makedirs(os.path.dirname(loaded.LOADED), mode=0o755, exist_ok=True)
+    record = loaded.load_record()
     record.setdefault(unit, {}).update(loading)
-    remove_leftovers(reading.LOADED, f"{os.path.basename(reading.LOADED)}.")
-    temporary = f"{reading.LOADED}.{os.getpid()}"
+    remove_leftovers(loaded.LOADED, f"{os.path.basename(loaded.LOADED)}.")
+    temporary = f"{loaded.LOADED}.{os.getpid()}"
     try:
         with open(temporary, "w") as file:
             json.dump(record, file)
             file.flush()
             os.fsync(file.fileno())
-        os.rename(temporary, reading.LOADED)
+        os.rename(temporary, loaded.LOADED)
     except OSError as error:
-        folder = os.path.dirname(reading.LOADED)
-        raise Failed(f"{reading.LOADED}: {error.strerror}", free_space(folder)) from None
+        folder = os.path.dirname(loaded.LOADED)
+        raise Failed(f"{loaded.LOADED}: {error.strerror}", free_space(folder)) from None
     finally:
         if os.path.lexists(temporary):
             os.unlink(temporary)

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from lbkit.hand import core, reading, talk, writing
+from lbkit.hand import core, loaded, reading, talk, writing
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,9 @@ UNIT = {
 
 
 @pytest.fixture
-def loaded(tmp_path, monkeypatch):
+def record(tmp_path, monkeypatch):
     path = tmp_path / "loaded.json"
-    monkeypatch.setattr(reading, "LOADED", str(path))
+    monkeypatch.setattr(loaded, "LOADED", str(path))
     return path
 
 
@@ -64,10 +64,10 @@ def stale(drop_in, pid=0):
 
 
 def remember(drop_in):
-    writing.remember("haproxy.service", {str(drop_in): reading.fingerprint(str(drop_in))})
+    writing.remember("haproxy.service", {str(drop_in): loaded.fingerprint(str(drop_in))})
 
 
-@pytest.mark.usefixtures("loaded")
+@pytest.mark.usefixtures("record")
 def test_drop_in_with_the_same_content_asks_for_no_restart(drop_in):
     remember(drop_in)
     assert stale(drop_in) == {"reload_on": False, "restart_on": False}
@@ -76,7 +76,7 @@ def test_drop_in_with_the_same_content_asks_for_no_restart(drop_in):
     assert stale(drop_in) == {"reload_on": True, "restart_on": False}
 
 
-@pytest.mark.usefixtures("loaded")
+@pytest.mark.usefixtures("record")
 def test_drop_in_with_another_content_or_none_asks_for_a_restart(drop_in):
     remember(drop_in)
     drop_in.write_text(drop_in.read_text().replace("9", "10"))
@@ -85,7 +85,7 @@ def test_drop_in_with_another_content_or_none_asks_for_a_restart(drop_in):
     assert stale(drop_in)["restart_on"]
 
 
-@pytest.mark.usefixtures("loaded")
+@pytest.mark.usefixtures("record")
 @pytest.mark.parametrize(("address", "restart"), [("10.0.0.1", False), ("10.0.0.2", True), ("", True)])
 def test_without_a_record_the_running_process_tells_whether_it_has_the_drop_in(drop_in, address, restart):
     env = {"LBKIT_PRIVATE_ADDRESS": address, "LANG": "C"}
@@ -93,7 +93,7 @@ def test_without_a_record_the_running_process_tells_whether_it_has_the_drop_in(d
         assert stale(drop_in, process.pid) == {"reload_on": True, "restart_on": restart}
 
 
-@pytest.mark.usefixtures("loaded")
+@pytest.mark.usefixtures("record")
 def test_process_that_was_started_with_another_text_meanwhile_is_restarted(drop_in):
     remember(drop_in)
     env = {"LBKIT_PRIVATE_ADDRESS": "0.0.0.0"}
@@ -101,7 +101,7 @@ def test_process_that_was_started_with_another_text_meanwhile_is_restarted(drop_
         assert stale(drop_in, process.pid)["restart_on"]
 
 
-@pytest.mark.usefixtures("loaded")
+@pytest.mark.usefixtures("record")
 def test_a_reload_renews_the_lost_record_of_what_runs(drop_in, monkeypatch):
     env = {"LBKIT_PRIVATE_ADDRESS": "10.0.0.1"}
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=env) as process:
@@ -116,19 +116,19 @@ def test_a_reload_renews_the_lost_record_of_what_runs(drop_in, monkeypatch):
 @pytest.mark.parametrize(
     "text", ["null", "[]", "7", "", "{", '{"haproxy.service": null}', '{"haproxy.service": {"X": 7}}']
 )
-def test_a_record_that_is_none_counts_as_none(loaded, drop_in, text):
-    loaded.write_text(text.replace("X", str(drop_in)))
+def test_a_record_that_is_none_counts_as_none(record, drop_in, text):
+    record.write_text(text.replace("X", str(drop_in)))
     assert stale(drop_in) == {"reload_on": True, "restart_on": True}
     remember(drop_in)
     assert not any(stale(drop_in).values())
 
 
-def test_record_of_a_killed_run_is_removed_by_the_next(loaded, drop_in):
-    (loaded.parent / "loaded.json.4242").write_text("{")
+def test_record_of_a_killed_run_is_removed_by_the_next(record, drop_in):
+    (record.parent / "loaded.json.4242").write_text("{")
     remember(drop_in)
-    assert [path.name for path in loaded.parent.glob("loaded.json*")] == ["loaded.json"]
+    assert [path.name for path in record.parent.glob("loaded.json*")] == ["loaded.json"]
     digest = hashlib.sha256(drop_in.read_bytes()).hexdigest()
-    assert json.loads(loaded.read_text())["haproxy.service"][str(drop_in)][0] == digest
+    assert json.loads(record.read_text())["haproxy.service"][str(drop_in)][0] == digest
 
 
 def test_reload_counts_only_when_a_worker_answers_also_where_none_did_before(monkeypatch):

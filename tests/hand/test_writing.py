@@ -13,7 +13,7 @@ import tempfile
 
 import pytest
 
-from lbkit.hand import looking, reading, writing
+from lbkit.hand import loaded, looking, reading, writing
 from lbkit.hand.core import Failed
 
 ME = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
@@ -155,15 +155,15 @@ def test_placeholder_never_replaces_a_certificate(path):
 
 
 def test_file_written_since_the_load_is_not_loaded(path, tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "LOADED", str(tmp_path / "loaded.json"))
+    monkeypatch.setattr(loaded, "LOADED", str(tmp_path / "loaded.json"))
     path.write_text("a\n")
-    writing.remember("haproxy.service", {str(path): reading.fingerprint(str(path))})
-    record = reading.load_record()["haproxy.service"]
-    assert record[str(path)] == reading.fingerprint(str(path))
+    writing.remember("haproxy.service", {str(path): loaded.fingerprint(str(path))})
+    record = loaded.load_record()["haproxy.service"]
+    assert record[str(path)] == loaded.fingerprint(str(path))
     content = path.read_text()
     path.write_text("hand edit\n")
     path.write_text(content)  # reverted: the same content, but who knows what was loaded in between
-    assert record[str(path)] != reading.fingerprint(str(path))
+    assert record[str(path)] != loaded.fingerprint(str(path))
 
 
 def test_ports_of_other_processes_are_named():
