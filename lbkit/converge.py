@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -103,16 +104,38 @@ def refuse_stops(nodes: Sequence[pair.Node]) -> None:
         raise errors.Refused("\n".join(["Nothing was changed, for something stands in the way.", *lines]))
 
 
+def obstacles(picture: observe.Picture, names: Sequence[str]) -> list[errors.LbkitError]:
+    """Why `setup` would refuse to begin, for the plan to say; none where it would not."""
+    found = []
+    scope = picture.in_scope(names)
+    todo = any(node.todo for node in scope)
+    for refuses in (
+        lambda: refuse_half_rewire(picture, names),
+        lambda: observe.holder_of(picture) if todo else None,
+        lambda: None if todo else refuse_split(picture),
+    ):
+        try:
+            refuses()
+        except errors.LbkitError as error:
+            found.append(error)
+    return found
+
+
 def refuse_half_rewire(picture: observe.Picture, names: Sequence[str]) -> None:
-    """All hosts or none: one that is only out of our reach may be MASTER all the same."""
+    """All hosts or none: nodes whose keepalived speak differently are both MASTER, and one that is out of our
+    reach may be MASTER all the same."""
     others = [host.name for host in picture.cluster.hosts if host.name not in names]
-    for found in picture.in_scope(names):
-        for change in found.todo:
-            if change.rewires and others:
+    deaf = [
+        node.host.name for node in picture.nodes if node.host.name in others and pair.speaks_otherwise(node)
+    ]
+    for node in picture.in_scope(names):
+        for change in node.todo:
+            meets = others if change.rewires else deaf if change.label == "keepalived.service" else []
+            if meets:
                 raise errors.Refused(
-                    f"{found.host.name}: the new {change.label} could not hear {', '.join(others)}, and both "
-                    f"would be MASTER; nothing was changed.\n"
-                    f"Next: inv setup, when all hosts answer; one that is gone for good leaves the inventory."
+                    f"{node.host.name}: {change.action} {change.label}: it and {', '.join(meets)} could not "
+                    f"hear each other, and both would be MASTER; nothing was changed.\n"
+                    f"Next: inv setup, when all hosts answer; who is gone for good leaves the inventory."
                 )
 
 
@@ -136,11 +159,19 @@ def refuse_rest(nodes: Sequence[pair.Node]) -> None:
 # ── the lock ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def who() -> str:
+    """The operator's name; in a container his number may have none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
 @contextlib.contextmanager
 def locked(opened: dict[str, Any], command: str) -> Iterator[None]:
     """Ours is the pair: taken on every host, in the order of their names, so that two runs cannot each hold
     half. Each lock ends with its session, however that ends."""
-    me = f"{getpass.getuser()}@{socket.gethostname()}"
+    me = f"{who()}@{socket.gethostname()}"
     entry: dict[str, Any] = {"who": me, "since": time.strftime("%Y-%m-%d %H:%M:%S %z"), "command": command}
     for name in sorted(opened):
         held = opened[name].call("lock", **entry)["held"]

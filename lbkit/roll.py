@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from lbkit import errors, observe, pair, plan, remote, resources, steps
-from lbkit.inventory import Host
+from lbkit import errors, observe, pair, plan, remote, resources, steps, vrrp
+from lbkit.inventory import Cluster, Host
 
 Tell = Callable[[str, str], None]  # (host name or "", line): narrative for the operator
 
@@ -36,32 +36,36 @@ class Roll:
         self.order = pair.order(self.cluster, self.holder, hosts)
         self.effects = pair.effects(self.cluster, before.nodes, self.holder, names)
         self.changed: list[tuple[str, plan.Change]] = []
+        self.rewired: set[str] = set()  # hosts whose new keepalived.conf the old one's readers do not hear
+        self.late: list[tuple[Host, plan.Desired]] = []  # what must wait for the MASTER to speak the same
         self.answered = dict(zip(opened, remote.in_parallel(self.serves, list(opened)), strict=True))
 
     def run(self) -> None:
         for sentence in self.effects:
             self.tell("", sentence)
-        late = [(host, wanted) for host in self.order for wanted in self.bring_all(host)]
-        for host, wanted in late:
+        for host in self.order:
+            self.bring_all(host)
+        while self.late:
+            host, wanted = self.late.pop(0)
             self.wait_for_master(host)
             self.bring(host, wanted, self.state(host, wanted), last=True)
             self.verify(host)
+        if any(takes_part(change) for _, change in self.changed):
+            self.settle()
 
-    def bring_all(self, host: Host) -> list[plan.Desired]:
-        """The host is as desired, but for the services that must start later: those are returned."""
+    def bring_all(self, host: Host) -> None:
+        """The host is as desired, but for what is put into `late`, and serves."""
+        self.refuse_moved(host)
         node, last = self.before.node(host.name), host is self.order[-1]
         planned = {(change.step, change.label) for change in node.todo}
-        late = []
         for wanted, state in zip(steps.desired(self.cluster, host, self.only), node.seen.items, strict=True):
             if (wanted.step, wanted.resource.label) not in planned:
                 continue
             if isinstance(wanted.resource, resources.Service) or self.installed_on(host):
                 state = self.state(host, wanted)  # what was done before it may have changed it
             if not self.bring(host, wanted, state, last=last):
-                late.append(wanted)
-        if not late:
-            self.verify(host)
-        return late
+                self.late.append((host, wanted))
+        self.verify(host)
 
     def installed_on(self, host: Host) -> bool:
         """Packages were installed there in this run: they bring files, users and units of their own."""
@@ -86,17 +90,40 @@ class Roll:
                     f"{host.name}: {change.label}: `{change.action}` did not take: {change.reason}\n"
                     f"Next: does something else on {host.name} manage it? Then `inv plan`."
                 )
-            if change.elects:
-                elsewhere = self.master_elsewhere(host)
-                if not elsewhere and not last:
-                    return False
-                if elsewhere:
-                    self.refuse_deaf(host)
-            if change.rewires and not last and self.before.node(host.name).vrrp != "STOPPED":
-                self.stop_standby(host)
+            if takes_part(change) and not self.may_take_part(host, change, last=last):
+                return False
+            if change.action == "restart":
+                self.refuse_moved(host)
             done.add((change.label, change.action))
             state = self.make(host, wanted, change)
+            if change.rewires:
+                self.rewired.add(host.name)
         return True
+
+    def may_take_part(self, host: Host, change: plan.Change, *, last: bool) -> bool:
+        """Whether keepalived may load its file here now: nodes that do not hear each other are both MASTER.
+
+        The file is in place and valid by then. The others' keepalived is stopped just before the last one
+        speaks otherwise, so that the pair has no standby for seconds only, however long the rest takes.
+        """
+        others = self.others(host)
+        if last:
+            self.silence()
+        elif others == "otherwise" or host.name in self.rewired or (change.elects and others == "none"):
+            return False
+        if change.elects and others == "ours":
+            self.refuse_deaf(host)
+        return True
+
+    def silence(self) -> None:
+        """No keepalived runs that is to load another file later."""
+        for host, wanted in self.late:
+            if self.state(host, wanted)["active"]:
+                self.tell(host.name, "keepalived: stop, until both speak the same")
+                stop = plan.Change("keepalived", wanted.resource.label, "stop", "until both speak the same")
+                request = {"kind": "service", "action": "stop", "unit": "keepalived.service"}
+                self.opened[host.name].call("write", **request)
+                self.changed.append((host.name, stop))
 
     def make(self, host: Host, wanted: plan.Desired, change: plan.Change) -> dict[str, Any]:
         """Does one change; returns the resource's state as read after it."""
@@ -124,17 +151,35 @@ class Roll:
         many = "1 change was" if len(self.changed) == 1 else f"{len(self.changed)} changes were"
         return f"{many} made before it, on {hosts}, and complete."
 
-    def stop_standby(self, host: Host) -> None:
-        """Two nodes that do not hear each other are both MASTER, so the standby is silent meanwhile."""
-        self.tell(host.name, "keepalived: stop, until both speak the same")
-        request = {"kind": "service", "action": "stop", "unit": "keepalived.service"}
-        self.opened[host.name].call("write", **request)
+    def others(self, host: Host) -> Literal["ours", "otherwise", "none"]:
+        """How the others speak: a MASTER as the inventory says; some as it does not; no MASTER at all."""
+        opened = {name: session for name, session in self.opened.items() if name != host.name}
+        picture = observe.read(self.cluster, ("keepalived",), opened)
+        if picture.missing:
+            raise errors.Unreachable("\n".join([self.so_far(), *picture.missing.values()]))
+        if any(pair.speaks_otherwise(node) for node in picture.nodes):
+            return "otherwise"
+        return "ours" if pair.masters(picture.nodes) else "none"
 
-    def master_elsewhere(self, host: Host) -> bool:
-        """Another host is MASTER, and speaks as the inventory says: whoever starts now hears it."""
-        others = {name: session for name, session in self.opened.items() if name != host.name}
-        picture = observe.read(self.cluster, ("keepalived",), others)
-        return any(not any(speaks_otherwise(c) for c in node.todo) for node in pair.masters(picture.nodes))
+    def refuse_moved(self, host: Host) -> None:
+        """The address may move while we work: whoever has it now is not touched as if he had it not."""
+        if host is self.order[-1]:
+            return
+        now = observe.read(self.cluster, (), {host.name: self.opened[host.name]})
+        if observe.holder_of(now) == host.name:
+            raise errors.Undecided(
+                f"{host.name} has taken the address during this run. {self.so_far()}\n"
+                f"Next: inv status; then the same command again, which begins with the other host."
+            )
+
+    def settle(self) -> None:
+        """An election that our loads began has ended: no second MASTER shows in the time that it takes."""
+        ended = time.monotonic() + election_s(self.cluster)
+        while time.monotonic() < ended + SERVING_DEADLINE_S:
+            found = pair.masters(observe.read(self.cluster, (), self.opened).nodes)
+            if time.monotonic() > ended and len(found) == 1:
+                return
+            time.sleep(0.2)
 
     def refuse_deaf(self, host: Host) -> None:
         """A node that does not hear the MASTER becomes one too: it is not started."""
@@ -148,7 +193,7 @@ class Roll:
 
     def wait_for_master(self, host: Host) -> None:
         deadline = time.monotonic() + MASTER_DEADLINE_S
-        while not self.master_elsewhere(host):
+        while self.others(host) != "ours":
             if time.monotonic() > deadline:
                 raise errors.CommandFailed(
                     f"{host.name}: keepalived is not started: no other host became MASTER within "
@@ -176,7 +221,8 @@ class Roll:
             else "its endpoint fails, the holder's does not"
         )
         raise errors.CommandFailed(
-            f"{host.name}: {why} {SERVING_DEADLINE_S} s after the change, so no other host was touched.\n"
+            f"{host.name}: {why} {SERVING_DEADLINE_S} s after the change, so the run ends here. "
+            f"{self.so_far()}\n"
             f"Next: journalctl -u haproxy on {host.name}; mend the inventory, then run it again."
         )
 
@@ -191,8 +237,12 @@ class Roll:
         return page is None or bool(self.opened[name].call("ask", **page.question())[0]["good"])
 
 
-def speaks_otherwise(change: plan.Change) -> bool:
-    """Before this change is made, keepalived may run with other parameters than the inventory's."""
-    return change.rewires or (
-        change.request.get("unit") == "keepalived.service" and change.action in plan.LOADS
-    )
+def takes_part(change: plan.Change) -> bool:
+    """After it keepalived runs with what its file says now."""
+    return change.request.get("unit") == "keepalived.service" and change.action in plan.LOADS
+
+
+def election_s(cluster: Cluster) -> float:
+    """Seconds after which the lowest node has become MASTER, if it hears no other."""
+    lowest = min(host.priority for host in cluster.hosts)
+    return vrrp.master_down_s(cluster.keepalived.advert_int, lowest, cluster.keepalived.vrrp_version) + 0.5

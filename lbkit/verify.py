@@ -32,6 +32,7 @@ def run(cluster: Cluster) -> list[Check]:
         picture = observe.read(cluster, steps.ALL, opened)
         alive = {node.host.name: opened[node.host.name] for node in picture.nodes}
         checks = [*reachable(picture), *services(picture), *roles(picture), *configuration(picture)]
+        checks += told("the standby could take over", fit, picture, alive)
         checks += told("the hosts hear each other", hearing, cluster, picture, alive)
         for name, session in alive.items():
             checks += told(f"{name}'s health check runs", health_check, cluster, name, session)
@@ -117,6 +118,17 @@ def hearing(cluster: Cluster, picture: observe.Picture, alive: dict[str, Any]) -
         detail = "its adverts arrive" if heard else "none of its adverts arrive"
         fix = pair.way_for_adverts(cluster, node.host)
         checks.append(Check(f"{node.host.name} hears {' or '.join(others)}", heard, detail, fix))
+    return checks
+
+
+def fit(picture: observe.Picture, alive: dict[str, Any]) -> list[Check]:
+    """A standby that could take over: its keepalived is not in FAULT."""
+    checks = []
+    for node in picture.nodes:
+        if node.vrrp == "BACKUP":
+            said = alive[node.host.name].call("vrrp_state")
+            name, fix = f"{node.host.name} could take over", f"on {node.host.name}: journalctl -u keepalived"
+            checks.append(Check(name, None if said is None else said != "FAULT", said or "unknown", fix))
     return checks
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import stat
 import subprocess
 import time
@@ -102,6 +103,7 @@ def parse_addresses(output):
 def read_facts(seen):
     """Of the host: system, clock (s since 1970), addresses by interface, who holds the lock."""
     facts = {"addresses": seen["addresses"], "time": time.time(), "pid": os.getpid(), "lock": locking.read()}
+    facts["virtual_addresses"] = virtual_addresses()
     facts["units"] = {unit: (seen["units"] or {}).get(unit, {}).get("ActiveState") for unit in ALWAYS}
     try:
         with open("/etc/os-release") as file:
@@ -110,6 +112,17 @@ def read_facts(seen):
     except OSError:
         facts["system"] = None
     return facts
+
+
+def virtual_addresses(path="/etc/keepalived/keepalived.conf"):
+    """The addresses that the installed keepalived.conf names, as written; none without a file."""
+    try:
+        with open(path, errors="replace") as file:
+            text = re.sub(r"[#!].*", "", file.read())
+    except OSError:
+        return []
+    blocks = re.findall(r"\bvirtual_ipaddress\s*\{([^}]*)\}", text)
+    return [line.split()[0] for block in blocks for line in block.splitlines() if line.split()]
 
 
 def read_packages(item, seen):

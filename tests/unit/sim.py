@@ -189,4 +189,5 @@ def in_place_of_ssh(monkeypatch: Any, simulated: SimPair, wanted: tuple[plan.Des
         patch.setattr(steps, "desired", lambda cluster, host, only=None: wanted)
         patch.setattr(roll, "MASTER_DEADLINE_S", 1)
         patch.setattr(roll, "SERVING_DEADLINE_S", 0.2)
+        patch.setattr(roll, "election_s", lambda cluster: 0)
         yield converge
