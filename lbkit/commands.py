@@ -29,8 +29,9 @@ def reports(function: Callable[..., int | None]) -> Callable[..., None]:
     def guarded(*args: Any, **kwargs: Any) -> None:
         from invoke.exceptions import Exit
 
-        from lbkit import errors
+        from lbkit import errors, terminal
 
+        settle_who()
         for stream in (sys.stdout, sys.stderr):  # a terminal that knows no arrow still gets its text
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
@@ -40,7 +41,7 @@ def reports(function: Callable[..., int | None]) -> Callable[..., None]:
         except errors.LbkitError as error:
             if debugging():
                 raise
-            print(error, file=sys.stderr)
+            print(terminal.visible(str(error)), file=sys.stderr)
             if kwargs.get("json"):
                 print(as_json(error))
             code = error.exit_code
@@ -60,13 +61,24 @@ def reports(function: Callable[..., int | None]) -> Callable[..., None]:
     return guarded
 
 
+def settle_who() -> None:
+    """A uid without a passwd entry, as in many a container, has a name and a home too: no library fails for
+    want of one. In a home that does not exist nothing is found and nothing is kept."""
+    import pwd
+
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        os.environ.setdefault("HOME", "/nonexistent")
+        os.environ.setdefault("LOGNAME", f"uid-{os.getuid()}")
+
+
 def as_json(error: Exception) -> str:
     """A failure for machines: stdout is one JSON value whatever becomes of the command."""
-    import json
+    from lbkit import terminal
 
     message, _, next_step = str(error).partition("\nNext: ")
-    found = {"error": type(error).__name__, "message": message, "next_step": next_step}
-    return json.dumps(found, indent=2, ensure_ascii=False)
+    return terminal.json_text({"error": type(error).__name__, "message": message, "next_step": next_step})
 
 
 def debugging() -> bool:

@@ -40,6 +40,22 @@ def changed_key(host: Login, known: HostKey, shown: HostKey) -> str:
     )
 
 
+def revoked_key(host: Login, key: HostKey) -> str:
+    return (
+        f"{host.name}: {host.ssh} port {host.port} shows a host key that is marked @revoked in "
+        f"{host.known_hosts} ({key.get_name()} {fingerprint(key)}); nothing was sent.\n"
+        f"Next: whoever revoked it knows why. Give the host a new key, or find out who answers there."
+    )
+
+
+def authority_note(host: Login) -> str:
+    """For those who have certificates of hosts: why their known_hosts is not enough."""
+    return (
+        f"\n      (The @cert-authority lines of {host.known_hosts} are left out: lbkit knows hosts by their "
+        f"keys, not by certificates.)"
+    )
+
+
 def scan(host: Login, key: HostKey) -> str:
     """The command that accepts the key. A host behind a jump host is out of ssh-keyscan's reach from here."""
     port = f"-p {host.port} " if host.port != 22 else ""

@@ -67,20 +67,24 @@ def changes(desired: tuple[Desired, ...], seen: Seen) -> tuple[Change, ...]:
     """
     found: list[Change] = []
     written: set[str] = set()
+    new: set[str] = set()  # those of another content: what is only owned anew asks for no restart
     for wanted, state in zip(desired, seen.items, strict=True):
         mine = diff(wanted.resource, state)
-        written |= {c.label for c in mine if c.request.get("kind") in ("file", "ownership", "placeholder")}
+        new |= {c.label for c in mine if c.request.get("kind") in ("file", "placeholder")}
+        written |= new | {c.label for c in mine if c.request.get("kind") == "ownership"}
         if isinstance(wanted.resource, resources.Service):
-            mine = with_coming_load(wanted.resource, mine, written)
+            mine = with_coming_load(wanted.resource, mine, written, new)
         found += [replace(change, step=wanted.step) for change in mine]
     return tuple(found)
 
 
-def with_coming_load(service: resources.Service, planned: list[Change], written: set[str]) -> list[Change]:
+def with_coming_load(
+    service: resources.Service, planned: list[Change], written: set[str], new: set[str]
+) -> list[Change]:
     """The changes of a service, with the restart or reload that files not yet written will make necessary."""
     if any(c.verdict != "change" or c.action in ("start", "restart") for c in planned):
         return planned
-    if fresh := sorted(written.intersection(service.restart_on)):
+    if fresh := sorted(new.intersection(service.restart_on)):
         rest = [c for c in planned if c.action != "reload"]
         return [*rest, load(service, "restart", fresh, "will be new")]
     fresh = sorted(written.intersection(service.reload_on))
@@ -205,8 +209,8 @@ PRIVATE_KEY = re.compile(
 def unified(old: str, new: str, wanted: resources.File) -> str:
     secrets = telling_nothing(wanted)
     lines = difflib.unified_diff(
-        masked(old, secrets).splitlines(),
-        masked(new, secrets).splitlines(),
+        lines_of(masked(old, secrets)),
+        lines_of(masked(new, secrets)),
         f"{wanted.path} (on the host)",
         f"{wanted.path} (inventory)",
         lineterm="",
@@ -223,6 +227,12 @@ def telling_nothing(wanted: resources.File) -> tuple[str, ...]:
     return tuple(secret for secret in wanted.secrets if len(secret) >= 8 and secret not in elsewhere)
 
 
+def lines_of(text: str) -> list[str]:
+    """Lines as Unix has them: str.splitlines would end one at a form feed too, and hide a carriage return."""
+    *lines, rest = text.split("\n")
+    return [*lines, rest, "(no newline at the end)"] if rest else lines
+
+
 def masked(text: str, secrets: tuple[str, ...]) -> str:
     """The text with ••••, whatever its length, for what stands where secrets do and for the given secrets."""
     text = PRIVATE_KEY.sub("••••", SECRET_LINE.sub(r"\1••••", text))
@@ -234,7 +244,7 @@ def masked(text: str, secrets: tuple[str, ...]) -> str:
 @compares
 def _(wanted: resources.Placeholder, state: dict[str, Any]) -> list[Change]:
     if state["exists"]:
-        return []
+        return ownership_changes(wanted, state) if wanted.guarded and "mode" in state else []
     request = ownership(wanted) | {"kind": "placeholder", "names": wanted.names, "days": wanted.days}
     reason = f"no certificate yet: a self-signed one of {wanted.days} day until {wanted.until}"
     return [change(wanted, "create", reason, request=request)]
@@ -298,6 +308,7 @@ def load(
         "action": action,
         "unit": f"{wanted.unit}.service",
         "paths": (*wanted.reload_on, *wanted.restart_on) if action != "reload" else wanted.reload_on,
+        "restart_on": wanted.restart_on,
         "stats_socket": wanted.stats_socket,
     }
     reason = f"{', '.join(paths)}: {why}" if paths else why
@@ -356,8 +367,13 @@ def _(wanted: resources.Ports, state: dict[str, Any]) -> list[Change]:
 
 @compares
 def _(wanted: resources.TrustedPath, state: dict[str, Any]) -> list[Change]:
-    parts = state["writable_by_others"]
-    if not parts:
-        return []
-    reason = f"others than root can write {', '.join(parts)}: keepalived would not run the script"
-    return [stop(wanted, "blocked", reason, f"sudo chown root:root {parts[0]} && sudo chmod go-w {parts[0]}")]
+    found = []
+    if parts := state["writable_by_others"]:
+        reason = f"others than root can write {', '.join(parts)}: keepalived would not run the script"
+        fix = f"sudo chown root:root {parts[0]} && sudo chmod go-w {parts[0]}"
+        found.append(stop(wanted, "blocked", reason, fix))
+    if parts := state["closed"]:
+        reason = f"user {wanted.user} may not enter {parts[0]}: keepalived's check of HAProxy would not run"
+        fix = f"sudo chmod o+x {parts[0]} (or an access list that lets {wanted.user} through)"
+        found.append(stop(wanted, "blocked", reason, fix))
+    return found

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import fabric
 import paramiko
 
-from lbkit import errors, hand, hostkeys
+from lbkit import errors, hand, hostkeys, knownhosts
 from lbkit.hand import talk
 from lbkit.inventory import Host, Login
 
@@ -253,9 +253,9 @@ def connect(host: Login) -> fabric.Connection:
         connection = prepare(host)
         connection.open()
     except HostKeyUnknown as error:
-        raise errors.Unreachable(hostkeys.unknown_key(error.host, error.key)) from None
+        raise errors.Unreachable(refusal(error.host, None, error.key)) from None
     except paramiko.BadHostKeyException as error:
-        raise errors.Unreachable(hostkeys.changed_key(host, error.expected_key, error.key)) from None
+        raise errors.Unreachable(refusal(host, error.expected_key, error.key)) from None
     except paramiko.PasswordRequiredException:
         raise errors.Unreachable(
             f"{host.name}: the key {host.key} has a passphrase, and no agent holds it; "
@@ -314,9 +314,7 @@ def prepare(host: Login) -> fabric.Connection:
         config=fabric.Config(ssh_config=paramiko.SSHConfig(), lazy=True),
     )
     connection.client.set_missing_host_key_policy(RefuseUnknown(host))
-    if Path(host.known_hosts).exists():
-        connection.client.load_host_keys(str(host.known_hosts))
-        connection.client._host_keys_filename = None  # never written back
+    connection.client.get_host_keys().update(knownhosts.read(host.known_hosts).keys)
     return connection
 
 
@@ -350,6 +348,16 @@ class HostKeyUnknown(Exception):
     def __init__(self, host: Login, key: paramiko.PKey) -> None:
         super().__init__(host.ssh)
         self.host, self.key = host, key
+
+
+def refusal(host: Login, known: paramiko.PKey | None, shown: paramiko.PKey) -> str:
+    """Why the key that the host showed is not taken, and what to do."""
+    file = knownhosts.read(host.known_hosts)
+    if shown.asbytes() in file.revoked:
+        return hostkeys.revoked_key(host, shown)
+    if known:
+        return hostkeys.changed_key(host, known, shown)
+    return hostkeys.unknown_key(host, shown) + (hostkeys.authority_note(host) if file.authorities else "")
 
 
 class RefuseUnknown(paramiko.MissingHostKeyPolicy):

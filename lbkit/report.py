@@ -6,7 +6,6 @@ only then. Nothing here decides anything.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -15,7 +14,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lbkit import drill, pair, plan, status, verify
+from lbkit import drill, pair, plan, status, terminal, verify
 from lbkit.converge import Outcome
 from lbkit.observe import Picture
 
@@ -25,14 +24,14 @@ STYLE = {"ok": "green", "FAIL": "bold red", "?": "yellow"}
 
 def out(lines: Iterable[str]) -> None:
     """Lines to stdout, coloured where it is a terminal."""
-    text = "\n".join(lines)
+    text = terminal.visible("\n".join(lines))
     if not text:
         return
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         from rich.console import Console
 
         console = Console(highlight=False, soft_wrap=True)
-        for line in text.splitlines():
+        for line in text.split("\n"):
             console.print(line, style=style(line), markup=False)
     else:
         print(text)
@@ -49,11 +48,11 @@ def style(line: str) -> str | None:
 
 def told(name: str, line: str) -> None:
     """One line of narrative, as it happens."""
-    print(f"{name}: {line}" if name else line, file=sys.stderr, flush=True)
+    print(terminal.visible(f"{name}: {line}" if name else line), file=sys.stderr, flush=True)
 
 
 def as_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    print(terminal.json_text(value))
 
 
 def wrapped(indent: str, text: str) -> list[str]:
@@ -115,7 +114,7 @@ def host_lines(node: pair.Node) -> list[str]:
         lines += wrapped("  ", f"{change.step:<11}{change.action:<8} {change.label}: {change.reason}")
         if change.next_step:
             lines += wrapped("    ", f"Next: {change.next_step}")
-        lines += [f"    | {line}" for line in change.diff.splitlines()]
+        lines += [f"    | {line}" for line in change.diff.split("\n") if change.diff]
     return lines
 
 

@@ -90,13 +90,14 @@ class Placeholder(Owned):
     """Some certificate with its key stands at `path`: what is there stays, else a self-signed one of a day.
 
     until: who or what brings the real one. Without the file that `bind … ssl crt` names HAProxy does not
-    start.
+    start. guarded: its owner and mode are kept too; its content never is ours once it is there.
     """
 
     kind: ClassVar[str] = "placeholder"
     names: tuple[str, ...] = ()
     days: int = 1
     until: str = "there is another"
+    guarded: bool = True
     mode: int = 0o600
 
     def spec(self) -> dict[str, Any]:
@@ -151,8 +152,8 @@ class Sysctl(Resource):
 class Service(Resource):
     """The unit is enabled and runs, and what it runs is what the named files say now.
 
-    A file of `reload_on` (`restart_on`) written since the unit last loaded it makes a reload (restart); one
-    of `unit_files` written since systemd last read it makes a daemon-reload.
+    A file of `reload_on` written since the unit last loaded it makes a reload, one of `restart_on` with
+    another content a restart; one of `unit_files` written since systemd last read it makes a daemon-reload.
     stats_socket: HAProxy's; after a reload another worker must answer there, or the reload has failed.
     elects: starting it takes part in the election of the MASTER, so converge chooses the moment.
     """
@@ -248,14 +249,18 @@ class Ports(Resource):
 
 @dataclass(frozen=True)
 class TrustedPath(Resource):
-    """Requirement: none but root can write the file or a directory above it. keepalived's script security
-    would switch the script off without a word, and the instance would run unchecked."""
+    """Requirement: none but root can write the file or a directory above it, and `user` can get there.
+
+    keepalived's script security would switch the script off without a word, a script that it cannot execute
+    too, and the instance would run unchecked.
+    """
 
     kind: ClassVar[str] = "trusted_path"
     path: str
+    user: str
 
     def spec(self) -> dict[str, Any]:
-        return {"kind": self.kind, "path": self.path}
+        return {"kind": self.kind, "path": self.path, "user": self.user}
 
     @property
     def label(self) -> str:

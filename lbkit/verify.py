@@ -35,6 +35,7 @@ def run(cluster: Cluster) -> list[Check]:
         checks += told("the standby could take over", fit, picture, alive)
         checks += told("the hosts hear each other", hearing, cluster, picture, alive)
         for name, session in alive.items():
+            checks += told(f"{name}'s health check runs", health_check, cluster, name, session)
             checks += told(f"{name} alone answers", on_its_own, cluster, name, session)
         checks += told("what clients see", from_outside, cluster, picture, alive)
     return checks
@@ -140,6 +141,23 @@ def configuration(picture: observe.Picture) -> list[Check]:
         more = f" and {len(drift) - 4} more" if len(drift) > 4 else ""
         checks.append(Check(f"configuration of {node.host.name}", not drift, detail + more, "inv plan"))
     return checks
+
+
+def health_check(cluster: Cluster, name: str, session: remote.Session) -> list[Check]:
+    """keepalived's check, run as its user: where it cannot be executed, keepalived says so once in its
+    journal and goes on unchecked, and a dead HAProxy keeps the address."""
+    answer = session.call("check", **steps.check_question(cluster))
+    title = f"{name}'s health check runs"
+    script, user = steps.keepalived.CHECK, steps.prereqs.SCRIPT_USER
+    if answer["code"] == 0:
+        return [Check(title, True, f"as {user}, and finds HAProxy serving")]
+    if answer["code"] == 1:
+        return [
+            Check(title, False, f"as {user}: HAProxy does not serve", "journalctl -u haproxy on the host")
+        ]
+    how = answer["said"] if answer["code"] is None else f"exit code {answer['code']}: {answer['said']}"
+    detail = f"{script} as {user}: {how}; keepalived goes on unchecked"
+    return [Check(title, False, detail, f"on {name}: sudo runuser -u {user} -- {script}; then inv plan")]
 
 
 def on_its_own(cluster: Cluster, name: str, session: remote.Session) -> list[Check]:

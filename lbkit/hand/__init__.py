@@ -22,6 +22,7 @@ MODULES = (
     "locking",
     "looking",
     "sockets",
+    "loaded",
     "reading",
     "writing",
     "probing",

@@ -34,5 +34,18 @@ def run(argv, env=None, timeout_s=60):
     return text
 
 
+def identity(name):
+    """What makes a child of ours run as this user, for subprocess; as nobody until the user is made."""
+    import pwd
+
+    try:
+        user = pwd.getpwnam(name)
+    except KeyError:
+        user = pwd.getpwnam("nobody")
+    if user.pw_uid == os.geteuid():  # without root's rights even our own groups cannot be set
+        return {}
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [user.pw_gid]}
+
+
 def last_lines(text, count=12):
     return "\n".join(text.strip().splitlines()[-count:])

@@ -2,7 +2,7 @@
 
 import time
 
-from lbkit.hand.core import run
+from lbkit.hand.core import identity, last_lines, run
 
 
 def ask(question):
@@ -73,6 +73,31 @@ def stats(path, command):
         connection.connect(path)
         connection.sendall(command.encode() + b"\n")
         return connection.makefile().read()
+
+
+def check(question):
+    """{code, said}: how a script of keepalived's ends, run as the user that keepalived runs it as.
+
+    code: None where it could not be executed or did not end in time.
+    """
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            question["argv"],
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=question["within_s"],
+            check=False,
+            **identity(question["user"]),
+        )
+    except OSError as error:
+        return {"code": None, "said": error.strerror}
+    except subprocess.TimeoutExpired:
+        return {"code": None, "said": f"no end after {question['within_s']} s"}
+    return {"code": done.returncode, "said": last_lines(done.stdout.decode(errors="replace"), 1)}
 
 
 VRRP = 112  # the protocol's number; RFC 9568, section 5.1

@@ -8,10 +8,9 @@ import stat
 import subprocess
 import time
 
-from lbkit.hand import locking, sockets
-from lbkit.hand.core import Failed, run
+from lbkit.hand import loaded, locking, sockets
+from lbkit.hand.core import Failed, identity, run
 
-LOADED = "/var/lib/lbkit/loaded.json"
 CONTENT_LIMIT = 1 << 20  # bytes of a differing file that travel for its diff
 
 
@@ -41,7 +40,7 @@ def read(items, facts=True):
     for item in items:
         try:
             states.append(READERS[item["kind"]](item, seen))
-        except (OSError, ValueError, Failed) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, Failed) as error:
             states.append({"unreadable": f"{item['kind']}: {error}"})
     return {"items": states, "facts": read_facts(seen) if facts else {}}
 
@@ -56,12 +55,17 @@ def start(argv):
 
 
 def parse_packages(output, names):
-    """Package name → installed or not. dpkg-query's exit code is 1 when any name is unknown: that is a no."""
+    """Package name → installed or not. dpkg-query's exit code is 1 when any name is unknown: that is a no.
+
+    Of dpkg's two or three letters the first is what somebody wants (`h`: hold it at its version), the second
+    what is, and the third, `R`, that it is broken and must be installed again.
+    """
     if not names:
         return {}
     if output is None:
         return None
-    installed = {line.split()[0] for line in output[0].decode().splitlines() if line.split()[1:2] == ["ii"]}
+    rows = [line.split() for line in output[0].decode().splitlines()]
+    installed = {row[0] for row in rows if len(row) == 2 and row[1][1:] == "i"}
     return {name: name in installed for name in names}
 
 
@@ -202,7 +206,12 @@ def read_user(item, _seen):
 
 
 def read_placeholder(item, _seen):
-    return {"exists": os.path.exists(item["path"])}
+    """{exists} and, for a file that is no link, {owner, group, mode}: what a link leads to is not ours."""
+    path = item["path"]
+    if not os.path.exists(path):
+        return {"exists": False}
+    info = os.lstat(path)
+    return {"exists": True, **(ownership(info) if stat.S_ISREG(info.st_mode) else {})}
 
 
 def read_timezone(_item, _seen):
@@ -231,16 +240,20 @@ def read_sysctl(item, _seen):
 
 
 def read_service(item, seen):
-    """{exists, masked, active, enabled, needs_daemon_reload, loaded, since}.
+    """{exists, masked, active, enabled, needs_daemon_reload, stale, since}.
 
-    loaded: name → whether what the service last loaded is what stands on disk now, for `reload_on` and
-    `restart_on`. It is kept in LOADED as digest and change time of each file, written after every load of
-    ours: a file written since, by whomever, counts as not loaded.
+    stale: which files of `reload_on` and `restart_on` are not what the service last loaded. That is kept
+    in loaded.LOADED as digest and change time of each file, written after every load of ours.
+
+    For a reload, which harms nobody, a file written since counts as not loaded, whatever it says now: it may
+    have been loaded in between. A restart cuts connections, so there only the content counts: systemd reads a
+    unit's file when it starts it, and the same content asks for the same process. Without a record (it was
+    lost, or somebody else started the service) the running process is asked: see `loaded.runs_with`.
     """
     if seen["units"] is None:
         raise Failed("systemd does not answer")
     unit = seen["units"][item["unit"]]
-    everything = load_record()
+    everything = loaded.load_record()
     record, systemd = everything.get(item["unit"], {}), everything.get("systemd", {})
     return {
         "exists": unit["LoadState"] != "not-found",
@@ -250,10 +263,10 @@ def read_service(item, seen):
         "enabled": unit["UnitFileState"] in ("enabled", "static", "alias", "generated"),
         # Of a drop-in whose directory is new, systemd itself does not know that it should read it.
         "needs_daemon_reload": unit["NeedDaemonReload"] == "yes"
-        or any(systemd.get(path) != fingerprint(path) for path in item["unit_files"]),
+        or any(systemd.get(path) != loaded.fingerprint(path) for path in item["unit_files"]),
         "stale": {
-            how: [path for path in item[how] if record.get(path) != fingerprint(path)]
-            for how in ("reload_on", "restart_on")
+            "reload_on": [path for path in item["reload_on"] if record.get(path) != loaded.fingerprint(path)],
+            "restart_on": [path for path in item["restart_on"] if not loaded.runs_with(path, record, unit)],
         },
         "since": unit["ActiveEnterTimestamp"],
     }
@@ -263,23 +276,6 @@ def read_rivals(item, seen):
     if seen["units"] is None:
         raise Failed("systemd does not answer")
     return {"active": [unit for unit in item["units"] if seen["units"][unit]["ActiveState"] == "active"]}
-
-
-def load_record():
-    try:
-        with open(LOADED) as file:
-            return json.load(file)
-    except (FileNotFoundError, ValueError):
-        return {}
-
-
-def fingerprint(path):
-    """[sha256, change time in ns] of a file, None without one; lists, as they come back from JSON."""
-    try:
-        with open(path, "rb") as file:
-            return [hashlib.sha256(file.read()).hexdigest(), os.fstat(file.fileno()).st_ctime_ns]
-    except FileNotFoundError:
-        return None
 
 
 def read_interface(item, seen):
@@ -323,15 +319,36 @@ def absent_addresses(binds, interfaces):
 
 
 def read_trusted_path(item, _seen):
-    """Parts of a path that others than root could write: keepalived would silently switch the script off."""
-    parts, path = [], item["path"]
-    while True:
-        info = os.stat(path) if os.path.exists(path) else None  # what is not there yet, we shall make
-        if info and (info.st_uid != 0 or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
-            parts.append(path)
-        if path == "/":
-            return {"writable_by_others": parts}
-        path = os.path.dirname(path)
+    """{writable_by_others, closed}: parts of a path for which keepalived would silently leave the script out.
+
+    writable_by_others: others than root could write them. closed: the first part that `user` may not enter or
+    execute, if any. Asked as that user, since mode bits say nothing of access lists and of `noexec`.
+    """
+    parts = [part for part in path_parts(item["path"]) if os.path.exists(part)]  # the rest we shall make
+    writable = [part for part in parts if is_writable_by_others(os.stat(part))]
+    return {"writable_by_others": writable, "closed": closed_parts(parts, item["user"])}
+
+
+def path_parts(path):
+    """The path and the directories above it, `/` last."""
+    return [path] if path == "/" else [path, *path_parts(os.path.dirname(path))]
+
+
+def is_writable_by_others(info):
+    return info.st_uid != 0 or bool(info.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
+def closed_parts(parts, user):
+    """The topmost part that the user may not enter or execute: below it all others are closed for it too."""
+    ask = 'for part; do test -x "$part" || { echo "$part"; exit; }; done'
+    argv = ["/bin/sh", "-c", ask, "sh", *reversed(parts)]
+    try:
+        done = subprocess.run(
+            argv, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, check=False, **identity(user)
+        )
+    except PermissionError:  # not even /bin/sh can be reached
+        return ["/"]
+    return done.stdout.decode().splitlines()
 
 
 READERS = {

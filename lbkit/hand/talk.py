@@ -26,6 +26,7 @@ OPERATIONS = {
     "write": write,
     "lock": lambda request, _say: locking.lock(request),
     "ask": lambda request, _say: looking.ask(request),
+    "check": lambda request, _say: looking.check(request),
     "vrrp_state": lambda _request, _say: looking.vrrp_state(),
     "hears": lambda request, _say: looking.hears(request),
     "stats": lambda request, _say: looking.stats(request["socket"], request["command"]),
@@ -66,6 +67,14 @@ def show_life(tell):
             return  # nobody listens; the end of input ends the rest
 
 
+def fault(error):
+    """A surprise in words that can be reported: what, and where."""
+    import traceback
+
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"a fault in lbkit: {type(error).__name__}: {error} ({frame.name}, line {frame.lineno})"
+
+
 def main():
     output = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # no child may write between our lines
@@ -89,3 +98,5 @@ def main():
             tell({"error": {"what": error.what, "output": error.output}})
         except OSError as error:
             tell({"error": {"what": str(error), "output": ""}})
+        except Exception as error:  # a fault of ours ends this request, and neither the hand nor the lock
+            tell({"error": {"what": fault(error), "output": ""}})

@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 
-from lbkit.hand import looking, reading
+from lbkit.hand import loaded, looking, reading
 from lbkit.hand.core import Failed, last_lines, run
 
 
@@ -89,9 +89,7 @@ def write_file(change, _say):
     """
     path, content = change["path"], change["content"].encode()
     directory = os.path.dirname(path)
-    for name in os.listdir(directory):
-        if name.startswith(temporary_prefix(path)):
-            os.unlink(os.path.join(directory, name))  # left by a run that was killed; we hold the lock
+    remove_leftovers(path, temporary_prefix(path))
     temporary = os.path.join(directory, f"{temporary_prefix(path)}{os.getpid()}")
     try:
         fill(temporary, content, change)
@@ -109,6 +107,14 @@ def write_file(change, _say):
     descriptor = os.open(directory, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
+
+
+def remove_leftovers(path, prefix):
+    """Temporary files beside `path` of a run that was killed are gone; we hold the lock."""
+    directory = os.path.dirname(path)
+    for name in os.listdir(directory):
+        if name.startswith(prefix):
+            os.unlink(os.path.join(directory, name))
 
 
 def temporary_prefix(path):
@@ -172,7 +178,19 @@ def write_user(change, _say):
         "--shell",
         "/usr/sbin/nologin",
     ]
+    if has_group(change["name"]):  # left by somebody who removed the user alone: useradd would refuse
+        argv += ["--gid", change["name"]]
     run([*argv, change["name"]])
+
+
+def has_group(name):
+    import grp
+
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
 
 
 def write_timezone(change, _say):
@@ -188,10 +206,11 @@ def write_placeholder(change, _say):
     """A self-signed certificate of a day stands at `path`, key included, unless one is there already."""
     directory = os.path.dirname(change["path"])
     key, chain = (os.path.join(directory, f".placeholder-{os.getpid()}.{part}") for part in ("key", "crt"))
-    names = ",".join(f"DNS:{name}" for name in change["names"])
     os.makedirs(directory, mode=0o700, exist_ok=True)
+    remove_leftovers(change["path"], ".placeholder-")
+    names = ",".join(f"DNS:{name}" for name in change["names"])
     try:
-        os.close(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+        os.close(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
         request = [
             "openssl",
             "req",
@@ -216,7 +235,8 @@ def write_placeholder(change, _say):
 def write_service(change, _say):
     """The unit is enabled, started, reloaded, restarted, stopped, or systemd has read its files again."""
     action, unit = change["action"], change["unit"]
-    loading = {path: reading.fingerprint(path) for path in change.get("paths", [])}
+    loading = {path: loaded.fingerprint(path) for path in change.get("paths", [])}
+    loading.update(still_running(change))
     if action == "daemon-reload":
         run(["systemctl", "daemon-reload"])
         remember("systemd", loading)
@@ -228,10 +248,21 @@ def write_service(change, _say):
         run(["systemctl", action, unit], timeout_s=120)
     except Failed as error:
         raise Failed(error.what, journal(unit)) from None
-    if before:
+    if action == "reload" and change.get("stats_socket"):
         wait_for_new_worker(change["stats_socket"], before, unit)
     if action in ("start", "restart", "reload"):
         remember(unit, loading)
+
+
+def still_running(change):
+    """What a reload does not load and the process already runs with. Where its record was lost there is one
+    again, by which a later change of the file shows."""
+    if change["action"] != "reload" or not change.get("restart_on"):
+        return {}
+    record = loaded.load_record().get(change["unit"], {})
+    unit = {"MainPID": run(["systemctl", "show", "-p", "MainPID", "--value", change["unit"]]).strip()}
+    known = [path for path in change["restart_on"] if loaded.runs_with(path, record, unit)]
+    return {path: loaded.fingerprint(path) for path in known}
 
 
 def journal(unit):
@@ -255,28 +286,33 @@ def stats_pid(path):
 
 
 def wait_for_new_worker(path, before, unit, deadline_s=15):
-    """`systemctl reload` comes back before the new worker serves, and also when it never will."""
+    """`systemctl reload` comes back before the new worker serves, and also when it never will.
+
+    before: the old worker, None where none answered; then any that answers is the new one.
+    """
     deadline = time.monotonic() + deadline_s
-    while stats_pid(path) in (None, before):
+    while (now := stats_pid(path)) in (None, before):
         if time.monotonic() > deadline:
-            raise Failed(
-                f"{unit}: the old worker still serves {deadline_s} s after the reload", journal(unit)
-            )
+            what = "the old worker still serves" if now else f"no worker answers at {path}"
+            raise Failed(f"{unit}: {what} {deadline_s} s after the reload", journal(unit))
         time.sleep(0.02)
 
 
 def remember(unit, loading):
-    os.makedirs(os.path.dirname(reading.LOADED), mode=0o755, exist_ok=True)
-    record = reading.load_record()
+    os.makedirs(os.path.dirname(loaded.LOADED), mode=0o755, exist_ok=True)
+    record = loaded.load_record()
     record.setdefault(unit, {}).update(loading)
-    temporary = f"{reading.LOADED}.{os.getpid()}"
+    remove_leftovers(loaded.LOADED, f"{os.path.basename(loaded.LOADED)}.")
+    temporary = f"{loaded.LOADED}.{os.getpid()}"
     try:
         with open(temporary, "w") as file:
             json.dump(record, file)
-        os.rename(temporary, reading.LOADED)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, loaded.LOADED)
     except OSError as error:
-        folder = os.path.dirname(reading.LOADED)
-        raise Failed(f"{reading.LOADED}: {error.strerror}", free_space(folder)) from None
+        folder = os.path.dirname(loaded.LOADED)
+        raise Failed(f"{loaded.LOADED}: {error.strerror}", free_space(folder)) from None
     finally:
         if os.path.lexists(temporary):
             os.unlink(temporary)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -144,4 +143,5 @@ def _give_to_caller(dot: Path) -> None:
     if uid := os.environ.get("SUDO_UID"):
         gid = int(os.environ.get("SUDO_GID", uid))
         for path in (settings.PROJECT / ".lab", dot, *dot.iterdir()):
-            shutil.chown(path, int(uid), gid)
+            # Root follows no link here: the checkout is the caller's, and may lead anywhere.
+            os.chown(path, int(uid), gid, follow_symlinks=False)

@@ -36,6 +36,13 @@ def health_question(cluster: Cluster) -> dict[str, Any]:
     return {"connect": connect, "name": "localhost", "path": "/health", "http": True, "tls": False}
 
 
+def check_question(cluster: Cluster) -> dict[str, Any]:
+    """Runs keepalived's check on the host, as keepalived does: as its user, and not as root, who may all."""
+    timeout_s = cluster.keepalived.check.timeout
+    argv = [keepalived.CHECK, str(cluster.haproxy.health_port), f"{timeout_s * 0.8:g}"]
+    return {"argv": argv, "user": prereqs.SCRIPT_USER, "within_s": timeout_s + 1}
+
+
 def hears_question(cluster: Cluster, host: Host) -> dict[str, Any]:
     """Asks on the host whether a MASTER's adverts reach it."""
     vrrp = cluster.keepalived

@@ -67,12 +67,12 @@ def certificates(cluster: Cluster) -> list[Resource]:
     names = tuple(cluster.domains)
     found: list[Resource] = []
     for path in certificate_paths(cluster):
+        ours = path.startswith("/etc/haproxy/")  # elsewhere directory and file are somebody else's
         folder = path.rpartition("/")[0]
-        # Elsewhere the directory is somebody else's; these two hold more than keys.
-        if path.startswith("/etc/haproxy/") and folder not in ("/etc/haproxy", PAGES):
+        if ours and folder not in ("/etc/haproxy", PAGES):  # those two hold more than keys
             found.append(Directory(folder, mode=0o700))
         until = "yours is there" if path in own_certificates(cluster) else "`inv ssl`"
-        found.append(Placeholder(path, names=names, until=until))
+        found.append(Placeholder(path, names=names, until=until, guarded=ours))
     return list(dict.fromkeys(found))
 
 

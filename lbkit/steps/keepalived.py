@@ -5,6 +5,7 @@ from __future__ import annotations
 from lbkit import render
 from lbkit.inventory import Cluster, Host
 from lbkit.resources import Directory, File, Interface, Resource, Service, TrustedPath
+from lbkit.steps import prereqs
 
 CONFIG = "/etc/keepalived/keepalived.conf"
 CHECK = "/usr/local/lib/lbkit/check-haproxy"
@@ -17,7 +18,7 @@ VALID = ("env", "--ignore-signal=TERM", "keepalived", "-t", "-f", "{}")
 def resources(cluster: Cluster, host: Host) -> list[Resource]:
     return [
         Interface(host.interface, host.private_address),
-        TrustedPath("/usr/local/lib"),  # what lies below is ours and put right
+        TrustedPath("/usr/local/lib", user=prereqs.SCRIPT_USER),  # what lies below is ours and put right
         Directory("/usr/local/lib/lbkit"),
         File(CHECK, content=render.plain(CHECK[1:]), mode=0o755),
         Directory("/etc/systemd/system/keepalived.service.d"),

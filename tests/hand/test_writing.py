@@ -6,12 +6,14 @@ import getpass
 import grp
 import hashlib
 import os
+import pathlib
 import stat
 import subprocess
+import tempfile
 
 import pytest
 
-from lbkit.hand import reading, writing
+from lbkit.hand import loaded, looking, reading, writing
 from lbkit.hand.core import Failed
 
 ME = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
@@ -135,6 +137,14 @@ def test_placeholder_is_a_certificate_with_its_key_for_the_owner_alone(path):
     assert leftovers(path) == []
 
 
+def test_keys_of_a_killed_run_are_removed_by_the_next(path):
+    (path.parent / ".placeholder-4242.key").write_text("key")
+    writing.write_placeholder(
+        {"path": str(path), "names": ("a.test",), "days": 1, "mode": 0o600, **ME}, silent
+    )
+    assert leftovers(path) == []
+
+
 def test_placeholder_never_replaces_a_certificate(path):
     path.write_text("a real one")
     with pytest.raises(Failed, match="changed by somebody else"):
@@ -145,15 +155,15 @@ def test_placeholder_never_replaces_a_certificate(path):
 
 
 def test_file_written_since_the_load_is_not_loaded(path, tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "LOADED", str(tmp_path / "loaded.json"))
+    monkeypatch.setattr(loaded, "LOADED", str(tmp_path / "loaded.json"))
     path.write_text("a\n")
-    writing.remember("haproxy.service", {str(path): reading.fingerprint(str(path))})
-    record = reading.load_record()["haproxy.service"]
-    assert record[str(path)] == reading.fingerprint(str(path))
+    writing.remember("haproxy.service", {str(path): loaded.fingerprint(str(path))})
+    record = loaded.load_record()["haproxy.service"]
+    assert record[str(path)] == loaded.fingerprint(str(path))
     content = path.read_text()
     path.write_text("hand edit\n")
     path.write_text(content)  # reverted: the same content, but who knows what was loaded in between
-    assert record[str(path)] != reading.fingerprint(str(path))
+    assert record[str(path)] != loaded.fingerprint(str(path))
 
 
 def test_ports_of_other_processes_are_named():
@@ -173,8 +183,54 @@ def test_path_that_others_can_write_is_not_trusted(tmp_path):
     script = tmp_path / "check"
     script.write_text("#!/bin/sh\n")
     script.chmod(0o777)
-    assert str(script) in reading.read_trusted_path({"path": str(script)}, None)["writable_by_others"]
-    assert reading.read_trusted_path({"path": "/usr/bin/env"}, None) == {"writable_by_others": []}
+    item = {"path": str(script), "user": "nobody"}
+    assert str(script) in reading.read_trusted_path(item, None)["writable_by_others"]
+    item = {"path": "/usr/bin/env", "user": "nobody"}
+    assert reading.read_trusted_path(item, None) == {"writable_by_others": [], "closed": []}
+
+
+@pytest.fixture
+def open_folder():
+    """A directory that every user may enter (pytest's own are for its user alone)."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        folder = pathlib.Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.fixture
+def script(open_folder):
+    (open_folder / "lib").mkdir(mode=0o755)
+    script = open_folder / "lib" / "check"
+    script.write_text("#!/bin/sh\nid -un\nexit $1\n")
+    script.chmod(0o755)
+    return script
+
+
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="runs as another user")
+
+
+@as_root
+@pytest.mark.parametrize("user", ["nobody", "no-such-user-yet"])
+def test_path_that_the_scripts_user_cannot_enter_is_told(script, user):
+    item = {"path": str(script), "user": user}
+    assert reading.read_trusted_path(item, None)["closed"] == []
+    script.parent.chmod(0o750)
+    assert reading.read_trusted_path(item, None)["closed"] == [str(script.parent)]
+
+
+@as_root
+def test_check_runs_as_its_user_and_says_how_it_ended(script):
+    question = {"argv": [str(script), "0"], "user": "nobody", "within_s": 5}
+    assert looking.check(question) == {"code": 0, "said": "nobody"}
+    assert looking.check({**question, "argv": [str(script), "1"]})["code"] == 1
+    script.parent.chmod(0o750)
+    assert looking.check(question) == {"code": None, "said": "Permission denied"}
+
+
+def test_check_without_an_end_is_told(script):
+    question = {"argv": ["sleep", "5"], "user": ME["owner"], "within_s": 0.1}
+    assert looking.check(question) == {"code": None, "said": "no end after 0.1 s"}
 
 
 def test_address_of_no_interface_is_told_and_those_of_loopback_are_here():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -41,6 +42,24 @@ def inv(*words: str) -> str:
         text=True,
         check=True,
     ).stdout
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="takes on another uid")
+def test_uid_without_a_name_and_a_home_meets_no_traceback() -> None:
+    program = (
+        "import os, getpass, pathlib, pwd, invoke.exceptions\n"
+        "from lbkit import commands, errors, terminal\n"
+        "os.setgid(54321); os.setuid(54321)\n"
+        "commands.reports(lambda: print(getpass.getuser(), pathlib.Path.home()))()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "uid-54321 /nonexistent\n", done.stderr
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -126,7 +145,8 @@ def importers(*libraries: str) -> set[str]:
 
 
 def test_only_remote_knows_fabric() -> None:
-    assert importers("fabric", "paramiko") == {"lbkit/remote.py"}
+    assert importers("fabric") == {"lbkit/remote.py"}
+    assert importers("paramiko") == {"lbkit/remote.py", "lbkit/knownhosts.py"}
 
 
 def test_only_aws_and_the_lab_know_boto3() -> None:

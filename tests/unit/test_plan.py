@@ -37,7 +37,10 @@ TABLE = [
     (resources.Timezone("Asia/Seoul"), {"name": None}, ["set"]),
     (resources.Sysctl("net.ipv4.ip_nonlocal_bind", "1"), {"value": "1"}, []),
     (resources.Sysctl("net.ipv4.ip_nonlocal_bind", "1"), {"value": "0"}, ["set"]),
-    (resources.Placeholder("/c.pem"), {"exists": True}, []),
+    (resources.Placeholder("/c.pem"), {"exists": True}, []),  # a link
+    (resources.Placeholder("/c.pem"), {"exists": True, **OWNED, "group": "root", "mode": 0o600}, []),
+    (resources.Placeholder("/c.pem"), {"exists": True, **OWNED, "group": "root"}, ["own"]),
+    (resources.Placeholder("/c.pem", guarded=False), {"exists": True, **OWNED}, []),
     (resources.Placeholder("/c.pem"), {"exists": False}, ["create"]),
     (SERVICE, RUNS, []),
     (SERVICE, {**RUNS, "active": False}, ["start"]),
@@ -74,8 +77,9 @@ TABLE = [
         {"taken": [{"address": "0.0.0.0", "port": 80, "holder": "nginx (pid 7)"}], "absent": []},
         ["blocked"],
     ),
-    (resources.TrustedPath("/x"), {"writable_by_others": []}, []),
-    (resources.TrustedPath("/x"), {"writable_by_others": ["/x"]}, ["blocked"]),
+    (resources.TrustedPath("/x", user="u"), {"writable_by_others": [], "closed": []}, []),
+    (resources.TrustedPath("/x", user="u"), {"writable_by_others": ["/x"], "closed": []}, ["blocked"]),
+    (resources.TrustedPath("/x", user="u"), {"writable_by_others": [], "closed": ["/x"]}, ["blocked"]),
 ]
 
 
@@ -208,3 +212,10 @@ def test_link_is_replaced_with_a_diff_and_with_care_for_the_wire():
     assert (same.rewires, other.rewires, nowhere.rewires) == (False, True, True)
     assert "-    virtual_router_id 50" in other.diff
     assert other.request["was"] == "/srv/k.conf"
+
+
+def test_drop_in_that_is_only_owned_anew_asks_for_no_restart():
+    unit = resources.File("/etc/unit.conf", content="[Service]\n")
+    as_is = {"exists": True, "sha256": unit.sha256, "owner": "root", "group": "root", "mode": 0o600}
+    desired = (plan.Desired("haproxy", unit), plan.Desired("haproxy", SERVICE))
+    assert [c.action for c in plan.changes(desired, plan.Seen((as_is, RUNS), {}))] == ["own"]

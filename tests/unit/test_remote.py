@@ -8,7 +8,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from lbkit import errors, hostkeys, remote
+from lbkit import errors, hostkeys, knownhosts, remote
 from lbkit.inventory import Host, Jump
 
 HERE = Path("~/.ssh/known_hosts").expanduser()
@@ -128,3 +128,48 @@ def test_jump_host_takes_from_the_host_what_the_inventory_does_not_say():
 
 def test_refusal_by_the_jump_host_is_told_in_its_words():
     assert remote.reason(paramiko.ChannelException(2, "Connect failed")) == "Connect failed"
+
+
+def line(key, names="10.0.0.2"):
+    return f"{names} {key.get_name()} {key.get_base64()} somebody\n"
+
+
+OTHER = paramiko.ECDSAKey.generate()
+
+
+def test_markers_and_nonsense_in_known_hosts_leave_the_other_keys_known():
+    text = (
+        "# ours\n\n@cert-authority *.corp.example ssh-ed25519 AAAA ca\n@revoked\nnonsense\n"
+        f"10.0.0.2 ssh-ed25519 !!! broken\n{line(KEY)}"
+    )
+    found = knownhosts.parse(text)
+    assert found.keys.check("10.0.0.2", KEY)
+    assert (found.authorities, found.revoked) == (True, set())
+
+
+def test_revoked_key_is_known_for_no_host_wherever_its_line_stands():
+    found = knownhosts.parse(line(KEY) + "@revoked " + line(KEY, "*") + line(OTHER, "10.0.0.3"))
+    assert found.keys.lookup("10.0.0.2") is None
+    assert found.keys.check("10.0.0.3", OTHER)
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "said"),
+    [
+        ("@revoked " + line(KEY), None, "@revoked"),
+        ("@revoked " + line(KEY), OTHER, "@revoked"),
+        ("@cert-authority * ssh-ed25519 AAAA\n", None, "@cert-authority lines"),
+        ("", None, "is not known"),
+        ("", OTHER, "has CHANGED"),
+    ],
+)
+def test_key_that_is_not_taken_says_why_and_what_to_do(tmp_path, text, known, said):
+    (tmp_path / "known").write_text(text)
+    message = remote.refusal(host(known_hosts=tmp_path / "known"), known, KEY)
+    assert said in message
+    assert "\nNext: " in message
+    assert ("ssh-keyscan" in message) == ("@revoked" not in said)
+
+
+def test_without_a_known_hosts_file_no_key_is_known(tmp_path):
+    assert not list(knownhosts.read(tmp_path / "none").keys)

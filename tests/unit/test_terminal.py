@@ -1,0 +1,50 @@
+"""Nothing that a host wrote commands the operator's terminal."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lbkit import plan, report, resources, terminal
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain — 안녕 ••••", "plain — 안녕 ••••"),
+        ("a\n\tb", "a\n\tb"),
+        ("\x1b[2K\x1b[31mhidden", "\\x1b[2K\\x1b[31mhidden"),
+        ("over\rwritten", "over\\rwritten"),
+        ("\x9b2K", "\\x9b2K"),
+        ("left\u202eright\u2028line", "left\\u202eright\\u2028line"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_shown(text, shown, capsys):
+    assert terminal.visible(text) == shown
+    report.out([text])
+    report.told("", text)
+    assert capsys.readouterr() == (shown + "\n", shown + "\n")
+
+
+def test_json_has_no_raw_control_and_says_the_same():
+    text = terminal.json_text({"a": "\x1b\x9b\x7f안"})
+    assert json.loads(text) == {"a": "\x1b\x9b\x7f안"}
+    assert "\x9b" not in text
+    assert "\x7f" not in text
+
+
+@pytest.mark.parametrize(
+    ("old", "said"),
+    [
+        ("one\r\ntwo\r\n", ["-one\r", "-two\r", "+one", "+two"]),
+        ("one\ntwo", ["-(no newline at the end)"]),
+        ("one\x0ctwo\n", ["-one\x0ctwo", "+one", "+two"]),
+        ("one\ntwo\n\n", ["-"]),
+    ],
+)
+def test_line_ends_that_differ_are_shown(old, said):
+    file = resources.File("/etc/a.conf", content="one\ntwo\n", secrets=("s3cret",))
+    state = {"exists": True, "sha256": "0", "content": old}
+    (change,) = plan.diff(file, state)
+    assert [line for line in change.diff.split("\n")[3:] if line[:1] in "+-"] == said
