@@ -63,7 +63,11 @@ def parse_packages(output, names):
     return {name: name in installed for name in names}
 
 
-ALWAYS = ("haproxy.service", "keepalived.service")  # what every command wants to know of a balancer
+ALWAYS = (
+    "haproxy.service",
+    "keepalived.service",
+    "lbkit-agent.service",
+)  # what every command wants to know of a balancer
 UNIT_PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,MainPID,ControlGroup,ActiveEnterTimestamp,"
     "Result,NRestarts"

@@ -10,12 +10,13 @@ from typing import Any
 
 from lbkit import plan
 from lbkit.inventory import Cluster, Host, HttpFrontend
-from lbkit.steps import haproxy, keepalived, prereqs
+from lbkit.steps import agent, haproxy, keepalived, prereqs
 
 TABLE = {
     "prereqs": prereqs,
     "haproxy": haproxy,
     "keepalived": keepalived,
+    "agent": agent,
 }
 ALL = tuple(TABLE)
 
