@@ -69,7 +69,11 @@ def is_master(seen: Any) -> bool:
 
 
 def test_only_a_master_whose_keepalived_works_moves_the_address(table: list[Any]) -> None:
-    claim(table, lambda s, m, d: not is_master(s), lambda s, m, d: not d.call and d.stance in ("leaves", "waits"))
+    claim(
+        table,
+        lambda s, m, d: not is_master(s),
+        lambda s, m, d: not d.call and d.stance in ("leaves", "waits"),
+    )
 
 
 def test_unknown_role_moves_nothing_and_is_called_unknown(table: list[Any]) -> None:
@@ -246,7 +250,9 @@ def test_a_restart_within_the_grace_moves_nothing(health_table: list[Any]) -> No
 def test_after_the_grace_it_counts_as_dead_whatever_systemd_says(health_table: list[Any]) -> None:
     claim(
         health_table,
-        lambda c, m, d: c["answer"] != "serves" and c["fails"] and c["since_s"] >= RULES.grace_s and c["peer"] is True,
+        lambda c, m, d: (
+            c["answer"] != "serves" and c["fails"] and c["since_s"] >= RULES.grace_s and c["peer"] is True
+        ),
         lambda c, m, d: not d.fit,
     )
 
@@ -296,9 +302,17 @@ def taking(**more: Any) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize(
     ("tries", "denied", "least", "most"),
-    [(1, False, 0.125, 0.25), (2, False, 0.25, 0.5), (9, False, 2.5, 5.0), (60, False, 2.5, 5.0), (1, True, 5.0, 10.0)],
+    [
+        (1, False, 0.125, 0.25),
+        (2, False, 0.25, 0.5),
+        (9, False, 2.5, 5.0),
+        (60, False, 2.5, 5.0),
+        (1, True, 5.0, 10.0),
+    ],
 )
-def test_failed_calls_are_repeated_with_backoff_and_jitter(tries: int, denied: bool, least: float, most: float) -> None:
+def test_failed_calls_are_repeated_with_backoff_and_jitter(
+    tries: int, denied: bool, least: float, most: float
+) -> None:
     seen, memory = taking()
     for dice, pause in ((0.0, least), (1.0, most)):
         for since, expected in ((pause - 0.01, False), (pause + 0.01, True)):
@@ -496,7 +510,13 @@ class World:
         node.number += 1
         other = next(one for one in self.nodes.values() if one is not node)
         peer = other.running and other.serves and not self.partition
-        check = Check(node.number, self.now, "serves" if node.serves else "refused", None if node.serves else "stopped", peer)
+        check = Check(
+            node.number,
+            self.now,
+            "serves" if node.serves else "refused",
+            None if node.serves else "stopped",
+            peer,
+        )
         node.seen = Seen(
             now=self.now, check=check, keepalived="runs", term=node.elected, holder=holder, asked=asked, call=node.result,
             instance="running" if other.running else "stopped",
