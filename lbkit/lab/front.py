@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import socket
 import struct
 import threading
@@ -34,7 +35,7 @@ _ERRORS = {
 
 
 class Front:
-    """WSGI before WSGI. interfaces: private address → (mac, interface id) of those who may ask the metadata."""
+    """WSGI before WSGI. interfaces: private address → (mac, interface id) of who may ask the metadata."""
 
     def __init__(self, behind: Callable, interfaces: Mapping[str, tuple[str, str]]) -> None:
         self.behind, self.interfaces = behind, interfaces
@@ -156,7 +157,7 @@ def _cut(environ: dict[str, Any], start_response: Callable) -> list[bytes]:
     connection = environ.get("werkzeug.socket")
     if connection is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.close()
+        os.close(connection.detach())  # close() alone waits for the files that werkzeug has on it
     raise ConnectionResetError("cut, as asked for by /lab/faults")
 
 

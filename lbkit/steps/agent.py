@@ -1,4 +1,4 @@
-"""Step 6: the failover agent. The address follows the MASTER, and the MASTER is a node whose HAProxy serves."""
+"""Step 6: the failover agent. The address follows the MASTER, and the MASTER is a node that serves."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def config(cluster: Cluster, host: Host) -> dict[str, Any]:
 def ask(cluster: Cluster) -> dict[str, Any]:
     """How a node's HAProxy is asked on its private address whether it answers: {port, http, tls}.
 
-    A plain HTTP port first: a redirect is an answer too. A TCP frontend only shows that connections are accepted.
+    A plain HTTP port first: a redirect is an answer too. A TCP frontend only shows that it accepts connections.
     """
     frontends = [f for f in cluster.haproxy.frontends if {"*", "::"} & set(f.addresses)]
     for frontend in frontends:

@@ -322,7 +322,13 @@ def test_failed_calls_are_repeated_with_backoff_and_jitter(
 
 def test_a_call_without_an_answer_gets_company_but_no_crowd() -> None:
     seen, memory = taking()
-    for flying, expected in (((1.0,), False), ((2.6,), True), ((5.2, 2.6), True), ((7.8, 5.2, 2.6), False)):
+    for flying, expected in (
+        ((1.0,), False),
+        ((2.6,), True),
+        ((5.2, 2.6), True),
+        ((7.8, 5.2, 2.6), True),
+        ((13, 10, 8, 5, 3), False),
+    ):
         begun = tuple((TERM, NOW - ago) for ago in flying)
         assert decide(replace(seen, flying=begun), replace(memory, called=NOW - flying[-1])).call is expected
 
