@@ -8,25 +8,25 @@ help: ## this list
 	awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## .venv with the pinned requirements, without running anything
-	scripts/venv
+	.ci/venv
 
 demo: setup ## two bare hosts on this machine become a load balancer pair
-	scripts/lab-packages
-	scripts/demo
+	.ci/lab-packages
+	.ci/demo
 
 test: setup ## every test, the lab's too; ARGS="-k name" goes to pytest
-	scripts/host-programs
-	scripts/test $(ARGS)
+	.ci/host-programs
+	.ci/test $(ARGS)
 
 lint: setup ## ruff, mypy, shellcheck
-	scripts/lint
+	.ci/lint
 
 bench: setup ## measures on the lab, and rewrites docs/benchmarks.md
-	scripts/lab-packages
-	scripts/bench $(ARGS)
+	.ci/lab-packages
+	.ci/bench $(ARGS)
 
 lock: setup ## requirements*.txt follow pyproject.toml; ARGS=--upgrade takes the newest
-	scripts/lock $(ARGS)
+	.ci/lock $(ARGS)
 
 clean: ## removes .venv and caches; the lab's image stays (/var/cache/lbkit-lab)
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache build *.egg-info

@@ -8,6 +8,8 @@ from __future__ import annotations
 import atexit
 import functools
 import gc
+import io
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -29,22 +31,42 @@ def reports(function: Callable[..., int | None]) -> Callable[..., None]:
 
         from lbkit import errors
 
+        for stream in (sys.stdout, sys.stderr):  # a terminal that knows no arrow still gets its text
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
             code = function(*args, **kwargs)
+            sys.stdout.flush()
         except errors.LbkitError as error:
             if debugging():
                 raise
             print(error, file=sys.stderr)
+            if kwargs.get("json"):
+                print(as_json(error))
             code = error.exit_code
+        except BrokenPipeError:  # the reader (`| head`) has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            code = FAILED
         except KeyboardInterrupt:
             print(
-                "\nInterrupted: what was begun is complete or undone. Run it again to go on.", file=sys.stderr
+                "\nInterrupted. What was begun on a host is finished there, or undone.\n"
+                "Next: run the same command again; it goes on from there.",
+                file=sys.stderr,
             )
             code = INTERRUPTED
         if code:
             raise Exit(code=code)
 
     return guarded
+
+
+def as_json(error: Exception) -> str:
+    """A failure for machines: stdout is one JSON value whatever becomes of the command."""
+    import json
+
+    message, _, next_step = str(error).partition("\nNext: ")
+    found = {"error": type(error).__name__, "message": message, "next_step": next_step}
+    return json.dumps(found, indent=2, ensure_ascii=False)
 
 
 def debugging() -> bool:
@@ -64,11 +86,11 @@ def plan(only: tuple[str, ...] | None, host: str | None, json: bool) -> int:
     if any(node.todo for node in nodes):
         try:
             holder = converge.holder_of(picture)
-            effects = pair.effects(cluster, nodes, holder)
+            effects = pair.effects(cluster, picture.nodes, holder, names)
             changing = [node.host for node in nodes if node.todo]
             order = [one.name for one in pair.order(cluster, holder, changing)]
         except errors.Undecided as error:
-            effects = [f"`inv setup` would refuse: {error}"]
+            effects = str(error).splitlines()
     show = (picture, nodes, effects, order)
     if json:
         report.as_json(report.plan_json(*show))

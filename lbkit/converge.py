@@ -119,6 +119,7 @@ def setup(
         scope = before.in_scope(names)
         if not any(found.todo for found in scope):
             refuse_stops(scope)
+            refuse_split(before)
             return Outcome((), before, before)
         with locked(opened, command):
             before = read(cluster, only, opened)  # somebody may have been at work since
@@ -128,7 +129,8 @@ def setup(
             roll = Roll(before, only, names, opened, tell)
             roll.run()
             after = read(cluster, only, opened)
-    refuse_missing(after)
+    refuse_missing(after, roll.so_far())
+    refuse_split(after)
     refuse_rest(after.in_scope(names))
     return Outcome(tuple(roll.changed), before, after)
 
@@ -141,36 +143,56 @@ def refuse_if_up(cluster: Cluster, without: Sequence[str]) -> None:
                 raise errors.Refused(
                     f"{name} answers, so it is not left out.\nNext: run it without --without {name}."
                 )
+            if not getattr(session, "down", False):
+                raise errors.Refused(f"{name} is not down, so it is not left out.\n{session}")
 
 
-def refuse_missing(picture: Picture) -> None:
-    if picture.missing:
-        down = ", ".join(picture.missing)
-        reasons = "\n".join(picture.missing.values())
-        raise errors.Unreachable(
-            f"{reasons}\n"
-            f"The pair is changed as a whole, so nothing was changed. If {down} is down for good: "
-            f"--without {next(iter(picture.missing))}"
-        )
+def refuse_missing(picture: Picture, done: str = "") -> None:
+    """done: what was changed before, as a sentence."""
+    if not picture.missing:
+        return
+    reasons = "\n".join(picture.missing.values())
+    if done:
+        raise errors.Unreachable(f"{done}\n{reasons}")
+    raise errors.Unreachable(
+        f"{reasons}\n"
+        f"The pair is changed as a whole, so nothing was changed.\n"
+        f"Next: if {', '.join(picture.missing)} is down for good: --without {next(iter(picture.missing))}"
+    )
 
 
 def refuse_stops(nodes: Sequence[pair.Node]) -> None:
     """What is blocked or unknown on any host stops the run before anything is changed on any."""
     found = [(node, c) for node in nodes for c in node.changes if c.verdict in ("blocked", "unknown")]
     if found:
-        lines = [f"{n.host.name}: {c.label}: {c.reason}\n  Next: {c.next_step}" for n, c in found]
-        raise errors.Refused("\n".join([*lines, "Nothing was changed."]))
+        # An interface is asked for by two steps: said once.
+        lines = dict.fromkeys(
+            f"{n.host.name}: {c.label}: {c.reason}.\nNext: {c.next_step}." for n, c in found
+        )
+        raise errors.Refused("\n".join(["Nothing was changed, for something stands in the way.", *lines]))
 
 
 def refuse_half_rewire(picture: Picture, names: Sequence[str]) -> None:
-    others = [found.host.name for found in picture.nodes if found.host.name not in names]
+    """All hosts or none: one that is only out of our reach may be MASTER all the same."""
+    others = [host.name for host in picture.cluster.hosts if host.name not in names]
     for found in picture.in_scope(names):
         for change in found.todo:
             if change.rewires and others:
                 raise errors.Refused(
                     f"{found.host.name}: the new {change.label} could not hear {', '.join(others)}, and both "
-                    f"would be MASTER; nothing was changed.\nNext: inv setup (all hosts)."
+                    f"would be MASTER; nothing was changed.\n"
+                    f"Next: inv setup, when all hosts answer; one that is gone for good leaves the inventory."
                 )
+
+
+def refuse_split(picture: Picture) -> None:
+    """Two MASTERs are no success, whatever the files say."""
+    found = [node.host.name for node in pair.masters(picture.nodes)]
+    if len(found) > 1:
+        raise errors.Undecided(
+            f"{' and '.join(found)} are both MASTER: they do not hear each other.\n"
+            f"Next: inv verify, which says who does not hear whom."
+        )
 
 
 def refuse_rest(nodes: Sequence[pair.Node]) -> None:
@@ -221,10 +243,13 @@ class Roll:
         self.holder = holder_of(before)
         hosts = [found.host for found in before.in_scope(names) if found.todo]
         self.order = pair.order(self.cluster, self.holder, hosts)
+        self.effects = pair.effects(self.cluster, before.nodes, self.holder, names)
         self.changed: list[tuple[str, plan.Change]] = []
         self.answered = dict(zip(opened, remote.in_parallel(self.serves, list(opened)), strict=True))
 
     def run(self) -> None:
+        for sentence in self.effects:
+            self.tell("", sentence)
         late = [(host, wanted) for host in self.order for wanted in self.bring_all(host)]
         for host, wanted in late:
             self.wait_for_master(host)
@@ -270,9 +295,13 @@ class Roll:
                     f"{host.name}: {change.label}: `{change.action}` did not take: {change.reason}\n"
                     f"Next: does something else on {host.name} manage it? Then `inv plan`."
                 )
-            if change.elects and not last and not self.master_elsewhere(host):
-                return False
-            if change.rewires and not last:
+            if change.elects:
+                elsewhere = self.master_elsewhere(host)
+                if not elsewhere and not last:
+                    return False
+                if elsewhere:
+                    self.refuse_deaf(host)
+            if change.rewires and not last and self.before.node(host.name).vrrp != "STOPPED":
                 self.stop_standby(host)
             done.add((change.label, change.action))
             state = self.make(host, wanted, change)
@@ -299,10 +328,10 @@ class Roll:
 
     def so_far(self) -> str:
         if not self.changed:
-            return "Nothing was changed before."
+            return "Nothing was changed before it."
         hosts = ", ".join(sorted({name for name, _ in self.changed}))
         many = "1 change was" if len(self.changed) == 1 else f"{len(self.changed)} changes were"
-        return f"{many} made before, on {hosts}, and complete."
+        return f"{many} made before it, on {hosts}, and complete."
 
     def stop_standby(self, host: Host) -> None:
         """Two nodes that do not hear each other are both MASTER, so the standby is silent meanwhile."""
@@ -315,6 +344,16 @@ class Roll:
         others = {name: session for name, session in self.opened.items() if name != host.name}
         picture = read(self.cluster, ("keepalived",), others)
         return any(not any(speaks_otherwise(c) for c in node.todo) for node in pair.masters(picture.nodes))
+
+    def refuse_deaf(self, host: Host) -> None:
+        """A node that does not hear the MASTER becomes one too: it is not started."""
+        if self.opened[host.name].call("hears", **steps.hears_question(self.cluster, host)):
+            return
+        raise errors.CommandFailed(
+            f"{host.name}: keepalived is not started: it hears no advert of the MASTER, so both would be "
+            f"MASTER. {self.so_far()}\n"
+            f"Next: {pair.way_for_adverts(self.cluster, host)}; then run it again."
+        )
 
     def wait_for_master(self, host: Host) -> None:
         deadline = time.monotonic() + MASTER_DEADLINE_S
@@ -356,9 +395,6 @@ class Roll:
         return bool(answers[0]["status"] == 200)
 
     def serves(self, name: str) -> bool:
-        """The first frontend of this host alone answers with something better than a server error."""
-        question = steps.endpoint_question(self.cluster, self.cluster.host(name).private_address)
-        if question is None:
-            return True
-        answer = self.opened[name].call("ask", **question)[0]
-        return bool(answer["status"] and answer["status"] < 500)
+        """This host alone answers with something better than a server error, as far as it can be asked."""
+        page = steps.own_page(self.cluster, self.cluster.host(name))
+        return page is None or bool(self.opened[name].call("ask", **page.question())[0]["good"])

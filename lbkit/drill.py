@@ -119,23 +119,31 @@ class Drill:
         victim = self.holder()
         assert victim is not None, "a whole pair has a holder"
         self.tell(victim, f"{one.what} …")
-        question = steps.endpoint_question(self.cluster, verify.public_address(self.cluster))
+        question = verify.public_page(self.cluster).question()
         self.ask("probe", question={**question, "timeout_s": ANSWER_WITHIN_S}, every_s=PROBE_EVERY_S)
         time.sleep(SETTLE_S)  # the baseline: not a wait for anything
         order = {"do": one.do, "undo": one.undo, "undo_after_s": UNDO_AFTER_S}
         broken_at = self.opened[victim].call("drill", **order)["at"] - self.ahead(victim)
         taken = self.wait(lambda: self.masters() not in ([], [victim]))
         time.sleep(SETTLE_S)  # more answers from the new holder, before the old one comes back
+        hears = not taken or self.opened[victim].call(
+            "hears", **steps.hears_question(self.cluster, self.cluster.host(victim))
+        )
         self.opened[victim].call("undo", **order)
         whole = self.wait(lambda: status.of(self.cluster, self.opened).whole)
         time.sleep(SETTLE_S)
         samples = self.ask("probed")
         timeline = self.timeline(broken_at)
+        if not hears:
+            fix = pair.way_for_adverts(self.cluster, self.cluster.host(victim))
+            timeline += (
+                (round(time.time() - broken_at, 2), victim, f"hears no advert of the new MASTER: {fix}"),
+            )
         outage_s, failed = measure(samples, PROBE_EVERY_S)
         result = Result(
             case=one.name,
             what=one.what,
-            passed=taken and whole and outage_s <= one.most_s,
+            passed=taken and whole and hears and outage_s <= one.most_s,
             outage_s=outage_s,
             failed_requests=failed,
             requests=len(samples),

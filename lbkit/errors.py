@@ -72,7 +72,14 @@ class NoSuchHost(LbkitError):
 
 
 class Unreachable(LbkitError):
-    """A host did not answer, refused us, or showed a host key that is not the known one."""
+    """A host did not answer, refused us, or showed a host key that is not the known one.
+
+    down: nothing answered at its address. Any other reason shows a host that lives.
+    """
+
+    def __init__(self, message: str, *, down: bool = False) -> None:
+        super().__init__(message)
+        self.down = down
 
 
 class Refused(LbkitError):

@@ -90,6 +90,13 @@ def vip_holder(nodes: Sequence[Node], missing: Sequence[str]) -> str | None:
     return holders[0] if holders else None
 
 
+def way_for_adverts(cluster: Cluster, host: Host) -> str:
+    """What a person does where adverts do not reach a host."""
+    peers = " and ".join(peer.private_address for peer in cluster.peers(host))
+    how = f"allow IP protocol 112 (VRRP) from {peers} on {host.name}: nft list ruleset, ufw, security group"
+    return how if cluster.address.transport == "unicast" else f"{how}; does the network carry multicast?"
+
+
 def order(cluster: Cluster, holder: str | None, hosts: Iterable[Host]) -> list[Host]:
     """The order in which hosts are changed: whoever holds the address comes last.
 
@@ -99,41 +106,51 @@ def order(cluster: Cluster, holder: str | None, hosts: Iterable[Host]) -> list[H
     return sorted(hosts, key=lambda host: (host.name == last, host.role == "active", -host.priority))
 
 
-def effects(cluster: Cluster, nodes: Sequence[Node], holder: str | None) -> list[str]:
-    """What the planned changes do to service and address, in sentences; none where they do nothing."""
+def effects(
+    cluster: Cluster, nodes: Sequence[Node], holder: str | None, names: Sequence[str] | None = None
+) -> list[str]:
+    """What the planned changes do to service and address, in sentences; none where they do nothing.
+
+    names: the hosts that are to be changed, None for all; the others are what they meet.
+    """
     sentences = []
-    rewired = [found.host.name for found in nodes if any(change.rewires for change in found.todo)]
+    changing = [found for found in nodes if names is None or found.host.name in names]
+    rewired = [found.host.name for found in changing if any(change.rewires for change in found.todo)]
     if rewired and len(nodes) > 1:
         sentences.append(
             f"keepalived on {' and '.join(rewired)} will not hear the old one: the standby's is stopped "
             f"until both have changed, so that there are never two MASTERs."
         )
-    for found in nodes:
+    for found in changing:
         name = found.host.name
+        if dropped := ", ".join(one for change in found.todo for one in change.drops):
+            sentences.append(
+                f"keepalived on {name} also serves what the inventory does not name, and will serve it no "
+                f"more: {dropped}."
+            )
         if name == holder and any(c.label == "haproxy.service" and c.action == "restart" for c in found.todo):
             sentences.append(f"HAProxy restarts on {name}, which holds the address: its connections are cut.")
         if any(c.elects for c in found.todo):
-            sentences.append(election(cluster, found, nodes, holder))
+            others = [other for other in nodes if other is not found]
+            sentences.append(election(cluster, found, others, [o for o in others if o in changing], holder))
     return sentences
 
 
-def election(cluster: Cluster, starting: Node, nodes: Sequence[Node], holder: str | None) -> str:
-    """What the start of keepalived on one node does to the address."""
+def election(
+    cluster: Cluster, starting: Node, others: Sequence[Node], changing: Sequence[Node], holder: str | None
+) -> str:
+    """What the start of keepalived on one node does to the address. changing: of the others, those that are
+    changed in the same run."""
     name = starting.host.name
-    others = [found for found in masters(nodes) if found.host.name != name]
-    if others:
-        there = others[0].host
-        if cluster.keepalived.preempt and starting.host.priority > there.priority:
+    if there := masters(others):
+        master = there[0].host
+        if cluster.keepalived.preempt and starting.host.priority > master.priority:
             delay = cluster.keepalived.preempt_delay
             return (
-                f"{name} preempts by its priority: it takes the address from {there.name} after {delay:g} s."
+                f"{name} preempts by its priority: it takes the address from {master.name} after {delay:g} s."
             )
-        return f"{name} joins as BACKUP; the address stays on {there.name}."
-    later = [
-        found.host
-        for found in nodes
-        if found.host.name != name and any(change.elects for change in found.todo)
-    ]
-    if later and name != (holder or cluster.active.name):
-        return f"{name} joins as BACKUP once {holder or cluster.active.name} is MASTER."
+        return f"{name} joins as BACKUP; the address stays on {master.name}."
+    first = holder or cluster.active.name
+    if name != first and any(change.elects for other in changing for change in other.todo):
+        return f"{name} joins as BACKUP once {first} is MASTER."
     return f"{name} becomes MASTER" + ("." if holder == name else " and takes the address.")

@@ -24,7 +24,8 @@ class Change:
     `unknown` could not be read; `warning` is only told. action: a verb for the plan (`install`, `update`,
     `reload`, …). request: what the hand is asked to write. reason: why, in plain words. diff: unified,
     without secrets. elects: it takes part in the election of the MASTER. rewires: nodes with the old and the
-    new file would not hear each other, so both would be MASTER. next_step: for what is not a `change`.
+    new file would not hear each other, so both would be MASTER. drops: what the old file served beside it and
+    the new one does not. next_step: for what is not a `change`.
     """
 
     step: str
@@ -36,6 +37,7 @@ class Change:
     diff: str = field(default="", repr=False)
     elects: bool = False
     rewires: bool = False
+    drops: tuple[str, ...] = ()
     next_step: str = ""
 
 
@@ -65,7 +67,7 @@ def changes(desired: tuple[Desired, ...], seen: Seen) -> tuple[Change, ...]:
     written: set[str] = set()
     for wanted, state in zip(desired, seen.items, strict=True):
         mine = diff(wanted.resource, state)
-        written |= {c.label for c in mine if c.request.get("kind") in ("file", "placeholder")}
+        written |= {c.label for c in mine if c.request.get("kind") in ("file", "ownership", "placeholder")}
         if isinstance(wanted.resource, resources.Service):
             mine = with_coming_load(wanted.resource, mine, written)
         found += [replace(change, step=wanted.step) for change in mine]
@@ -145,22 +147,19 @@ def _(wanted: resources.File, state: dict[str, Any]) -> list[Change]:
     if not state["exists"]:
         shown = unified("", wanted.content, wanted)
         return [change(wanted, "create", f"is not there; {mode_text(wanted)}", request=request, diff=shown)]
-    if "link" in state:
-        return [change(wanted, "replace", f"is a link to {state['link']}", request=request)]
-    if state["sha256"] == wanted.sha256:
+    if state.get("sha256") == wanted.sha256:
         return ownership_changes(wanted, state)
     old = state.get("content")
     rewires = wanted.wire and (old is None or vrrp.wire(old) != vrrp.wire(wanted.content))
-    return [
-        change(
-            wanted,
-            "update",
-            "differs from the inventory" if old is not None else "differs (too large to show)",
-            request=request,
-            diff=unified(old or "", wanted.content, wanted),
-            rewires=rewires,
-        )
-    ]
+    action, reason = (
+        "update",
+        "differs from the inventory" if old is not None else "differs (too large to show)",
+    )
+    drops = vrrp.lost(old, wanted.content) if wanted.wire and old else ()
+    if "link" in state:
+        action, reason = "replace", f"is a link to {state['link']}, which stays as it is"
+    shown = unified(old or "", wanted.content, wanted)
+    return [change(wanted, action, reason, request=request, diff=shown, rewires=rewires, drops=drops)]
 
 
 def ownership(wanted: Any) -> dict[str, Any]:
@@ -211,7 +210,7 @@ def _(wanted: resources.Placeholder, state: dict[str, Any]) -> list[Change]:
     if state["exists"]:
         return []
     request = ownership(wanted) | {"kind": "placeholder", "names": wanted.names, "days": wanted.days}
-    reason = f"no certificate yet: a self-signed one of {wanted.days} day until `inv ssl`"
+    reason = f"no certificate yet: a self-signed one of {wanted.days} day until {wanted.until}"
     return [change(wanted, "create", reason, request=request)]
 
 
@@ -242,6 +241,12 @@ def _(wanted: resources.Sysctl, state: dict[str, Any]) -> list[Change]:
 def _(wanted: resources.Service, state: dict[str, Any]) -> list[Change]:
     found = []
     unit = f"{wanted.unit}.service"
+    if state["masked"]:  # somebody's will, which systemctl would not override either
+        return [
+            stop(
+                wanted, "blocked", "is masked: somebody forbade it to start", f"sudo systemctl unmask {unit}"
+            )
+        ]
     if state["needs_daemon_reload"]:
         request = {"kind": "service", "action": "daemon-reload", "unit": unit, "paths": wanted.unit_files}
         found.append(change(wanted, "daemon-reload", "unit files are new", request=request))
@@ -281,6 +286,15 @@ def _(wanted: resources.Clock, state: dict[str, Any]) -> list[Change]:
 
 
 @compares
+def _(wanted: resources.Rivals, state: dict[str, Any]) -> list[Change]:
+    does = dict(wanted.units)
+    return [
+        stop(wanted, "warning", f"{unit} is at work: it {does[unit]}", f"sudo systemctl disable --now {unit}")
+        for unit in state["active"]
+    ]
+
+
+@compares
 def _(wanted: resources.Interface, state: dict[str, Any]) -> list[Change]:
     found = state["interfaces"]
     names = ", ".join(found) or "none"
@@ -303,6 +317,9 @@ def _(wanted: resources.Interface, state: dict[str, Any]) -> list[Change]:
 @compares
 def _(wanted: resources.Ports, state: dict[str, Any]) -> list[Change]:
     taken = state["taken"]
+    if absent := [address for address in state["absent"] if address != wanted.moving]:
+        reason = f"no interface carries {', '.join(absent)}, where {wanted.unit} shall listen"
+        return [stop(wanted, "blocked", reason, "mend the address in the inventory, or give it to the host")]
     if not taken:
         return []
     found = [f"{one['address']} port {one['port']} is held by {one['holder']}" for one in taken]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import dataclasses
 import hashlib
 import json
 import logging
@@ -25,7 +24,7 @@ import fabric
 import paramiko
 
 from lbkit import errors, hand
-from lbkit.hand import looking
+from lbkit.hand import talk
 from lbkit.inventory import Host, Jump, Login
 
 # Its thread prints tracebacks of what we tell the operator ourselves, in words.
@@ -38,9 +37,15 @@ Say = Callable[[str, str], None]  # (host name, line): progress of something tha
 PING_EVERY_S = 15  # a quarter of what the hand waits before it lets go of the lock
 SILENCE_S = 20  # the hand shows life every 5 s, whatever it is doing
 
+# What the hand says first, on a line of its own. Before it anything may come: a shell reads its profile also
+# for a single command, and many a profile prints.
+GREETING = b"lbkit: the hand is here"
+NOISE_LIMIT = 1 << 16
+
 # Registers the hand's modules under their own names, so that they import each other as they do here.
-LOADER = """
+LOADER = f"""
 import json, os, sys, types
+os.write(1, b"\\n{GREETING.decode()}\\n")
 def take(count):
     data = b""
     while len(data) < count:
@@ -63,6 +68,7 @@ class Session:
     def __init__(self, host: Login, connection: fabric.Connection, channel: paramiko.Channel) -> None:
         self.host, self._connection, self._channel = host, connection, channel
         self._buffer = b""
+        self._noise: bytes | None = b""  # what came before the greeting; None after it
         self._sending = threading.Lock()
         self._closed = threading.Event()
         threading.Thread(target=self._ping, daemon=True).start()
@@ -101,6 +107,13 @@ class Session:
             self._channel.sendall(json.dumps(request).encode() + b"\n")
 
     def _line(self) -> bytes:
+        """The next message, after the greeting."""
+        while self._noise is not None:
+            line = self._next_line()
+            self._noise = None if line == GREETING else (self._noise + line + b"\n")[-NOISE_LIMIT:]
+        return self._next_line()
+
+    def _next_line(self) -> bytes:
         while b"\n" not in self._buffer:
             data = self._channel.recv(1 << 16)
             if not data:
@@ -124,6 +137,8 @@ class Session:
             self._channel.settimeout(2)
             while data := self._channel.recv_stderr(1 << 16):
                 said += data
+        if self._noise is not None:  # a shell like nologin says on stdout that it is none
+            said += self._noise + self._buffer
         text = said.decode(errors="replace").strip()
         name, user = self.host.name, self.host.user
         if "sudo" in text and ("password" in text or "not allowed" in text or "sudoers" in text):
@@ -132,10 +147,22 @@ class Session:
                 f"nothing was changed there.\n"
                 f"Next: as root on {name}: echo '{user} ALL=(ALL) NOPASSWD:ALL' > /etc/sudoers.d/lbkit"
             )
+        if "sudo" in text and "tty" in text:
+            return errors.Unreachable(
+                f"{name}: sudo wants a terminal there (requiretty: {text.splitlines()[-1]}); "
+                f"nothing was changed there.\n"
+                f"Next: as root on {name}: echo 'Defaults:{user} !requiretty' > /etc/sudoers.d/lbkit-tty"
+            )
         if "python3" in text and ("not found" in text or "No such file" in text):
             return errors.Unreachable(
                 f"{name}: has no /usr/bin/python3; nothing was changed there.\n"
                 f"Next: on {name}: sudo apt-get install -y python3-minimal"
+            )
+        if self._noise is not None:
+            return errors.Unreachable(
+                f"{name}: no Python began there ({text.splitlines()[-1] if text else how}); "
+                f"nothing was changed there.\n"
+                f"Next: {by_hand(self.host)} /usr/bin/python3 --version; it must print a version."
             )
         return errors.Unreachable(
             f"{name}: the connection ended ({how}{': ' + text if text else ''}).\n"
@@ -204,9 +231,9 @@ def open_session(host: Login, *, root: bool = True) -> Session:
 
 @contextlib.contextmanager
 def outside(client: Login | None) -> Iterator[Callable[..., Any]]:
-    """A way to ask as a client does: `ask("ask", …)` on the inventory's client, or from this machine."""
+    """A way to ask as a client does, `ask("ask", …)`: the hand on the inventory's client, or here."""
     if client is None:
-        yield lambda _op, **question: looking.ask(question)
+        yield lambda op, **request: talk.OPERATIONS[op](request, lambda _line: None)
         return
     session = open_session(client, root=False)
     try:
@@ -231,51 +258,74 @@ def connect(host: Login) -> fabric.Connection:
         raise errors.Unreachable(unknown_key(error)) from None
     except paramiko.BadHostKeyException as error:
         raise errors.Unreachable(changed_key(host, error)) from None
+    except paramiko.PasswordRequiredException:
+        raise errors.Unreachable(
+            f"{host.name}: the key {host.key} has a passphrase, and no agent holds it; "
+            f"nothing was changed there.\n"
+            f"Next: ssh-add {shlex.quote(str(host.key))}, then run the command again."
+        ) from None
     except paramiko.AuthenticationException:
         key = host.key or "the keys of your agent and ~/.ssh"
         raise errors.Unreachable(
             f"{host.name}: {host.user}@{host.ssh} accepts none of {key}; nothing was changed there.\n"
-            f"Next: ssh-copy-id -p {host.port} {host.user}@{host.ssh}, or mend `user` and `key` of the host."
+            f"Next: {by_hand(host, 'ssh-copy-id')}, or mend `user` and `key` of the host."
         ) from None
     except (OSError, EOFError, paramiko.SSHException) as error:
         way = f" by way of {host.jump.ssh}" if host.jump else ""
         raise errors.Unreachable(
             f"{host.name}: no ssh to {host.ssh} port {host.port}{way} ({reason(error)}); "
             f"nothing was changed there.\n"
-            f"Next: ssh -p {host.port} {host.user}@{host.ssh}; is the host up, and `ssh`, `port` right?"
+            f"Next: {by_hand(host)}; is the host up, and `ssh`, `port` right?",
+            down=True,
         ) from None
     return connection
+
+
+def by_hand(host: Login, program: str = "ssh") -> str:
+    """The command with which the operator goes the same way himself."""
+    words = [program, *(["-i", shlex.quote(str(host.key))] if host.key else [])]
+    if host.known_hosts != Path("~/.ssh/known_hosts").expanduser():
+        words += ["-o", f"UserKnownHostsFile={shlex.quote(str(host.known_hosts))}"]
+    if host.jump:
+        address = f"[{host.jump.ssh}]" if ":" in host.jump.ssh else host.jump.ssh
+        words += ["-o", f"ProxyJump={host.jump.user or host.user}@{address}:{host.jump.port}"]
+    words += ["-p", str(host.port)] if host.port != 22 else []
+    return " ".join([*words, f"{host.user}@{host.ssh}"])
 
 
 def reason(error: BaseException) -> str:
     if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
         error = next(iter(error.errors.values()))
-    if isinstance(error, TimeoutError):
+    if isinstance(error, paramiko.ChannelException):  # the jump host's sshd answers for the host
+        return str(error.text)
+    # A host that takes the connection and says nothing: paramiko's two words for it.
+    silent = str(error) in ("Error reading SSH protocol banner", "No existing session")
+    if isinstance(error, TimeoutError) or silent:
         return "no answer"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def hop(host: Login, jump: Jump) -> Login:
     """The jump host on the way to a host; what the inventory does not say of it is as for the host."""
-    return dataclasses.replace(
-        Login(**{field.name: getattr(host, field.name) for field in dataclasses.fields(Login)}),
-        name=f"{host.name}'s jump host",
-        ssh=jump.ssh,
-        port=jump.port,
-        user=jump.user or host.user,
-        jump=None,
-    )
+    same = {name: getattr(host, name) for name, _ in Login.fields()}
+    way = {"ssh": jump.ssh, "port": jump.port, "user": jump.user or host.user, "jump": None}
+    return Login(**{**same, **way, "name": f"{host.name}'s jump host"})
 
 
 def prepare(host: Login) -> fabric.Connection:
     """A connection not yet open: known hosts loaded, unknown keys refused, its socket without delay."""
-    gateway = prepare(hop(host, host.jump)) if host.jump else False
+    if host.key is not None and not Path(host.key).exists():
+        raise errors.Unreachable(
+            f"{host.name}: its key {host.key} does not exist; nothing was contacted.\n"
+            f"Next: mend `key` in the inventory (the lab's is made by `inv lab.up`)."
+        )
     arguments: dict[str, Any] = {"look_for_keys": host.key is None, "banner_timeout": host.connect_timeout_s}
     if host.key is not None:
         arguments["key_filename"] = [str(host.key)]
+    gateway = connect(hop(host, host.jump)) if host.jump else None
     if not gateway:
-        arguments["sock"] = quick_socket(host.ssh, host.port, host.connect_timeout_s)
-    connection = fabric.Connection(
+        arguments["sock"] = quick_socket(host)
+    connection = Connection(
         host.ssh,
         user=host.user,
         port=host.port,
@@ -291,9 +341,23 @@ def prepare(host: Login) -> fabric.Connection:
     return connection
 
 
-def quick_socket(address: str, port: int, timeout_s: float) -> socket.socket:
+class Connection(fabric.Connection):
+    """Fabric's own would wait an hour for a silent host behind a jump host, and leave the way to it open."""
+
+    def open_gateway(self) -> paramiko.Channel:
+        return self.gateway.transport.open_channel(
+            "direct-tcpip", (self.host, int(self.port)), ("", 0), timeout=self.connect_timeout
+        )
+
+    def close(self) -> None:
+        super().close()
+        if self.gateway:
+            self.gateway.close()
+
+
+def quick_socket(host: Login) -> socket.socket:
     """Without these two options every command waits some 40 ms for a delayed acknowledgement."""
-    connected = socket.create_connection((address, port), timeout=timeout_s)
+    connected = socket.create_connection((host.ssh, host.port), timeout=host.connect_timeout_s)
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_QUICKACK"):
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
@@ -322,8 +386,9 @@ def unknown_key(error: HostKeyUnknown) -> str:
     return (
         f"{host.name}: the host key of {host.ssh} port {host.port} is not known "
         f"({error.key.get_name()} {fingerprint(error.key)}); nothing was sent.\n"
-        f"Next: compare it with the host's console (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub),\n"
-        f"      then accept it: {scan(host)}"
+        f"Next: compare it with the host's console "
+        f"(ssh-keygen -lf /etc/ssh/ssh_host_{kind(error.key)}_key.pub),\n"
+        f"      then accept it: {scan(host, error.key)}"
     )
 
 
@@ -333,13 +398,24 @@ def changed_key(host: Login, error: paramiko.BadHostKeyException) -> str:
         f"{host.name}: the host key of {host.ssh} port {host.port} has CHANGED "
         f"(known {fingerprint(error.expected_key)}, shown {fingerprint(error.key)}); nothing was sent.\n"
         f"A reinstalled host shows a new key; so does somebody in between.\n"
-        f"Next: if it was reinstalled: ssh-keygen -R '{named}' -f {host.known_hosts} && {scan(host)}"
+        f"Next: if it was reinstalled: ssh-keygen -R '{named}' -f {shlex.quote(str(host.known_hosts))} && "
+        f"{scan(host, error.key)}"
     )
 
 
-def scan(host: Login) -> str:
+def scan(host: Login, key: paramiko.PKey) -> str:
+    """The command that accepts the key. A host behind a jump host is out of ssh-keyscan's reach from here."""
     port = f"-p {host.port} " if host.port != 22 else ""
-    return f"ssh-keyscan -t ed25519 {port}{host.ssh} >> {host.known_hosts}"
+    asked = f"ssh-keyscan -t {kind(key)} {port}{host.ssh}"
+    if host.jump:
+        asked = f"{by_hand(hop(host, host.jump))} {asked}"
+    return f"{asked} >> {shlex.quote(str(host.known_hosts))}"
+
+
+def kind(key: paramiko.PKey) -> str:
+    """The key's type as ssh-keygen and ssh-keyscan call it."""
+    name = key.get_name()
+    return next((short for short in ("ed25519", "ecdsa") if short in name), "rsa")
 
 
 def fingerprint(key: paramiko.PKey) -> str:

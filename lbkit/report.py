@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -56,6 +57,7 @@ def as_json(value: Any) -> None:
 
 def wrapped(indent: str, text: str) -> list[str]:
     """Text in lines of the terminal's width; a long word is kept whole, so that it can be copied."""
+    text = re.sub(r"\s*\n\s*", " ", text)
     width = max(40, shutil.get_terminal_size((80, 24)).columns)
     return textwrap.wrap(
         text,
@@ -81,12 +83,20 @@ def plan_lines(
         lines += ["", f"{name}: not read", *(f"  {line}" for line in reason.splitlines())]
     lines.append("")
     if any(node.todo for node in nodes):
-        counts = ", then ".join(f"{len(picture.node(name).todo)} on {name}" for name in order)
-        lines += wrapped("", f"To do: {counts}. `inv setup` does it.")
+        lines += wrapped("", to_do(nodes, order))
         lines += [line for sentence in effects for line in wrapped("  ", sentence)]
     elif not picture.missing and not stops(nodes):
         lines.append("Nothing to do: the hosts are as the inventory says.")
     return lines[1:] if lines[:1] == [""] else lines
+
+
+def to_do(nodes: Sequence[pair.Node], order: Sequence[str]) -> str:
+    """How many changes where; in which order only where that can be told, and that it will be done only where
+    nothing stands in the way."""
+    counts = {node.host.name: len(node.todo) for node in nodes if node.todo}
+    said = (", then " if order else ", ").join(f"{counts[name]} on {name}" for name in order or counts)
+    goes = order and not stops(nodes)
+    return f"To do: {said}." + (" `inv setup` does it." if goes else " `inv setup` would refuse.")
 
 
 def host_lines(node: pair.Node) -> list[str]:

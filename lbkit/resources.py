@@ -93,12 +93,14 @@ class File(Owned):
 class Placeholder(Owned):
     """Some certificate with its key stands at `path`: what is there stays, else a self-signed one of a day.
 
-    HAProxy does not start without the file that `bind … ssl crt` names.
+    until: who or what brings the real one. Without the file that `bind … ssl crt` names HAProxy does not
+    start.
     """
 
     kind: ClassVar[str] = "placeholder"
     names: tuple[str, ...] = ()
     days: int = 1
+    until: str = "there is another"
     mode: int = 0o600
 
     def spec(self) -> dict[str, Any]:
@@ -196,6 +198,21 @@ class Clock(Resource):
 
 
 @dataclass(frozen=True)
+class Rivals(Resource):
+    """Requirement, a warning only: none of these units, by name with what it does, is at work too."""
+
+    kind: ClassVar[str] = "rivals"
+    units: tuple[tuple[str, str], ...]
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "units": [unit for unit, _ in self.units]}
+
+    @property
+    def label(self) -> str:
+        return "rivals"
+
+
+@dataclass(frozen=True)
 class Interface(Resource):
     """Requirement: the interface is there and carries the address. A reload of keepalived with an interface
     that does not exist ends it."""
@@ -214,12 +231,16 @@ class Interface(Resource):
 
 @dataclass(frozen=True)
 class Ports(Resource):
-    """Requirement: nobody but `unit` listens where it will. HAProxy's own check does not try to bind, and a
-    reload whose bind fails refuses connections for two seconds."""
+    """Requirement: nobody but `unit` listens where it will, and the addresses are this host's, or `moving`.
+
+    HAProxy's own check does not try to bind, and a reload whose bind fails refuses connections for two
+    seconds.
+    """
 
     kind: ClassVar[str] = "ports"
     unit: str
     binds: tuple[tuple[str, int], ...]
+    moving: str | None = None
 
     def spec(self) -> dict[str, Any]:
         return {"kind": self.kind, "unit": f"{self.unit}.service", "binds": self.binds}

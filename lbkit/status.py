@@ -74,6 +74,15 @@ def servers(session: remote.Session) -> tuple[int, int] | None:
     return sum(verify.is_up(one) for one in rows), len(rows)
 
 
+def unread(rows: Sequence[Row], missing: dict[str, str], masters: Sequence[str]) -> Status:
+    """Some host did not answer: why, and what the others say of the service."""
+    others = list(missing)[1:]
+    what, next_step = verify.split(next(iter(missing.values())))
+    served = f"{masters[0]} serves alone" if masters else "Whether anyone serves is unknown"
+    more = f" {', '.join(others)} could not be read either." if others else ""
+    return Status(f"{what.rstrip('.')}.{more} {served}.", False, next_step, tuple(rows))
+
+
 def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError | None) -> Status:
     """The verdict: what hurts clients first, then what would hurt them at the next fault. Pure."""
     masters = [one.host for one in rows if one.vrrp == "MASTER"]
@@ -88,9 +97,7 @@ def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError
             "do the hosts hear each other? inv verify",
         )
     if missing:
-        down = ", ".join(missing)
-        served = f"{masters[0]} serves alone" if masters else "nobody is MASTER"
-        return status(f"{down} could not be read; {served}.", verify.split(next(iter(missing.values())))[1])
+        return unread(rows, missing, masters)
     if doubt:
         what, next_step = verify.split(str(doubt))
         return status(what, next_step)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lbkit import converge, errors, pair, remote, steps
-from lbkit.inventory import Cluster
+from lbkit import converge, errors, front, pair, remote, steps
+from lbkit.inventory import Cluster, balance
 
 # With one client, only these share requests out among all servers.
 CHALLENGE = "lbkit-challenge"  # its servers listen only while certbot renews
@@ -27,20 +27,43 @@ class Check:
 
 
 def run(cluster: Cluster) -> list[Check]:
-    """All checks, in the order in which a fault shows first."""
-    with remote.sessions(cluster.hosts) as opened:
+    """All checks, in the order in which a fault shows first. What fails leaves the others standing."""
+    with remote.sessions(cluster.hosts, lambda: converge.wanted(cluster, steps.ALL)) as opened:
         picture = converge.read(cluster, steps.ALL, opened)
         alive = {node.host.name: opened[node.host.name] for node in picture.nodes}
         checks = [*reachable(picture), *services(picture), *roles(picture), *configuration(picture)]
-        checks += on_each_host(cluster, alive)
-        with asker(cluster) as ask:
-            checks += through_the_address(cluster, picture, ask)
-            checks += applications(cluster, picture, alive, ask)
+        checks += told("the hosts hear each other", hearing, cluster, picture, alive)
+        for name, session in alive.items():
+            checks += told(f"{name} alone answers", on_its_own, cluster, name, session)
+        checks += told("what clients see", from_outside, cluster, picture, alive)
     return checks
 
 
+def told(name: str, look: Callable[..., list[Check]], *about: Any) -> list[Check]:
+    """What `look` finds; where it cannot look, that: unknown is not passed."""
+    try:
+        return look(*about)
+    except errors.LbkitError as error:
+        return [Check(name, None, *split(str(error)))]
+
+
+def from_outside(cluster: Cluster, picture: converge.Picture, alive: dict[str, Any]) -> list[Check]:
+    """The endpoint as the inventory's client sees it, or this machine."""
+    with remote.outside(cluster.client) as ask:
+        return [
+            *told("the endpoint answers through the address", through_the_address, cluster, ask),
+            *told("all applications are reached", applications, cluster, picture, alive, ask),
+        ]
+
+
 def reachable(picture: converge.Picture) -> list[Check]:
-    return [Check(f"{name} reachable", False, *split(reason)) for name, reason in picture.missing.items()]
+    fine = [
+        Check(f"{node.host.name} answers over ssh", True, f"{node.seen.facts['system']}")
+        for node in picture.nodes
+    ]
+    return fine + [
+        Check(f"{name} answers over ssh", False, *split(why)) for name, why in picture.missing.items()
+    ]
 
 
 def split(message: str) -> tuple[str, str]:
@@ -80,6 +103,22 @@ def roles(picture: converge.Picture) -> list[Check]:
     return checks
 
 
+def hearing(cluster: Cluster, picture: converge.Picture, alive: dict[str, Any]) -> list[Check]:
+    """The adverts of a MASTER reach every other node that runs: where they do not, both are MASTER."""
+    checks = []
+    for node in picture.nodes:
+        others = [
+            found.host.name for found in pair.masters(picture.nodes) if found.host.name != node.host.name
+        ]
+        if not others or node.vrrp not in ("MASTER", "BACKUP"):
+            continue
+        heard = alive[node.host.name].call("hears", **steps.hears_question(cluster, node.host))
+        detail = "its adverts arrive" if heard else "none of its adverts arrive"
+        fix = pair.way_for_adverts(cluster, node.host)
+        checks.append(Check(f"{node.host.name} hears {' or '.join(others)}", heard, detail, fix))
+    return checks
+
+
 def configuration(picture: converge.Picture) -> list[Check]:
     """What stands on the hosts is what the inventory says, is loaded, and so is the same on both."""
     checks = []
@@ -91,12 +130,13 @@ def configuration(picture: converge.Picture) -> list[Check]:
     return checks
 
 
-def on_each_host(cluster: Cluster, alive: dict[str, Any]) -> list[Check]:
-    checks = []
-    for name, session in alive.items():
-        question = steps.endpoint_question(cluster, cluster.host(name).private_address)
-        checks.append(answered(f"{name} alone answers", session.call("ask", **question)[0], question))
-    return checks
+def on_its_own(cluster: Cluster, name: str, session: remote.Session) -> list[Check]:
+    """The endpoint on this host, whoever has the address."""
+    page = steps.own_page(cluster, cluster.host(name))
+    if page is None:  # HAProxy listens on the address that moves alone: asked there, below
+        return []
+    question = page.question()
+    return [answered(f"{name} alone answers", session.call("ask", **question)[0], question)]
 
 
 def answered(name: str, answer: dict[str, Any], question: dict[str, Any]) -> Check:
@@ -107,23 +147,21 @@ def answered(name: str, answer: dict[str, Any], question: dict[str, Any]) -> Che
         )
     status = f"status {answer['status']}" if question["http"] else "connected"
     detail = f"{where}: {status} in {answer['elapsed_ms']:g} ms"
-    good = not question["http"] or answer["status"] < 500
-    return Check(name, good, detail, "the servers behind it: inv status")
+    return Check(name, answer["good"], detail, "the servers behind it: inv status")
 
 
-def asker(cluster: Cluster) -> Any:
-    """A hand outside: on the inventory's client, or on this machine."""
-    return remote.outside(cluster.client)
+def through_the_address(cluster: Cluster, ask: Any) -> list[Check]:
+    question = public_page(cluster).question()
+    return [answered("the endpoint answers through the address", ask("ask", **question)[0], question)]
 
 
-def through_the_address(cluster: Cluster, picture: converge.Picture, ask: Any) -> list[Check]:
-    name = "the endpoint answers through the address"
-    try:
-        address = public_address(cluster)
-        question = steps.endpoint_question(cluster, address)
-        return [answered(name, ask("ask", **question)[0], question)]
-    except errors.LbkitError as error:
-        return [Check(name, None, *split(str(error)))]
+def public_page(cluster: Cluster) -> front.Page:
+    """What clients are answered. (The inventory is refused where no frontend listens on the address.)"""
+    address = public_address(cluster)
+    # An Elastic IP arrives at the host's private address: any frontend for IPv4 has it.
+    page = front.page(cluster, address) or front.page(cluster, *(h.private_address for h in cluster.hosts))
+    assert page, "a frontend listens on the address"
+    return page
 
 
 def public_address(cluster: Cluster) -> str:
@@ -138,10 +176,7 @@ def public_address(cluster: Cluster) -> str:
 def applications(cluster: Cluster, picture: converge.Picture, alive: dict[str, Any], ask: Any) -> list[Check]:
     """Every server of every backend is up where the address is, and requests through it reach each of those
     that share the front page's load."""
-    try:
-        holder = converge.holder_of(picture)
-    except errors.LbkitError as error:
-        return [Check("all applications are reached", None, *split(str(error)))]
+    holder = converge.holder_of(picture)
     if holder not in alive:
         return [Check("all applications are reached", None, "nobody holds the address", "inv status")]
     session = alive[holder]
@@ -152,34 +187,39 @@ def applications(cluster: Cluster, picture: converge.Picture, alive: dict[str, A
             "all servers are up", not down, ", ".join(down) or f"{len(before)} of {len(before)}", "inv status"
         )
     ]
-    spread = spreading(cluster)
-    if spread is None:
+    page = public_page(cluster)
+    if not spreads(cluster, page.backend):
         return checks
-    wanted = {s["svname"] for s in before if s["pxname"] == spread and is_up(s) and s["bck"] == "0"}
-    question = steps.endpoint_question(cluster, public_address(cluster), count=3 * max(1, len(wanted)))
-    ask("ask", **question)
-    counts = {s["svname"]: int(s["stot"]) for s in before if s["pxname"] == spread}
-    reached = {
-        s["svname"]
-        for s in servers(session)
-        if s["pxname"] == spread and int(s["stot"]) > counts[s["svname"]]
-    }
+    rows = [s for s in before if s["pxname"] == page.backend and is_up(s) and s["bck"] == "0"]
+    wanted, count = expected({s["svname"]: int(s["weight"]) for s in rows})
+    ask("ask", **page.question(), count=count)
+    counts = {s["svname"]: int(s["stot"]) for s in rows}
+    after = [s for s in servers(session) if s["pxname"] == page.backend]
+    reached = {s["svname"] for s in after if int(s["stot"]) > counts.get(s["svname"], int(s["stot"]))}
     rest = wanted - reached
     detail = f"not reached: {', '.join(sorted(rest))}" if rest else ", ".join(sorted(reached)) or "none"
     checks.append(Check("all applications are reached", bool(wanted) and not rest, detail, "inv status"))
     return checks
 
 
-def spreading(cluster: Cluster) -> str | None:
-    """Name of the front page's backend, where it shares requests of one client among its servers."""
-    question = steps.endpoint_question(cluster, "")
-    frontend = next(f for f in cluster.haproxy.frontends if f.name == question["frontend"])
-    if not frontend.default_backend:
-        return None
-    backend = cluster.haproxy.backend(frontend.default_backend)
-    if backend.stick or backend.balance.split("(")[0].split()[0] not in SPREADING:
-        return None
-    return str(backend.name)
+MOST_QUESTIONS = 60
+
+
+def expected(weights: dict[str, int]) -> tuple[set[str], int]:
+    """(servers that must be reached, with so many questions): each has two by its weight, or its share is too
+    small to wait for."""
+    sharing = [weight for weight in weights.values() if weight]
+    if not sharing:
+        return set(), 1
+    total = sum(sharing)
+    count = min(MOST_QUESTIONS, max(3 * len(sharing), -(-2 * total // min(sharing))))
+    return {name for name, weight in weights.items() if weight * count >= 2 * total}, count
+
+
+def spreads(cluster: Cluster, name: str) -> bool:
+    """Whether a backend shares requests of one client among its servers."""
+    backend = cluster.haproxy.backend(name)
+    return not backend.stick and balance.algorithm(backend.balance) in SPREADING
 
 
 def servers(session: remote.Session) -> list[dict[str, str]]:

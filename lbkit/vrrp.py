@@ -44,8 +44,30 @@ def wire(text: str) -> frozenset[str]:
     for block in tree.blocks:
         if block.words[0] == "vrrp_instance":
             statements |= set(_instance(block, defaults))
-    statements |= {" ".join(line) for line in tree.lines if line[0] in ("include", "includer", "includem")}
+    statements |= {" ".join(line) for line in tree.lines if line[0] in _INCLUDES}
     return frozenset(statements)
+
+
+def lost(old: str, new: str) -> tuple[str, ...]:
+    """What an old keepalived.conf serves that a new one does not: somebody else's, most likely.
+
+    Instances of other router ids with addresses that the new one has not, LVS's virtual servers, includes.
+    """
+    kept = wire(new)
+    ids = {statement.partition(":")[0] for statement in kept}
+    addresses = {statement.partition(": address ")[2] for statement in kept}
+    found = []
+    for block in _parse(old).blocks:
+        held = [line[0].split("/")[0] for b in block.all("virtual_ipaddress") for line in b.lines]
+        gone = [address for address in held if address.lower() not in addresses]
+        if block.words[0] == "vrrp_instance" and gone and block.value("virtual_router_id", "0") not in ids:
+            found.append(f"{' '.join(block.words)} ({', '.join(gone)})")
+        if block.words[0] in ("virtual_server", "virtual_server_group"):
+            found.append(" ".join(block.words))
+    return (*found, *(" ".join(line) for line in _parse(old).lines if line[0] in _INCLUDES))
+
+
+_INCLUDES = ("include", "includer", "includem")
 
 
 def _instance(block: _Block, defaults: _Block) -> Iterator[str]:

@@ -8,8 +8,8 @@ object a line each way, for as long as the command lasts:
     {"op": "write", "kind": "file", …}                          → {"progress": …}*, {"result": {…}}
     {"op": "ask", "url": …}                                     → {"result": [{"status": …}, …]}
 
-A failure is {"error": {"what": …, "output": …}}; {"alive": true} comes every few seconds, whatever goes on, so
-that silence means that the host is gone. Three rules hold: what is read is never guessed (an item
+A failure is {"error": {"what": …, "output": …}}; {"alive": true} comes every few seconds, whatever goes on,
+so that silence means that the host is gone. Three rules hold: what is read is never guessed (an item
 that cannot be read says so in its own `unreadable`), a file is validated and complete before it is renamed
 into place, and the lock is a flock held by this process, so that it ends with it: with the end of input, or
 after IDLE_S seconds in which the operator's machine sent nothing.

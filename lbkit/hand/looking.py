@@ -1,11 +1,12 @@
-"""What clients and HAProxy itself say: one HTTP question, one line to the stats socket."""
+"""What clients, HAProxy and the other host say: an HTTP question, a line to the stats socket, an advert."""
 
 import time
 
 
 def ask(question):
-    """Answers of an endpoint: [{status, location, body, error, elapsed_ms, certificate}].
+    """Answers of an endpoint: [{status, location, body, error, good, elapsed_ms, certificate}].
 
+    good: better than a server error; for TCP, connected.
     connect: (host, port) where the connection goes; name: for SNI and the Host header; http False: only
     connect. The certificate is not verified here (a placeholder is right at first): its PEM is handed back.
     """
@@ -23,6 +24,7 @@ def ask_once(question):
                 answer.update(request(question, plain))
     except (OSError, http.client.HTTPException) as error:
         answer["error"] = str(error) or type(error).__name__
+    answer["good"] = not answer["error"] and (not question["http"] or answer["status"] < 500)
     answer["elapsed_ms"] = round((time.monotonic() - began) * 1000, 1)
     return answer
 
@@ -62,3 +64,49 @@ def stats(path, command):
         connection.connect(path)
         connection.sendall(command.encode() + b"\n")
         return connection.makefile().read()
+
+
+VRRP = 112  # the protocol's number; RFC 9568, section 5.1
+GROUPS = {4: "224.0.0.18", 6: "ff02::12"}
+
+
+def hears(question):
+    """Whether an advert of the router id arrives in time: from one of the peers, or for None by multicast.
+
+    What a firewall on this host drops does not reach this socket either.
+    """
+    import socket
+
+    family = socket.AF_INET6 if question["version"] == 6 else socket.AF_INET
+    deadline = time.monotonic() + question["within_s"]
+    with socket.socket(family, socket.SOCK_RAW, VRRP) as listener:
+        if question["peers"] is None:
+            join(listener, question["version"], question["interface"])
+        while (left := deadline - time.monotonic()) > 0:
+            listener.settimeout(left)
+            try:
+                packet, source = listener.recvfrom(512)
+            except socket.timeout:
+                break
+            # The kernel hands over IPv4's header too, and not IPv6's.
+            advert = packet if question["version"] == 6 else packet[(packet[0] & 15) * 4 :]
+            known = question["peers"] is None or source[0] in question["peers"]
+            if known and advert[1:2] == bytes([question["router_id"]]):
+                return True
+    return False
+
+
+def join(listener, version, interface):
+    """Adverts to the group reach the socket."""
+    import socket
+    import struct
+
+    index = socket.if_nametoindex(interface)
+    if version == 6:
+        group = socket.inet_pton(socket.AF_INET6, GROUPS[6])
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, struct.pack("16si", group, index))
+    else:
+        group = socket.inet_aton(GROUPS[4])
+        listener.setsockopt(
+            socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, struct.pack("4s4si", group, bytes(4), index)
+        )

@@ -32,8 +32,7 @@ class Prober:
     def sample(self):
         at = time.time()
         answer = looking.ask_once(self.question)
-        good = not answer["error"] and (not self.question["http"] or answer["status"] < 500)
-        self.samples.append((round(at, 4), answer["elapsed_ms"], good))
+        self.samples.append((round(at, 4), answer["elapsed_ms"], answer["good"]))
         self.free.release()
 
 

@@ -1,5 +1,6 @@
 """States of what the resources name. Nothing here changes anything."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -21,8 +22,9 @@ def read(items, facts=True):
     """
     packages = sorted({name for item in items if item["kind"] == "packages" for name in item["names"]})
     units = {item["unit"] for item in items if item["kind"] in ("service", "ports")}
+    units = units.union(*(item["units"] for item in items if item["kind"] == "rivals"))
     units = sorted(units.union(ALWAYS) if facts else units)
-    addresses = facts or any(item["kind"] == "interface" for item in items)
+    addresses = facts or any(item["kind"] in ("interface", "ports") for item in items)
     processes = {
         "packages": packages
         and start(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\n", *packages]),
@@ -125,9 +127,9 @@ def read_file(item, _seen):
     except FileNotFoundError:
         return {"exists": False}
     except OSError as error:
-        if os.path.islink(path):
-            return {"exists": True, "link": os.readlink(path)}
-        raise error
+        if not os.path.islink(path):
+            raise error
+        return {"exists": True, "link": os.readlink(path), **linked(path)}
     with open(descriptor, "rb") as file:
         info = os.fstat(file.fileno())
         if not stat.S_ISREG(info.st_mode):
@@ -137,6 +139,15 @@ def read_file(item, _seen):
     if state["sha256"] != item.get("sha256") and len(content) <= CONTENT_LIMIT:
         state["content"] = content.decode(errors="replace")
     return state
+
+
+def linked(path):
+    """The content behind a link, for the diff; none where it leads nowhere or is too much."""
+    real = os.path.realpath(path)
+    if not os.path.isfile(real) or os.path.getsize(real) > CONTENT_LIMIT:
+        return {}
+    with open(real, "rb") as file:
+        return {"content": file.read().decode(errors="replace")}
 
 
 def ownership(info):
@@ -212,7 +223,7 @@ def read_sysctl(item, _seen):
 
 
 def read_service(item, seen):
-    """{exists, active, enabled, needs_daemon_reload, loaded, since}.
+    """{exists, masked, active, enabled, needs_daemon_reload, loaded, since}.
 
     loaded: name → whether what the service last loaded is what stands on disk now, for `reload_on` and
     `restart_on`. It is kept in LOADED as digest and change time of each file, written after every load of
@@ -224,7 +235,8 @@ def read_service(item, seen):
     everything = load_record()
     record, systemd = everything.get(item["unit"], {}), everything.get("systemd", {})
     return {
-        "exists": unit["LoadState"] not in ("not-found", "masked"),
+        "exists": unit["LoadState"] != "not-found",
+        "masked": unit["LoadState"] == "masked",
         "active": unit["ActiveState"] in ("active", "reloading"),
         "state": f"{unit['ActiveState']} ({unit['SubState']})",
         "enabled": unit["UnitFileState"] in ("enabled", "static", "alias", "generated"),
@@ -237,6 +249,12 @@ def read_service(item, seen):
         },
         "since": unit["ActiveEnterTimestamp"],
     }
+
+
+def read_rivals(item, seen):
+    if seen["units"] is None:
+        raise Failed("systemd does not answer")
+    return {"active": [unit for unit in item["units"] if seen["units"][unit]["ActiveState"] == "active"]}
 
 
 def load_record():
@@ -263,14 +281,15 @@ def read_interface(item, seen):
 
 
 def read_ports(item, seen):
-    """Which of the wanted ports somebody else listens on: [{address, port, holder}].
+    """{taken: ports that somebody else listens on, [{address, port, holder}], absent: addresses not here}.
 
     Our own service's sockets do not count: they are told by the inodes that its processes hold.
     """
     wanted = {port for _, port in item["binds"]}
+    absent = absent_addresses(item["binds"], seen["addresses"])
     listeners = [found for found in listening_sockets() if found[1] in wanted]
     if not listeners:
-        return {"taken": []}
+        return {"taken": [], "absent": absent}
     unit = (seen["units"] or {}).get(item["unit"], {})
     ours = socket_inodes(group_pids(unit.get("ControlGroup", "")))
     strangers = [found for found in listeners if found[2] not in ours and overlaps(found, item["binds"])]
@@ -279,8 +298,18 @@ def read_ports(item, seen):
         "taken": [
             {"address": address, "port": port, "holder": owners.get(inode, "an unknown process")}
             for address, port, inode in strangers
-        ]
+        ],
+        "absent": absent,
     }
+
+
+def absent_addresses(binds, interfaces):
+    """Those of the single addresses that no interface carries: to listen there fails."""
+    if interfaces is None:
+        raise Failed("`ip -j addr` does not answer")
+    here = {address.split("/")[0] for found in interfaces.values() for address in found}
+    absent = {address for address, _ in binds} - here - {"*", "::"}
+    return sorted(address for address in absent if not address.startswith("127."))  # all of them are lo's
 
 
 def listening_sockets():
@@ -312,7 +341,10 @@ def overlaps(listener, binds):
 
 
 def group_pids(control_group):
-    """Processes of a unit. Version 1 and mixed hierarchies keep them under systemd/ or unified/."""
+    """Processes of a unit; none where it does not run and so has no group. Version 1 and mixed hierarchies
+    keep them under systemd/ or unified/."""
+    if not control_group:
+        return []
     for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"):
         try:
             with open(f"{root}{control_group}/cgroup.procs") as file:
@@ -327,10 +359,12 @@ def socket_inodes(pids):
 
 
 def pid_sockets(pid):
-    try:
-        links = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
-    except OSError:
-        return []  # ended meanwhile
+    """Inodes of a process's sockets; none where it has ended."""
+    links = []
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):  # closed meanwhile
+                links.append(os.readlink(f"/proc/{pid}/fd/{name}"))
     return [link[8:-1] for link in links if link.startswith("socket:[")]
 
 
@@ -367,6 +401,7 @@ READERS = {
     "clock": read_clock,
     "sysctl": read_sysctl,
     "service": read_service,
+    "rivals": read_rivals,
     "interface": read_interface,
     "ports": read_ports,
     "trusted_path": read_trusted_path,

@@ -9,6 +9,8 @@ import time
 from lbkit.hand import breaking, locking, looking, probing, reading, writing
 from lbkit.hand.core import Failed
 
+# sudo may hand on another one (secure_path), in which half of what we run is not found.
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 IDLE_S = 60
 ALIVE_S = 5
 
@@ -24,6 +26,7 @@ OPERATIONS = {
     "write": write,
     "lock": lambda request, _say: locking.lock(request),
     "ask": lambda request, _say: looking.ask(request),
+    "hears": lambda request, _say: looking.hears(request),
     "stats": lambda request, _say: looking.stats(request["socket"], request["command"]),
     "probe": lambda request, _say: probing.start(request["question"], request["every_s"]),
     "probed": lambda _request, _say: probing.stop(),
@@ -53,7 +56,7 @@ def requests(source):
 
 
 def show_life(tell):
-    """Tells that this host lives, also while apt works: without it a host that lost its power is waited for."""
+    """Tells that this host lives, also while apt works: one that lost its power is not waited for."""
     while True:
         time.sleep(ALIVE_S)
         try:
@@ -67,6 +70,7 @@ def main():
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # no child may write between our lines
     os.chdir("/")
     os.umask(0o022)
+    os.environ["PATH"] = PATH
 
     telling = threading.Lock()
 

@@ -34,8 +34,8 @@ APT_LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/
 
 
 def wait_for_apt(say, deadline_s=600):
-    """No other apt or dpkg is at work: neither an unattended upgrade nor the one of a run of ours that was cut,
-    which goes on by itself. (apt waits for dpkg's lock alone, dpkg for none.)"""
+    """No other apt or dpkg is at work: no unattended upgrade, nor that of a run of ours that was cut, which
+    goes on by itself. (apt waits for dpkg's lock alone, dpkg for none.)"""
     deadline = time.monotonic() + deadline_s
     while busy := [path for path in APT_LOCKS if is_locked(path)]:
         if time.monotonic() > deadline:
@@ -189,6 +189,7 @@ def write_placeholder(change, _say):
     directory = os.path.dirname(change["path"])
     key, chain = (os.path.join(directory, f".placeholder-{os.getpid()}.{part}") for part in ("key", "crt"))
     names = ",".join(f"DNS:{name}" for name in change["names"])
+    os.makedirs(directory, mode=0o700, exist_ok=True)
     try:
         os.close(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
         request = [
@@ -269,9 +270,16 @@ def remember(unit, loading):
     record = reading.load_record()
     record.setdefault(unit, {}).update(loading)
     temporary = f"{reading.LOADED}.{os.getpid()}"
-    with open(temporary, "w") as file:
-        json.dump(record, file)
-    os.rename(temporary, reading.LOADED)
+    try:
+        with open(temporary, "w") as file:
+            json.dump(record, file)
+        os.rename(temporary, reading.LOADED)
+    except OSError as error:
+        folder = os.path.dirname(reading.LOADED)
+        raise Failed(f"{reading.LOADED}: {error.strerror}", free_space(folder)) from None
+    finally:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
 
 
 WRITERS = {

@@ -12,7 +12,7 @@ from typing import Any
 
 from lbkit.inventory import checks_haproxy
 from lbkit.inventory.cluster import _JUMP, Document, Eip, Vip, priorities
-from lbkit.inventory.read import MISSING, Notes
+from lbkit.inventory.read import MISSING, Notes, join
 
 Faults = Iterator[tuple[str, Any, str]]  # key, value, what was expected
 
@@ -24,6 +24,7 @@ def faults(document: Document, notes: Notes) -> Faults:
     yield from _priorities(document)
     yield from _own_addresses(document)
     yield from _families(document)
+    yield from _served(document)
     yield from _vrrp(document)
     yield from _certificate(document)
     yield from _agent(document)
@@ -131,6 +132,22 @@ def _families(document: Document) -> Faults:
             )
     if version == 6 and document.keepalived and document.keepalived.vrrp_version == 2:
         yield "keepalived.vrrp_version", 2, f"3: version 2 has no IPv6, and {key} is IPv6"
+
+
+def _served(document: Document) -> Faults:
+    """Clients come to the address that moves: some frontend must be there."""
+    frontends = document.haproxy.frontends if document.haproxy else None
+    if not (isinstance(document.address, Vip) and document.address.ip and frontends):
+        return
+    ip = document.address.ip
+    every = "::" if ":" in ip else "*"
+    if all(f.addresses and not {every, ip}.intersection(f.addresses) for f in frontends):
+        key = f"{join('haproxy.frontends', frontends[0].name)}.addresses"
+        yield (
+            key,
+            list(frontends[0].addresses),
+            f'"{every}" or "{ip}" too: no frontend listens on address.address',
+        )
 
 
 def _vrrp(document: Document) -> Faults:

@@ -342,7 +342,7 @@ def reachable(value: Any) -> str:
 
 def bind_address(value: Any) -> str:
     """Where a frontend listens: `*` (all IPv4), `::` (all IPv6) or one address."""
-    if value == "*":
+    if value in ("*", "0.0.0.0"):
         return "*"
     try:
         return ip(value)

@@ -51,6 +51,16 @@ class Route(Record):
     ignore_case: Switch = False
     backend: Section = required()
 
+    def takes(self, host: str, path: str) -> bool:
+        """Whether it takes a request, as HAProxy judges it. host: in lower case, without a port."""
+        folded = (lambda text: text.lower()) if self.ignore_case else (lambda text: text)
+        named = host in self.exact_hosts or host.endswith(self.host_suffixes or ("\n",))
+        return (
+            (not self.host or named)
+            and (not self.path_prefix or folded(path).startswith(tuple(map(folded, self.path_prefix))))
+            and (not self.path_suffix or folded(path).endswith(tuple(map(folded, self.path_suffix))))
+        )
+
     @property
     def exact_hosts(self) -> tuple[str, ...]:
         """The names that are meant as they stand, in lower case."""
@@ -91,6 +101,11 @@ class HttpFrontend(Frontend):
         """The keys and numbers of the ports it listens on."""
         both = (("http_port", self.http_port), ("https_port", self.https_port))
         return tuple((key, port) for key, port in both if port)
+
+    def backend_for(self, host: str, path: str) -> str | None:
+        """The backend that a request goes to; None where nobody takes it, which is answered with 503."""
+        taken = (route.backend for route in self.routes if route.takes(host.lower(), path))
+        return next(taken, self.default_backend)
 
     @property
     def redirects(self) -> bool:

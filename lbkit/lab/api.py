@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import subprocess
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -190,7 +190,7 @@ class Lab:
             *command,
         ]
 
-    def _for_both(self, action) -> None:
+    def _for_both(self, action: Callable[[Machine], object]) -> None:
         with ThreadPoolExecutor() as pool:
             list(pool.map(action, self.balancers()))
 

@@ -21,7 +21,7 @@ def text(lab: Lab) -> str:
             if port not in found:
                 raise Refused(
                     f"hosts.toml does not describe the lab ({port!r} of {node.name} is not in it).\n"
-                    "Next: git checkout hosts.toml, and keep your own inventory in a file that LBKIT_HOSTS names."
+                    "Next: git checkout hosts.toml, and keep your own in a file that LBKIT_HOSTS names."
                 )
             found = found.replace(port, f"port = {lab.base_port + node.port_offset}")
     return found.replace('".lab/', f'"{lab.dot}/')

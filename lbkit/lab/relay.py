@@ -59,6 +59,7 @@ class _Entrance(_Pipe):
     def __init__(self, address: str, port: int) -> None:
         super().__init__()
         self.address, self.port = address, port
+        self.early = bytearray()  # what arrived before the far end was connected
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -79,7 +80,17 @@ class _Entrance(_Pipe):
             far.transport.abort()
             return
         self.twin = far
+        if self.early:
+            super().data_received(bytes(self.early))
         self.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        # Python before 3.11.4 reads once more after pause_reading() in connection_made: Debian 12's own loses
+        # the client's first words otherwise, and sshd says "Invalid SSH identification string".
+        if self.twin is None:
+            self.early += data
+        else:
+            super().data_received(data)
 
 
 async def serve(listener: socket.socket, address: str, port: int) -> asyncio.Server:

@@ -14,9 +14,10 @@ from invoke import Collection, Context, Exit, task
 )
 def up(c: Context, suite: str = "bookworm", bare: bool = False) -> None:
     """
-    Bring up the rehearsal pair: two bare hosts, applications, a client, an AWS API, on this machine.
+    Bring up the rehearsal pair: two bare hosts and all around them, here.
 
-    Needs root. The first time it builds the hosts' image (about a minute), then it takes seconds.
+    Around them: two applications, a client, an AWS API. Needs root. The first
+    time it builds the hosts' image (about a minute), then it takes seconds.
     hosts.toml as committed describes this pair.
 
     Example: inv lab.up --suite trixie
@@ -31,7 +32,8 @@ def down(c: Context) -> None:
     """
     Take the lab down: no process, interface, mount or rule of it is left.
 
-    Kept: the image (/var/cache/lbkit-lab) and .lab/ with the key, which are good for the next lab.up.
+    Kept for the next lab.up: the image (/var/cache/lbkit-lab) and .lab/ with
+    the key.
 
     Example: inv lab.down
     """
@@ -43,7 +45,9 @@ def down(c: Context) -> None:
 @task(auto_shortflags=False, help={"json": "Print the same as JSON."})
 def status(c: Context, json: bool = False) -> None:
     """
-    Show the lab's hosts, how to reach them, and who holds the Elastic IP. Exit code 1 if it is not up.
+    Show the lab's hosts, how to reach them, who holds the Elastic IP.
+
+    Exit code 1 if it is not up.
 
     Example: inv lab.status --json
     """
@@ -63,9 +67,11 @@ def status(c: Context, json: bool = False) -> None:
 )
 def shell(c: Context, host: str, command: str = "") -> None:
     """
-    Open a root shell on a host of the lab. Works without its sshd and network too.
+    Open a root shell on a host of the lab.
 
-    Example: inv lab.shell lb-1 --command "systemctl status haproxy"
+    Works without its sshd and network too.
+
+    Example: inv lab.shell lb-1 --command "journalctl -u haproxy"
     """
     from lbkit.lab import view
 

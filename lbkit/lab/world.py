@@ -98,6 +98,7 @@ def start(lab: Lab, listeners: Sequence[socket.socket], ready: int) -> World:
             env={
                 "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin:/sbin:/bin",
                 "PYTHONPATH": str(PROJECT),
+                "PYTHONDONTWRITEBYTECODE": "1",  # root's files in an operator's checkout are in his way
                 _MARK: str(lab.state),
             },
         )

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lbkit import plan
-from lbkit.inventory import Cluster, Host, HttpFrontend
+from lbkit import front, plan
+from lbkit.inventory import Cluster, Host
 from lbkit.steps import agent, haproxy, keepalived, prereqs
 
 TABLE = {
@@ -37,13 +37,19 @@ def health_question(cluster: Cluster) -> dict[str, Any]:
     return {"connect": connect, "name": "localhost", "path": "/health", "http": True, "tls": False}
 
 
-def endpoint_question(cluster: Cluster, address: str, **more: Any) -> dict[str, Any]:
-    """Asks the first frontend at an address: HTTP for its front page, by the cluster's name; TCP for a
-    connection."""
-    frontends = cluster.haproxy.frontends
-    frontend = next((one for one in frontends if isinstance(one, HttpFrontend)), frontends[0])
-    question = {"frontend": frontend.name, "name": cluster.domains[0].replace("*.", "www."), **more}
-    if isinstance(frontend, HttpFrontend):
-        port = frontend.https_port or frontend.http_port
-        return {**question, "connect": (address, port), "http": True, "tls": bool(frontend.https_port)}
-    return {**question, "connect": (address, frontend.port), "http": False, "tls": False}
+def hears_question(cluster: Cluster, host: Host) -> dict[str, Any]:
+    """Asks on the host whether a MASTER's adverts reach it."""
+    vrrp = cluster.keepalived
+    unicast = cluster.address.transport == "unicast"
+    return {
+        "peers": [peer.private_address for peer in cluster.peers(host)] if unicast else None,
+        "version": 6 if ":" in host.private_address else 4,
+        "interface": host.interface,
+        "router_id": vrrp.virtual_router_id,
+        "within_s": 3 * vrrp.advert_int + 1,
+    }
+
+
+def own_page(cluster: Cluster, host: Host) -> front.Page | None:
+    """What the host itself answers, whoever has the address; None where HAProxy listens on that alone."""
+    return front.page(cluster, host.private_address, "127.0.0.1", "::1")

@@ -20,7 +20,7 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
     environment = (("LBKIT_PRIVATE_ADDRESS", host.private_address),)
     config = render.render(f"{CONFIG[1:]}.j2", cluster=cluster)
     return [
-        Ports("haproxy", tuple(binds(cluster, host))),
+        Ports("haproxy", tuple(binds(cluster, host)), moving=cluster.address.ip),
         Directory("/etc/haproxy", mode=0o755),
         *certificates(cluster),
         *error_pages(cluster),
@@ -31,13 +31,17 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
             content=config,
             group="haproxy",
             mode=0o640,  # it holds the password of the stats page
-            check=("haproxy", "-c", "-q", "-f", "{}"),
+            check=("haproxy", "-c", "-f", "{}"),  # with -q 3.0 would not say what is wrong
             check_env=environment,
             secrets=tuple(secret.reveal() for secret in cluster.secrets),
         ),
         Service(
             "haproxy",
-            reload_on=(CONFIG, *(page.path for page in error_pages(cluster) if isinstance(page, File))),
+            reload_on=(
+                CONFIG,
+                *(page.path for page in error_pages(cluster) if isinstance(page, File)),
+                *own_certificates(cluster),
+            ),
             restart_on=(DROP_IN,),
             unit_files=(DROP_IN,),
             stats_socket=STATS_SOCKET,
@@ -45,16 +49,27 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
     ]
 
 
+def certificate_paths(cluster: Cluster) -> list[str]:
+    """Where HTTPS frontends look for their certificates."""
+    frontends = [f for f in cluster.haproxy.frontends if isinstance(f, HttpFrontend) and f.https_port]
+    return sorted({frontend.certificate or cluster.certificate.path for frontend in frontends})
+
+
+def own_certificates(cluster: Cluster) -> list[str]:
+    """Those that a person puts there: nobody else tells HAProxy of a new one."""
+    issued = cluster.certificate.path if cluster.certificate.issuer == "acme" else None
+    return [path for path in certificate_paths(cluster) if path != issued]
+
+
 def certificates(cluster: Cluster) -> list[Resource]:
     """Something stands where each HTTPS frontend looks for its certificate; without it none would start."""
-    frontends = [f for f in cluster.haproxy.frontends if isinstance(f, HttpFrontend) and f.https_port]
-    paths = {frontend.certificate or cluster.certificate.path for frontend in frontends}
     names = tuple(cluster.domains)
     found: list[Resource] = []
-    for path in sorted(paths):
+    for path in certificate_paths(cluster):
         if path.startswith("/etc/haproxy/"):  # elsewhere the directory is somebody else's
             found.append(Directory(path.rpartition("/")[0], mode=0o700))
-        found.append(Placeholder(path, names=names))
+        until = "yours is there" if path in own_certificates(cluster) else "`inv ssl`"
+        found.append(Placeholder(path, names=names, until=until))
     return list(dict.fromkeys(found))
 
 

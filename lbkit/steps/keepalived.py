@@ -19,8 +19,9 @@ VALID = ("env", "--ignore-signal=TERM", "keepalived", "-t", "-f", "{}")
 def resources(cluster: Cluster, host: Host) -> list[Resource]:
     return [
         Interface(host.interface, host.private_address),
+        TrustedPath("/usr/local/lib"),  # what lies below is ours and put right
+        Directory("/usr/local/lib/lbkit"),
         File(CHECK, content=render.plain(CHECK[1:]), mode=0o755),
-        TrustedPath(CHECK),
         Directory("/etc/systemd/system/keepalived.service.d"),
         # keepalived watches a file in /run/lbkit from its first moment, at every boot.
         File(RUN, content=render.plain(RUN[1:])),
@@ -34,5 +35,5 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
             secrets=tuple(secret.reveal() for secret in cluster.secrets),
             wire=True,
         ),
-        Service("keepalived", reload_on=(CONFIG,), unit_files=(DROP_IN,), elects=True),
+        Service("keepalived", reload_on=(CONFIG, CHECK), unit_files=(DROP_IN,), elects=True),
     ]

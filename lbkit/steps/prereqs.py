@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from lbkit.inventory import Cluster, Host
-from lbkit.resources import Clock, Directory, File, Interface, Packages, Resource, Sysctl, Timezone, User
+from lbkit.resources import (
+    Clock,
+    Directory,
+    File,
+    Interface,
+    Packages,
+    Resource,
+    Rivals,
+    Sysctl,
+    Timezone,
+    User,
+)
 
 # The distribution's own, signed; the AWS client too: the runbook's awscli archive is not, and starts slower.
 PACKAGES = (
@@ -17,6 +28,17 @@ PACKAGES = (
     "python3-boto3",
     "rsyslog",
 )
+# What may still run where a pair was built by hand.
+RIVALS = (
+    (
+        "watch-sync.service",
+        "copies haproxy.cfg and site.pem to the other host unchecked (the runbook's sync)",
+    ),
+    ("snap.certbot.renew.timer", "renews the certificate beside the distribution's certbot"),
+    ("pacemaker.service", "moves addresses too"),
+    ("ucarp.service", "moves addresses too"),
+    ("heartbeat.service", "moves addresses too"),
+)
 SCRIPT_USER = "lbkit"  # runs keepalived's check and, later, the agent: no shell, no home, no rights
 
 
@@ -26,6 +48,7 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
         Timezone(cluster.timezone),
         Packages(PACKAGES),
         Clock(),
+        Rivals(RIVALS),
         User(SCRIPT_USER),
         Directory("/usr/local/lib/lbkit"),
         Directory("/var/lib/lbkit"),

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  (the inventory in it)
 """HAProxy started with the rendered configuration: what `haproxy -c` cannot tell.
 
 On loopback, as the user who runs the tests: the lines that need root (chroot, user, group) and the socket
@@ -119,13 +118,13 @@ user = "ubuntu"
 [[hosts]]
 name = "lb-1"
 role = "active"
-ssh = "192.0.2.1"
+ssh = "198.51.100.1"
 private_address = "127.0.0.1"
 interface = "lo"
 [[hosts]]
 name = "lb-2"
 role = "passive"
-ssh = "192.0.2.2"
+ssh = "198.51.100.2"
 private_address = "127.0.0.2"
 interface = "lo"
 [certificate]
@@ -140,7 +139,7 @@ port = {stats}
 admin = true
 password = {{ env = "LBKIT_STATS_PASSWORD" }}
 [haproxy.frontends.web]
-addresses = ["127.0.0.1"]
+addresses = ["127.0.0.1", "127.0.0.100"]
 http_port = {http}
 https_port = {https}
 redirect = 308
@@ -150,7 +149,7 @@ routes = [
 ]
 [haproxy.frontends.raw]
 mode = "tcp"
-addresses = ["127.0.0.1"]
+addresses = ["127.0.0.1", "127.0.0.100"]
 port = {tcp}
 default_backend = "raw"
 [haproxy.backends.apps]

@@ -3,7 +3,7 @@
 lab       the lab that LBKIT_LAB names: used as it is if it is up, else brought up and taken down again
 selftest  a lab of its own, for tests that break labs: one that somebody uses is not disturbed.
           Its name and ports follow from LBKIT_LAB's, so that two checkouts can test side by side
-own       a lab of its own for tests that reset the hosts; LBKIT_LAB must name another one expressly
+own       another of its own, for tests that wipe hosts
 bare      the lab with two bare hosts, and the operator
 pair      the lab with a pair that was set up and is whole, and the operator
 """
@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from lbkit.lab import api, requirements, settings
+from lbkit.lab import api, requirements, settings, world
 from tests.lab.rehearsal import Rehearsal, until
-
-OWN = settings.Lab("rehearsal", 2340)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -49,14 +48,28 @@ def selftest() -> Iterator[api.Lab]:
     yield from _up(api.Lab(settings.current().beside("test", 20)))
 
 
+def _beside(name: str, offset: int) -> api.Lab:
+    """A lab whose hosts a test may wipe: never the one that somebody is at work on, and never one of another
+    checkout, whose keys are not here (such a one was wiped once)."""
+    beside = settings.current().beside(name, offset)
+    if world.find(beside) is not None and not (beside.dot / "id_ed25519").exists():
+        pytest.exit(f"The lab {beside.name!r} belongs to another checkout. Next: LBKIT_LAB=…", returncode=1)
+    return api.Lab(beside)
+
+
 @pytest.fixture(scope="session")
 def own() -> Iterator[api.Lab]:
-    """These tests wipe hosts. So never the default lab, which somebody may be at work on, and never one that
-    another checkout brought up: its keys are not here (such a one was wiped once)."""
-    chosen = settings.current() if os.environ.get("LBKIT_LAB") else OWN
-    if chosen.state.exists() and not (chosen.dot / "id_ed25519").exists():
-        pytest.exit(f"The lab {chosen.name!r} belongs to another checkout. Next: LBKIT_LAB=…", returncode=1)
-    yield from _up(api.Lab(chosen))
+    yield from _up(_beside("faults", 60))
+
+
+@pytest.fixture
+def trixie(tmp_path: Path) -> Iterator[Rehearsal]:
+    """Two bare hosts with the next Debian, and the operator."""
+    lab = _beside("trixie", 80)
+    lab.down()
+    lab.up("trixie")
+    yield Rehearsal(lab, tmp_path)
+    lab.down()
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from lbkit import converge, errors, inventory, pair, steps, verify
 from lbkit.lab import api
+from lbkit.lab import inventory as described
 from lbkit.lab.machine import Machine
 
 VIP = "10.77.9.100"
@@ -28,6 +29,12 @@ NAMES = ("lb-1", "lb-2")
 CFG = "/etc/haproxy/haproxy.cfg"
 CONF = "/etc/keepalived/keepalived.conf"
 Edit = tuple[str, str]
+# A change of haproxy.cfg and, for the limit of open files, of its unit: a restart.
+FEWER: Edit = ("[haproxy.frontends.web]\n", "[haproxy]\nmaxconn = 3000\n[haproxy.frontends.web]\n")
+# A change of haproxy.cfg alone: a reload.
+RETRIES: Edit = ("[haproxy.frontends.web]\n", "[haproxy]\nretries = 2\n[haproxy.frontends.web]\n")
+# A change of keepalived.conf that nodes need not agree on.
+FALL: Edit = ("[keepalived]\n", "[keepalived]\ncheck = { fall = 3 }\n")
 
 
 def until(claim: Callable[[], object], timeout_s: float = 30, pause_s: float = 0.05) -> None:
@@ -73,9 +80,7 @@ class Rehearsal:
     def hosts(self, *edits: Edit, more: str = "") -> Path:
         """The committed inventory, for this lab's ports and keys. edits: (old, new) text in it; more: at its
         end, where [keepalived] is open."""
-        text = (inventory.ROOT / "hosts.toml").read_text()
-        text = re.sub(r"^port = 220(\d)$", lambda m: f"port = {self.port(int(m[1]))}", text, flags=re.M)
-        text = text.replace('".lab/', f'"{self.lab.settings.dot}/')
+        text = described.text(self.lab.settings)
         for old, new in edits:
             assert old in text, old
             text = text.replace(old, new)
@@ -128,7 +133,7 @@ class Rehearsal:
         """The command, which must end with 1 and with the next step."""
         done = self.inv(*words, hosts=hosts)
         assert done.code == 1, done.text
-        assert "Next: " in done.err.strip().splitlines()[-1] or "\nNext: " in done.err, done.text
+        assert re.search(r"^ *Next: \S", done.text, re.M), done.text
         return done
 
     def setup(self, cluster: inventory.Cluster, only: tuple[str, ...] = steps.ALL) -> converge.Outcome:
@@ -149,6 +154,10 @@ class Rehearsal:
 
     def unit(self, name: str, unit: str, value: str = "MainPID") -> str:
         return self.on(name, "systemctl", "show", "-p", value, "--value", unit).strip()
+
+    def worker(self, name: str) -> str:
+        """Process id of the HAProxy worker that serves: another after a reload."""
+        return self.on(name, "pgrep", "-nx", "haproxy").strip()
 
     def holders(self) -> list[str]:
         """Hosts that carry the address, as their kernels say."""
@@ -197,7 +206,8 @@ dpkg-query -W | sha256sum"""
 
     def leftovers(self) -> list[str]:
         """Temporary files of ours on either host."""
-        find = "find /etc /usr/local /var/lib/lbkit -name '.*lbkit-*' -o -name '.placeholder-*' -o -name '*.json.*'"
+        names = " -o ".join(f"-name '{name}'" for name in (".*lbkit-*", ".placeholder-*", "*.json.*"))
+        find = f"find /etc /usr/local /var/lib/lbkit {names}"
         return [f"{name}:{path}" for name in NAMES for path in self.sh(name, find, check=False).split()]
 
     def now(self, name: str) -> str:
@@ -335,7 +345,8 @@ def probed(lab: api.Lab, rate: float, tls: bool = False) -> Iterator[Probe]:
         ["python3", "-IS", "-c", PROBE, VIP, str(rate), "tls" if tls else "plain"]
     )
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/")
-    assert process.stdout and process.stdout.readline() == "ready\n"
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
     try:
         yield probe
     finally:

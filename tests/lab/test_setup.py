@@ -60,6 +60,16 @@ def test_a_single_step_does_its_own_part_alone(pair: Rehearsal) -> None:
     assert "haproxy.cfg" not in left.out
 
 
+def test_bare_hosts_with_the_next_debian_become_a_pair(trixie: Rehearsal) -> None:
+    trixie.done("setup")
+    until(trixie.whole)
+    trixie.done("verify")
+    assert "Nothing to change on 2 hosts" in trixie.done("setup").out
+    holder, standby = trixie.roles()
+    trixie.sh(holder, "systemctl stop haproxy")
+    until(lambda: trixie.served_by(standby))
+
+
 # ── the address after a single fault ─────────────────────────────────────────────────────────────────────
 
 # What breaks on the holder, and how it is repaired by hand; the lab powers hosts itself.

@@ -34,6 +34,7 @@ class SimHost:
     loaded: dict[tuple[str, str], str] = field(default_factory=dict)
     master: bool = False
     serves: bool = True
+    deaf: bool = False  # no advert reaches it
 
     def read(self, item: dict[str, Any]) -> dict[str, Any]:
         if item["kind"] == "packages":
@@ -54,6 +55,7 @@ class SimHost:
         unit = item["unit"]
         return {
             "exists": True,
+            "masked": False,
             "active": self.active.get(unit, False),
             "state": "inactive (dead)",
             "enabled": unit in self.enabled,
@@ -101,7 +103,9 @@ class SimPair:
         groups: dict[frozenset[str], list[SimHost]] = {}
         for host in self.hosts.values():
             host.master = host.master and host.speaks is not None
-            if host.speaks is not None:
+            if host.deaf and host.speaks is not None:
+                host.master = True
+            elif host.speaks is not None:
                 groups.setdefault(host.speaks, []).append(host)
         for group in groups.values():
             best = max(group, key=lambda host: host.priority)
@@ -127,8 +131,11 @@ class SimSession:
             held = self.pair.locks.setdefault(self.host.name, request["who"])
             other = {"who": held, "since": "just now", "command": "inv setup"}
             return {"held": None if held == request["who"] else other}
+        if op == "hears":
+            others = [one for one in self.pair.hosts.values() if one is not self.host and one.master]
+            return any(one.speaks for one in others) and not self.host.deaf
         if op == "ask":
-            return [{"status": 200 if self.host.serves else 503}]
+            return [{"status": 200 if self.host.serves else 503, "good": self.host.serves}]
         if self.pair.cut_after is not None and len(self.pair.log) >= self.pair.cut_after:
             raise Cut
         self.host.write(request)

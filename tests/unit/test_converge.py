@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
-from lbkit import errors
+from lbkit import errors, inventory
 from tests.unit import sim
 
 BOTH = ("lb-1", "lb-2")
@@ -88,6 +90,37 @@ def test_change_of_router_id_on_one_host_alone_is_refused(monkeypatch, cluster):
     assert simulated.log == []
 
 
+def test_node_that_hears_no_advert_is_not_started_beside_a_master(monkeypatch, cluster):
+    simulated = sim.bare()
+    simulated.hosts["lb-2"].deaf = True
+    with pytest.raises(errors.CommandFailed, match="allow IP protocol 112"):
+        run(monkeypatch, cluster, simulated, sim.desired())
+    assert holder(simulated) == ["lb-1"]
+    assert not simulated.two_masters
+    simulated.hosts["lb-2"].deaf = False
+    run(monkeypatch, cluster, simulated, sim.desired())
+    assert holder(simulated) == ["lb-1"]
+    assert all(host.active["keepalived.service"] for host in simulated.hosts.values())
+
+
+@pytest.mark.parametrize("repaired", BOTH)
+def test_repaired_node_that_hears_no_advert_is_not_started(monkeypatch, cluster, repaired):
+    simulated = set_up(monkeypatch, cluster)
+    simulated.hosts[repaired].active["keepalived.service"] = False
+    simulated.settle()
+    simulated.hosts[repaired].deaf = True
+    with pytest.raises(errors.CommandFailed, match=f"{repaired}: keepalived is not started"):
+        run(monkeypatch, cluster, simulated, sim.desired())
+    assert not simulated.two_masters
+
+
+def test_two_masters_are_no_success_although_nothing_is_to_be_changed(monkeypatch, cluster):
+    simulated = set_up(monkeypatch, cluster)
+    simulated.hosts["lb-2"].deaf = True
+    with pytest.raises(errors.Undecided, match="are both MASTER"):
+        run(monkeypatch, cluster, simulated, sim.desired())
+
+
 SCENES = {
     "bare hosts": (None, sim.desired()),
     "new configuration": (sim.desired(), sim.desired(config="frontend other")),
@@ -137,3 +170,112 @@ def test_repaired_preferred_node_does_not_take_the_address_back(monkeypatch, clu
     assert holder(simulated) == ["lb-2"]
     run(monkeypatch, cluster, simulated, sim.desired())
     assert holder(simulated) == ["lb-2"]
+
+
+def test_host_lost_after_the_changes_is_not_said_to_be_unchanged(monkeypatch, cluster):
+    simulated = sim.bare()
+    with sim.in_place_of_ssh(monkeypatch, simulated, sim.desired()) as converge:
+        read, whole = converge.read, []
+
+        def then_lost(cluster, only, opened):
+            picture = read(cluster, only, opened)
+            whole.append(len(opened) == 2)
+            if sum(whole) < 3:
+                return picture
+            return converge.Picture(cluster, picture.nodes[:1], {"lb-2": "lb-2: gone.\nNext: look."})
+
+        monkeypatch.setattr(converge, "read", then_lost)
+        with pytest.raises(errors.Unreachable) as failure:
+            converge.setup(cluster, STEPS, BOTH, (), "inv setup", lambda name, line: None)
+    assert simulated.log
+    assert "nothing was changed" not in str(failure.value)
+    assert f"{len(simulated.log)} changes were made" in str(failure.value)
+    assert str(failure.value).splitlines()[-1].startswith("Next: ")
+
+
+def unreachable(monkeypatch, cluster, error, wanted):
+    """lb-1 does not open a session, lb-2 is a set-up host; run with lb-1 left out."""
+    simulated = set_up(monkeypatch, cluster)
+    with sim.in_place_of_ssh(monkeypatch, simulated, wanted) as converge:
+        whole = converge.remote.sessions
+
+        @contextlib.contextmanager
+        def sessions(hosts, meanwhile=lambda: None):
+            with whole(hosts, meanwhile) as opened:
+                yield {name: error if name == "lb-1" else session for name, session in opened.items()}
+
+        monkeypatch.setattr(converge.remote, "sessions", sessions)
+        converge.setup(cluster, STEPS, ("lb-2",), ("lb-1",), "inv setup", lambda name, line: None)
+    return simulated
+
+
+def test_host_is_left_out_only_where_nothing_answers(monkeypatch, cluster):
+    wrong_key = errors.Unreachable("lb-1: the host key is not known.\nNext: accept it.")
+    with pytest.raises(errors.Refused, match="lb-1 is not down"):
+        unreachable(monkeypatch, cluster, wrong_key, sim.desired(config="frontend other"))
+
+
+def test_host_that_nothing_answers_at_is_left_out(monkeypatch, cluster):
+    gone = errors.Unreachable("lb-1: no answer.\nNext: is it up?", down=True)
+    simulated = unreachable(monkeypatch, cluster, gone, sim.desired(config="frontend other"))
+    assert {name for name, _ in simulated.log} == {"lb-2"}
+
+
+def test_router_id_is_not_changed_beside_a_host_that_is_only_out_of_reach(monkeypatch, cluster):
+    gone = errors.Unreachable("lb-1: no answer.\nNext: is it up?", down=True)
+    with pytest.raises(errors.Refused, match="could not hear lb-1"):
+        unreachable(monkeypatch, cluster, gone, sim.desired(vrid=51))
+
+
+# ── three hosts ──────────────────────────────────────────────────────────────────────────────────────────
+
+THREE = ("lb-1", "lb-2", "lb-3")
+
+
+@pytest.fixture
+def three(tmp_path):
+    """An inventory with a second passive."""
+    third = (
+        '[[hosts]]\nname = "lb-3"\nrole = "passive"\nssh = "127.0.0.1"\nport = 2209\n'
+        'private_address = "10.77.9.13"\ninterface = "lan0"\n\n[client]'
+    )
+    path = tmp_path / "hosts.toml"
+    path.write_text((inventory.ROOT / "hosts.toml").read_text().replace("[client]", third))
+    return inventory.load(path, secrets=False)
+
+
+def three_bare():
+    return sim.SimPair({name: sim.SimHost(name, 250 - 10 * place) for place, name in enumerate(THREE)})
+
+
+@pytest.mark.parametrize("moved", THREE)
+def test_three_hosts_keep_one_master_through_a_change_of_router_id(monkeypatch, three, moved):
+    simulated = three_bare()
+    run(monkeypatch, three, simulated, sim.desired(), THREE)
+    assert holder(simulated) == ["lb-1"]
+    for name, host in simulated.hosts.items():
+        host.master = name == moved
+    simulated.log.clear()
+    run(monkeypatch, three, simulated, sim.desired(vrid=51), THREE)
+    assert not simulated.two_masters
+    assert holder(simulated) == [moved]
+    assert all(host.active["keepalived.service"] for host in simulated.hosts.values())
+    assert run(monkeypatch, three, simulated, sim.desired(vrid=51), THREE).changed == ()
+
+
+def test_three_hosts_cut_after_any_change_a_second_run_converges(monkeypatch, three):
+    whole = three_bare()
+    run(monkeypatch, three, whole, sim.desired(), THREE)
+    begun = len(whole.log)
+    run(monkeypatch, three, whole, sim.desired(vrid=51), THREE)
+    for count in range(begun, len(whole.log)):
+        simulated = three_bare()
+        run(monkeypatch, three, simulated, sim.desired(), THREE)
+        simulated.cut_after = count
+        with pytest.raises(sim.Cut):
+            run(monkeypatch, three, simulated, sim.desired(vrid=51), THREE)
+        simulated.cut_after = None
+        run(monkeypatch, three, simulated, sim.desired(vrid=51), THREE)
+        assert not simulated.two_masters, count
+        assert len(holder(simulated)) == 1, count
+        assert all(host.active["keepalived.service"] for host in simulated.hosts.values()), count

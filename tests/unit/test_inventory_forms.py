@@ -1,4 +1,3 @@
-# ruff: noqa: E501  (a table of cases reads better with a case a line)
 """The strict forms: what gets through to a configuration or a shell, and what does not."""
 
 from __future__ import annotations

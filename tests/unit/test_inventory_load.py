@@ -1,4 +1,3 @@
-# ruff: noqa: E501  (a table of cases reads better with a case a line)
 """Inventories as files: what loads, what is refused, and what the refusal says."""
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ GOOD = {
         {
             "name": "lb-1",
             "role": "active",
-            "ssh": "192.0.2.1",
+            "ssh": "198.51.100.1",
             "private_address": "10.0.0.1",
             "interface": "eth0",
         },
@@ -203,7 +202,7 @@ ONE_FAULT: list[tuple[list[tuple[str, Any]], str, str]] = [
     ([("hosts.1.role", "pasive")], "hosts[1].role", "one of active, passive"),
     ([("hosts.1.private_address", "10.0.0.1")], "hosts[1].private_address", "hosts[0].private_address"),
     ([("hosts.1.private_address", "2001:db8::2")], "hosts[1].private_address", "IPv4"),
-    ([("hosts.1.ssh", "192.0.2.1")], "hosts[1].ssh", "hosts[0].ssh"),
+    ([("hosts.1.ssh", "198.51.100.1")], "hosts[1].ssh", "hosts[0].ssh"),
     ([("hosts.1.ssh", "10.0.0.100")], "hosts[1].ssh", "moves"),
     ([("hosts.1.ssh", "a.example.com")], "hosts[1].ssh", "moves"),
     ([("hosts.1.jump", "ubuntu@10.0.0.100:22")], "hosts[1].jump", "moves"),
@@ -348,7 +347,7 @@ def test_what_was_kept_is_never_a_reason_to_fail(tmp_path: Path, harm: str) -> N
     kept.write_text(harm)
     assert inventory.load(path) == first
     kept.chmod(0o666)  # somebody else may have written it
-    kept.write_text(kept.read_text().replace("192.0.2.1", "192.0.2.9"))
+    kept.write_text(kept.read_text().replace("198.51.100.1", "198.51.100.9"))
     assert inventory.load(path) == first
 
 
@@ -379,7 +378,7 @@ def test_a_missing_file_tells_how_to_start(tmp_path: Path, monkeypatch: pytest.M
 def test_a_host_jumps_by_way_of_another(tmp_path: Path) -> None:
     edits = (("ssh.port", 2222), ("hosts.1.jump", "lb-1"))
     assert inventory.load(write(tmp_path, change(GOOD, *edits))).host("lb-2").jump == inventory.Jump(
-        ssh="192.0.2.1", port=2222, user="ubuntu"
+        ssh="198.51.100.1", port=2222, user="ubuntu"
     )
     edits = (("ssh.jump", "me@[2001:db8::9]:24"), ("hosts.0.jump", ""))
     cluster = inventory.load(write(tmp_path, change(GOOD, *edits)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lbkit import errors, inventory, pair, plan
+from lbkit import errors, inventory, pair, plan, report
 
 
 def node(cluster, name, keepalived="active", addresses=(), changes=()):
@@ -84,9 +84,42 @@ def test_plan_says_that_a_repaired_node_takes_the_address_where_it_preempts(clus
     assert "takes the address from lb-2 after 30 s" in pair.effects(cluster, nodes, "lb-2")[0]
 
 
+def test_plan_of_one_host_still_sees_that_the_other_is_master(cluster):
+    nodes = [
+        node(cluster, "lb-1", keepalived="inactive", changes=[START]),
+        node(cluster, "lb-2", addresses=VIP),
+    ]
+    assert pair.effects(cluster, nodes, "lb-2", ["lb-1"]) == [
+        "lb-1 joins as BACKUP; the address stays on lb-2."
+    ]
+    assert pair.effects(cluster, nodes, "lb-2", ["lb-2"]) == []
+
+
 def test_plan_says_what_the_first_start_does(cluster):
     nodes = [node(cluster, name, keepalived="inactive", changes=[START]) for name in ("lb-1", "lb-2")]
     assert pair.effects(cluster, nodes, None) == [
         "lb-1 becomes MASTER and takes the address.",
         "lb-2 joins as BACKUP once lb-1 is MASTER.",
     ]
+
+
+BLOCKED = plan.Change("keepalived", "keepalived.service", "blocked", "is masked", verdict="blocked")
+
+
+def test_plan_promises_no_setup_where_something_stands_in_the_way(cluster):
+    free, stuck = node(cluster, "lb-1", changes=[START]), node(cluster, "lb-2", changes=[START, BLOCKED])
+    assert report.to_do([free, stuck], ["lb-2", "lb-1"]).endswith("`inv setup` would refuse.")
+    assert report.to_do([free], ["lb-1"]) == "To do: 1 on lb-1. `inv setup` does it."
+
+
+def test_plan_counts_the_changes_also_where_their_order_cannot_be_told(cluster):
+    nodes = [node(cluster, name, changes=[START]) for name in ("lb-1", "lb-2")]
+    assert report.to_do(nodes, []) == "To do: 1 on lb-1, 1 on lb-2. `inv setup` would refuse."
+
+
+def test_plan_says_what_keepalived_will_serve_no_more(cluster):
+    drops = plan.Change(
+        "keepalived", "keepalived.conf", "update", "differs", drops=("vrrp_instance DNS (10.0.0.1)",)
+    )
+    (said,) = pair.effects(cluster, [node(cluster, "lb-1", changes=[drops])], "lb-1")
+    assert "will serve it no more: vrrp_instance DNS (10.0.0.1)." in said

@@ -11,6 +11,7 @@ OWNED = {"owner": "root", "group": "haproxy", "mode": 0o640}
 SERVICE = resources.Service("haproxy", reload_on=("/etc/a.conf",), restart_on=("/etc/unit.conf",))
 RUNS = {
     "exists": True,
+    "masked": False,
     "active": True,
     "state": "active (running)",
     "enabled": True,
@@ -53,15 +54,24 @@ TABLE = [
         {**RUNS, "exists": False, "active": False, "enabled": False, "state": "inactive (dead)"},
         ["enable", "start"],
     ),
+    (SERVICE, {**RUNS, "masked": True, "active": False, "enabled": False}, ["blocked"]),
+    (resources.Rivals((("a.service", "moves addresses too"),)), {"active": []}, []),
+    (resources.Rivals((("a.service", "moves addresses too"),)), {"active": ["a.service"]}, ["warning"]),
     (resources.Clock(), {"synchronized": True, "by": "NTP"}, []),
     (resources.Clock(), {"synchronized": False, "by": None}, ["warning"]),
     (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"lan0": ["10.0.0.1/24"]}}, []),
     (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"lan0": ["10.0.0.11/24"]}}, ["blocked"]),
     (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"eth0": ["10.0.0.1/24"]}}, ["blocked"]),
-    (resources.Ports("haproxy", (("*", 80),)), {"taken": []}, []),
+    (resources.Ports("haproxy", (("*", 80),)), {"taken": [], "absent": []}, []),
+    (resources.Ports("haproxy", (("10.0.0.9", 80),)), {"taken": [], "absent": ["10.0.0.9"]}, ["blocked"]),
+    (
+        resources.Ports("haproxy", (("10.0.0.9", 80),), moving="10.0.0.9"),
+        {"taken": [], "absent": ["10.0.0.9"]},
+        [],
+    ),
     (
         resources.Ports("haproxy", (("*", 80),)),
-        {"taken": [{"address": "0.0.0.0", "port": 80, "holder": "nginx (pid 7)"}]},
+        {"taken": [{"address": "0.0.0.0", "port": 80, "holder": "nginx (pid 7)"}], "absent": []},
         ["blocked"],
     ),
     (resources.TrustedPath("/x"), {"writable_by_others": []}, []),
@@ -121,3 +131,16 @@ def test_plan_shows_a_restart_and_not_a_reload_where_both_would_be_due():
     seen = plan.Seen(({"exists": False}, stale), {})
     desired = (plan.Desired("haproxy", unit), plan.Desired("haproxy", SERVICE))
     assert [c.action for c in plan.changes(desired, seen)] == ["create", "restart"]
+
+
+def test_link_is_replaced_with_a_diff_and_with_care_for_the_wire():
+    conf = "vrrp_instance a {\n    virtual_router_id %d\n}\n"
+    wanted = resources.File("/etc/keepalived/keepalived.conf", content=conf % 51, wire=True)
+    same, other, nowhere = (
+        plan.diff(wanted, {"exists": True, "link": "/srv/k.conf", **more})[0]
+        for more in ({"content": "# by hand\n" + conf % 51}, {"content": conf % 50}, {})
+    )
+    assert [change.action for change in (same, other, nowhere)] == ["replace"] * 3
+    assert (same.rewires, other.rewires, nowhere.rewires) == (False, True, True)
+    assert "-    virtual_router_id 50" in other.diff
+    assert other.request["was"] == "/srv/k.conf"

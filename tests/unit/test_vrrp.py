@@ -120,3 +120,22 @@ def test_a_backup_waits_three_adverts_and_the_skew(
 def test_a_priority_outside_vrrp_has_no_timer(priority: int) -> None:
     with pytest.raises(ValueError, match="from 1 to 254"):
         vrrp.master_down_s(1, priority)
+
+
+OURS = "vrrp_instance lab {\n virtual_router_id 50\n virtual_ipaddress {\n 10.0.0.100/24 dev lan0\n }\n}\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "lost"),
+    [
+        (OURS, ()),
+        (OURS.replace("lab", "VI_1").replace("50", "51"), ()),  # the same address under another router id
+        (OURS.replace(".100", ".200"), ()),  # the same router id with another address: the pair's own
+        (OURS.replace("50", "51").replace(".100", ".200"), ("vrrp_instance lab (10.0.0.200)",)),
+        (OURS + "include conf.d/*.conf\n", ("include conf.d/*.conf",)),
+        (OURS + "virtual_server 10.0.0.9 80 {\n lb_algo rr\n}\n", ("virtual_server 10.0.0.9 80",)),
+        ("vrrp_instance eip {\n virtual_router_id 7\n notify_master /x\n}\n", ()),
+    ],
+)
+def test_what_a_new_file_no_longer_serves_is_named(old: str, lost: tuple[str, ...]) -> None:
+    assert vrrp.lost(old, OURS) == lost

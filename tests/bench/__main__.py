@@ -8,8 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import contest, report
 from lbkit.lab import api, settings
+from tests.bench import contest, report
 
 OUTPUT = contest.ROOT / "docs" / "benchmarks.md"
 

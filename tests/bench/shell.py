@@ -36,6 +36,18 @@ def writing(wanted: Sequence[Any], health_url: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def changing(wanted: Sequence[Any], path: str, unit: str, health_url: str) -> str:
+    """A script that installs one new file, validated first, reloads its service and sees that it serves."""
+    (resource,) = (r for r in of(wanted, kinds.File) if r.path == path)
+    lines = [*write_file(resource), f"systemctl reload {unit}", f"curl -fs -o /dev/null {health_url}"]
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def editing(path: str) -> str:
+    """A script that does what an operator in a hurry does to a file."""
+    return HEAD + f"echo '# edited by hand' >> {path}\n"
+
+
 def of(wanted: Sequence[Any], kind: type[Any]) -> list[Any]:
     return [resource for resource in wanted if isinstance(resource, kind)]
 

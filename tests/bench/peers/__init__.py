@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import shell
 from lbkit import resources as kinds
 from lbkit.inventory import Cluster, Host
+from tests.bench import shell
 
 HERE = Path(__file__).parent
-VENV = HERE.parents[1] / ".venv" / "bench"
+VENV = HERE.parents[2] / ".venv" / "bench"
 PACKAGES = ("pyinfra==3.10.0", "ansible-core==2.19.14")
 
 

@@ -5,6 +5,6 @@ peers/     what lbkit does, as an Ansible playbook and a pyinfra deploy
 contest    who runs, how often, in which order
 report     docs/benchmarks.md
 
-`python -m bench` runs it all (as root, about ten minutes). The machine may be busy with something else, so
+`python -m tests.bench` runs it all (as root, about ten minutes). The machine may be busy with something else, so
 contestants take turns and what counts are ratios of medians within one run.
 """

@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from bench import peers, shell
 from lbkit import inventory, steps
 from lbkit.inventory import Cluster, Host
 from lbkit.lab import api
 from lbkit.lab import inventory as lab_inventory
+from tests.bench import peers, shell
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 INV = str(ROOT / ".venv/bin/inv")
+HAPROXY = "/etc/haproxy/haproxy.cfg"
+HAND_EDITED = "/usr/local/lib/lbkit/check-haproxy"  # one whose change needs no reload
 
 
 @dataclass
@@ -32,17 +34,18 @@ class Times:
         self.runs.setdefault(name, []).append(seconds)
         print(f"bench: {name}: {seconds:.2f} s", file=sys.stderr, flush=True)
 
-    def median(self, name: str) -> float | None:
-        return median(self.runs[name]) if name in self.runs else None
+    def median(self, name: str) -> float:
+        return median(self.runs[name])
 
 
-def timed(argv: list[str], env: Mapping[str, str], accept: tuple[int, ...] = (0,)) -> float:
+def timed(argv: list[str], env: Mapping[str, str], says: str = "") -> float:
+    """Seconds that the command took. says: what its output must contain, or it did something else."""
     began = time.perf_counter()
     done = subprocess.run(
         argv, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     took = time.perf_counter() - began
-    if done.returncode not in accept:
+    if done.returncode or says not in done.stdout:
         raise SystemExit(f"bench: {' '.join(argv)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return took
 
@@ -62,6 +65,13 @@ class Bench:
         for host in self.cluster.hosts:
             self.script(host, "read").write_text(shell.reading(self.wanted(host)))
             self.script(host, "write").write_text(shell.writing(self.wanted(host), self.health_url()))
+            self.script(host, "edit").write_text(shell.editing(HAND_EDITED))
+        for which, path in enumerate(self.inventories):
+            cluster = inventory.load(path)
+            for host in cluster.hosts:
+                wanted = [one.resource for one in steps.desired(cluster, host)]
+                change = shell.changing(wanted, HAPROXY, "haproxy", self.health_url())
+                self.script(host, f"change-{which}").write_text(change)
 
     def wanted(self, host: Host) -> list[object]:
         return [one.resource for one in steps.desired(self.cluster, host)]
@@ -72,10 +82,10 @@ class Bench:
     def health_url(self) -> str:
         return f"http://127.0.0.1:{self.cluster.haproxy.health_port}/health"
 
-    def inv(self, *words: str, which: int = 0, accept: tuple[int, ...] = (0,)) -> float:
+    def inv(self, *words: str, which: int = 0, says: str = "") -> float:
         # As an operator's Python does, whatever this machine's environment says: modules compiled once.
         env = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-        return timed([INV, *words], {**env, "LBKIT_HOSTS": str(self.inventories[which])}, accept)
+        return timed([INV, *words], {**env, "LBKIT_HOSTS": str(self.inventories[which])}, says)
 
     def openssh(self, what: str, *, parallel: bool) -> float:
         """Plain ssh runs the prepared script with sudo, on both hosts at once or passive first."""
@@ -96,7 +106,7 @@ class Bench:
     # ── the rounds ──────────────────────────────────────────────────────────────────────────────────────
 
     def fresh(self, rounds: int) -> None:
-        """Bare hosts, made a pair by the script and by lbkit in turns; lbkit last, what follows stands on that."""
+        """Bare hosts, made a pair by the script and by lbkit in turns; lbkit last, for what follows."""
         for _ in range(rounds):
             self.lab.reset()
             self.times.note("fresh: shell", self.openssh("write", parallel=False))
@@ -107,12 +117,17 @@ class Bench:
         """Nothing to change, one file to change (there and back), and what only looks."""
         self.inv("setup")
         for _ in range(rounds):
-            self.times.note("floor", self.openssh("read", parallel=True))
-            self.times.note("no-op", self.inv("setup"))
-            self.times.note("one file", self.inv("setup", which=1))
-            self.times.note("floor", self.openssh("read", parallel=True))
-            self.times.note("one file", self.inv("setup"))
-            self.times.note("no-op", self.inv("setup"))
+            for which in (1, 0):
+                self.times.note("floor", self.openssh("read", parallel=True))
+                self.times.note("reload: shell", self.openssh(f"change-{which}", parallel=False))
+                self.inv("setup", which=which)  # takes note of the script's reload
+                self.times.note(
+                    "reload", self.inv("setup", which=1 - which, says="Done: 2 on lb-2, 2 on lb-1")
+                )
+                self.inv("setup", which=which)
+                self.times.note("no-op", self.inv("setup", which=which, says="Nothing to change"))
+                self.openssh("edit", parallel=True)
+                self.times.note("one file", self.inv("setup", which=which, says="Done: 1 on lb-2, 1 on lb-1"))
             self.times.note("plan", self.inv("plan"))
             self.times.note("list", self.inv("--list"))
 
@@ -156,7 +171,7 @@ def all_no_change(text: str) -> bool:
 
 def finished(process: subprocess.Popen[bytes]) -> None:
     if process.wait():
-        raise SystemExit(f"bench: {process.args}: exit {process.returncode}")
+        raise SystemExit(f"bench: {process.args!r}: exit {process.returncode}")
 
 
 def hosts_versions(lab: api.Lab) -> Iterator[str]:

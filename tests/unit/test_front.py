@@ -1,0 +1,108 @@
+"""What is asked to see that a pair serves: of inventories of every shape, the right page at the right place."""
+
+from __future__ import annotations
+
+import pytest
+
+from lbkit import errors, inventory, steps, verify
+
+BACKENDS = "".join(
+    f'[haproxy.backends.{name}]\nservers = [{{ name = "a", address = "10.0.0.1", port = 1 }}]\n'
+    for name in ("apps", "other", "raw")
+)
+
+
+@pytest.fixture
+def load(tmp_path):
+    def made(frontends, domains='"api.lab.test"', vip="10.77.9.100/24", private=("10.77.9.11", "10.77.9.12")):
+        hosts = "".join(
+            f'[[hosts]]\nname = "lb-{n}"\nrole = "{role}"\nssh = "192.0.2.{n}"\nuser = "u"\n'
+            f'private_address = "{own}"\ninterface = "lan0"\n'
+            for n, role, own in zip((1, 2), ("active", "passive"), private, strict=True)
+        )
+        path = tmp_path / "hosts.toml"
+        path.write_text(
+            f'[cluster]\nname = "lab"\ndomains = [{domains}]\nemail = "a@b.test"\n[certificate]\nissuer = "own"\n'
+            f'[address]\nkind = "vip"\naddress = "{vip}"\n{hosts}[haproxy.stats]\nenabled = false\n'
+            f"{frontends}\n{BACKENDS}[keepalived]\nvirtual_router_id = 50\n"
+        )
+        return inventory.load(path)
+
+    return made
+
+
+WEB = "[haproxy.frontends.web]\n"
+PG = '[haproxy.frontends.pg]\nmode = "tcp"\nport = 5432\ndefault_backend = "raw"\n'
+DEFAULT = WEB + 'default_backend = "apps"\n'
+
+
+def asked(cluster):
+    page = steps.own_page(cluster, cluster.active)
+    return page and (page.question()["connect"], page.name, page.path, page.backend)
+
+
+@pytest.mark.parametrize(
+    ("frontends", "expected"),
+    [
+        (DEFAULT, (("10.77.9.11", 443), "api.lab.test", "/", "apps")),
+        (DEFAULT + "https_port = false\n", (("10.77.9.11", 80), "api.lab.test", "/", "apps")),
+        (PG, (("10.77.9.11", 5432), "api.lab.test", "/", "raw")),
+        (PG + DEFAULT, (("10.77.9.11", 443), "api.lab.test", "/", "apps")),
+        (DEFAULT + 'addresses = ["10.77.9.100"]\n', None),
+        (
+            DEFAULT + 'addresses = ["10.77.9.100", "127.0.0.1"]\n',
+            (("127.0.0.1", 443), "api.lab.test", "/", "apps"),
+        ),
+        (DEFAULT + 'addresses = ["10.77.9.100"]\n' + PG, (("10.77.9.11", 5432), "api.lab.test", "/", "raw")),
+        (
+            DEFAULT + 'routes = [{ host = ["API.lab.test"], backend = "other" }]\n',
+            (("10.77.9.11", 443), "api.lab.test", "/", "other"),
+        ),
+        (
+            WEB + 'routes = [{ path_prefix = ["/v1/"], path_suffix = [".json"], backend = "other" }]\n',
+            (("10.77.9.11", 443), "api.lab.test", "/v1/.json", "other"),
+        ),
+        (
+            WEB + 'routes = [{ host = ["*.shop.test"], path_prefix = ["/x"], backend = "apps" }]\n',
+            (("10.77.9.11", 443), "www.shop.test", "/x", "apps"),
+        ),
+    ],
+)
+def test_page_is_one_that_a_backend_answers_where_the_host_itself_listens(load, frontends, expected):
+    assert asked(load(frontends)) == expected
+
+
+def test_host_with_ipv6_alone_is_asked_where_its_frontend_listens(load):
+    six = {"vip": "fd00::100/64", "private": ("fd00::11", "fd00::12")}
+    both = load(DEFAULT + 'addresses = ["*", "::"]\n', **six)
+    assert asked(both)[0] == ("fd00::11", 443)
+    assert verify.public_page(both).question()["connect"] == ("fd00::100", 443)
+
+
+@pytest.mark.parametrize(
+    ("frontends", "vip"),
+    [
+        (DEFAULT, "fd00::100/64"),
+        (DEFAULT + 'addresses = ["127.0.0.1"]\n', "10.77.9.100/24"),
+        (DEFAULT + 'addresses = ["::"]\n', "10.77.9.100/24"),
+    ],
+)
+def test_inventory_in_which_nobody_listens_on_the_address_is_refused(load, frontends, vip):
+    private = ("fd00::11", "fd00::12") if ":" in vip else ("10.77.9.11", "10.77.9.12")
+    with pytest.raises(errors.InventoryError, match="no frontend listens on"):
+        load(frontends, vip=vip, private=private)
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ({"a": 1, "b": 1}, ({"a", "b"}, 6)),
+        ({"a": 1, "b": 0}, ({"a"}, 3)),
+        ({"a": 5, "b": 1}, ({"a", "b"}, 12)),
+        ({"a": 200, "b": 1}, ({"a"}, 60)),
+        ({"a": 0}, (set(), 1)),
+        ({}, (set(), 1)),
+    ],
+)
+def test_servers_are_expected_by_their_share(weights, expected):
+    assert verify.expected(weights) == expected
