@@ -193,7 +193,9 @@ class Drill:
 
 
 # What is worth a line of the timeline, of all that keepalived and HAProxy write.
-TELLING = re.compile(r"(?i)entering|succeeded|fail|stopp|starting|exited|timed out|preempt|transition|AssociateAddress|unfit|trouble")
+TELLING = re.compile(
+    r"(?i)entering|succeeded|fail|stopp|starting|exited|timed out|preempt|transition|AssociateAddress|unfit|trouble"
+)
 
 
 def telling(line: str) -> bool:

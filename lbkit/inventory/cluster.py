@@ -183,7 +183,7 @@ class Host(Login):
     interface: str
     priority: int
     router_id: str
-    network_interface_id: str | None
+    network_interface_id: str | None = None
 
 
 class Cluster(Record):

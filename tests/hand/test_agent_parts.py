@@ -211,6 +211,25 @@ def test_slow_check_alone_follows_the_rule_of_the_last_node(
     assert slow_check.fit(haproxy.port, 0.5, [there])
 
 
+# ── the end of keepalived ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_handover_is_waited_for_but_not_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "agent.json"
+    path.write_text('{"stance": "leaves", "holder": "me"}')
+    threading.Timer(0.3, lambda: path.write_text('{"stance": "leaves", "holder": "lower"}')).start()
+    for least, most, prepare in (
+        (0.2, 1.0, lambda: None),
+        (0.5, 1.5, lambda: path.write_text('{"stance": "leaves", "holder": "me"}')),  # nobody takes it
+        (0.0, 0.2, lambda: path.write_text('{"stance": "none", "holder": "me"}')),  # keepalived's own address
+        (0.0, 0.2, path.unlink),
+    ):
+        prepare()
+        began = time.monotonic()
+        agent.await_handover(0.6, str(path))
+        assert least <= time.monotonic() - began < most
+
+
 # ── netlink ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 NETLINK = """

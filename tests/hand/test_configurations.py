@@ -253,7 +253,9 @@ def test_no_passwords_are_left_when_a_configuration_is_concealed() -> None:
     for name in EXAMPLES:
         cluster = inventory.load(ROOT / "examples" / f"{name}.toml")
         haproxy = render.render("etc/haproxy/haproxy.cfg.j2", cluster=cluster)
-        keepalived = render.render("etc/keepalived/keepalived.conf.j2", cluster=cluster, host=cluster.active, ask=agent.ask(cluster))
+        keepalived = render.render(
+            "etc/keepalived/keepalived.conf.j2", cluster=cluster, host=cluster.active, ask=agent.ask(cluster)
+        )
         assert "correct#horse" in haproxy
         for secret in cluster.secrets:
             assert secret.reveal() not in render.conceal(haproxy) + render.conceal(keepalived)
@@ -282,7 +284,9 @@ def keepalived_accepts(tmp_path: Path, needs: Callable[[str], None]) -> Check:
 
     def check(cluster: inventory.Cluster) -> None:
         for host in cluster.hosts:
-            text = render.render("etc/keepalived/keepalived.conf.j2", cluster=cluster, host=host, ask=agent.ask(cluster))
+            text = render.render(
+                "etc/keepalived/keepalived.conf.j2", cluster=cluster, host=host, ask=agent.ask(cluster)
+            )
             assert text.endswith("\n")
             text = text.replace("script_user lbkit", "script_user root")
             text = text.replace("/usr/local/lib/lbkit/check-haproxy", "/usr/bin/true")
@@ -350,7 +354,12 @@ def test_keepalived_accepts_every_option(
 def test_three_hosts_know_each_other(tmp_path: Path) -> None:
     third = '[[hosts]]\nname = "lb-3"\nrole = "passive"\nssh = "198.51.100.3"\nprivate_address = "10.9.0.3"\ninterface = "lan0"\n'
     cluster = load(tmp_path, HEAD + third + VIP + STATS + WEB + APPS.format("") + VRRP)
-    text = render.render("etc/keepalived/keepalived.conf.j2", cluster=cluster, host=cluster.host("lb-2"), ask=agent.ask(cluster))
+    text = render.render(
+        "etc/keepalived/keepalived.conf.j2",
+        cluster=cluster,
+        host=cluster.host("lb-2"),
+        ask=agent.ask(cluster),
+    )
     assert "unicast_peer {\n        10.9.0.1\n        10.9.0.3\n    }" in text
     assert [h.priority for h in cluster.hosts] == [250, 240, 230]
 

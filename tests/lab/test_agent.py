@@ -349,6 +349,20 @@ def test_both_nodes_unhealthy_keep_the_address_where_it_is(elastic: Elastic) -> 
     until(elastic.whole)
 
 
+def test_a_reboot_of_the_holder_hands_the_address_over_first(elastic: Elastic) -> None:
+    def once() -> None:
+        elastic.sh("lb-1", "systemctl reboot", check=False)
+        until(lambda: elastic.served_by("lb-2"))
+
+    def again() -> None:
+        time.sleep(3)
+        elastic.lab.host("lb-1").wait_ready()
+        until(elastic.whole)
+        elastic.home()
+
+    within(elastic, 0.5, 0, once, again)
+
+
 def test_both_rebooted_at_once_end_whole(elastic: Elastic) -> None:
     for name in NAMES:
         elastic.sh(name, "systemctl reboot", check=False)

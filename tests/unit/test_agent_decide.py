@@ -382,6 +382,15 @@ def test_an_old_me_is_asked_about_and_not_repeated() -> None:
     assert decide(unanswered, first.memory).call
 
 
+def test_one_that_lost_the_role_looks_until_the_peer_has_the_address() -> None:
+    seen, memory = taking(holder="me", asked=NOW)
+    master = decide(seen, memory)
+    lost = replace(seen, now=NOW + 1, term=0)
+    assert decide(lost, master.memory).ask
+    assert not decide(replace(lost, holder="lower"), master.memory).ask
+    assert not decide(replace(lost, now=NOW + 60), master.memory).ask  # the peer may be off
+
+
 def test_its_restart_moves_nothing() -> None:
     """With what survives a restart, the same election is no new right to take the address."""
     kept = {name: getattr(Memory(term=TERM, taken=True, called=NOW - 9), name) for name in agent.KEPT}
