@@ -33,12 +33,12 @@ Events = Annotated[tuple[str, ...], Form(forms.listed(forms.choice(*EVENTS)))]
 class Agent(Record):
     """How the agent judges and calls.
 
-    check_interval, check_timeout, fails: how often HAProxy is asked, how long it may take, and how many answers
-    in a row a hung one must owe. grace: seconds that a crashed HAProxy has to come back. rise: seconds it must
-    serve before it counts as well again. reconcile: seconds between reads of who holds the Elastic IP;
-    interval: least seconds between calls that move it. endpoint: the API as the hosts reach it (None: the
-    region's dual-stack one). access_key_id and secret_access_key: for hosts
-    without an instance profile. textfile: where node_exporter looks, besides /run/lbkit/agent.prom.
+    check_interval, check_timeout, fails: how often HAProxy is asked, how long it may take, and how many
+    answers in a row a hung one must owe. grace: seconds that a crashed HAProxy has to come back. rise:
+    seconds it must serve before it counts as well again. reconcile: seconds between reads of who holds the
+    Elastic IP; interval: least seconds between calls that move it. endpoint: the API as the hosts reach it
+    (None: the region's dual-stack one). access_key_id and secret_access_key: for hosts without an instance
+    profile. textfile: where node_exporter looks, besides /run/lbkit/agent.prom.
     """
 
     check_interval: Annotated[float, Form(forms.number(0.05, 1, "seconds"))] = 0.1
@@ -55,7 +55,8 @@ class Agent(Record):
 
 
 class Notify(Record):
-    """Who is told. active, passive: of which events the host of that role tells (the runbook: the passive alone).
+    """Who is told. active, passive: of which events the host of that role tells (the runbook: the passive
+    alone).
 
     topic: an SNS topic; endpoint: its API as the hosts reach it. command: gets the event's name as its last
     argument and the notice as JSON on its standard input.

@@ -149,7 +149,8 @@ class Lab:
     # ---- the AWS API
 
     def aws_calls(self, action: str | None = None, since: float = 0.0) -> list[dict]:
-        """[{at, action, from}] of the calls that the API has seen. action: this one alone; since: s of the epoch."""
+        """[{at, action, from}] of the calls that the API has seen. action: this one alone; since: s of the
+        epoch."""
         with urllib.request.urlopen(f"{self.settings.aws_url}/lab/calls", timeout=5) as answer:
             calls = json.load(answer)
         return [one for one in calls if one["at"] >= since and action in (None, one["action"])]

@@ -87,7 +87,8 @@ def config(cluster: Cluster, host: Host) -> dict[str, Any]:
 def ask(cluster: Cluster) -> dict[str, Any]:
     """How a node's HAProxy is asked on its private address whether it answers: {port, http, tls}.
 
-    A plain HTTP port first: a redirect is an answer too. A TCP frontend only shows that it accepts connections.
+    A plain HTTP port first: a redirect is an answer too. A TCP frontend only shows that it accepts
+    connections.
     """
     frontends = [f for f in cluster.haproxy.frontends if {"*", "::"} & set(f.addresses)]
     for frontend in frontends:

@@ -21,7 +21,7 @@ def decide(seen: Any, memory: Any, rules: Any = RULES) -> Any:
     return agent.decide(seen, memory, rules)
 
 
-# ── every combination: the address ───────────────────────────────────────────────────────────────────────────
+# ── every combination: the address ──────────────────────────────────────────────────────────────────────────
 
 SERVES = Check(1, NOW, "serves")
 STOPPED = Check(1, NOW, "refused", "stopped", peer=False)
@@ -180,7 +180,7 @@ def test_with_a_virtual_address_the_agent_moves_nothing(table: list[Any]) -> Non
         assert (decided.call, decided.ask, decided.watch, decided.stance) == (False, False, False, "none")
 
 
-# ── every combination: HAProxy ───────────────────────────────────────────────────────────────────────────────
+# ── every combination: HAProxy ──────────────────────────────────────────────────────────────────────────────
 
 HEALTH = {
     "answer": ("serves", "refused", "silent", "wrong"),
@@ -292,7 +292,7 @@ def test_one_missing_answer_of_the_peer_makes_nobody_the_last(health_table: list
     )  # fmt: skip
 
 
-# ── calls ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── calls ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def taking(**more: Any) -> tuple[Any, Any]:
@@ -406,7 +406,7 @@ def test_killed_at_the_moment_of_the_change_it_takes_the_address_after_its_resta
     assert decide(seen, replace(Memory(), **kept)).call
 
 
-# ── troubles ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── troubles ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_trouble_begins_once_keeps_its_words_and_ends_when_it_is_over() -> None:
@@ -446,7 +446,7 @@ def test_the_program_never_disassociates() -> None:
     assert text.count(".associate_address(") == 1
 
 
-# ── two agents, one address ──────────────────────────────────────────────────────────────────────────────────
+# ── two agents, one address ─────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass
