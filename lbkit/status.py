@@ -60,7 +60,7 @@ def of(cluster: Cluster, opened: dict[str, Any]) -> Status:
 def row(node: pair.Node, holder: str | None, unknown: bool, up: tuple[int, int] | None) -> Row:
     units, agent = node.seen.facts["units"], node.seen.facts.get("agent")
     runs = units.get("lbkit-agent.service")
-    speaks = agent is not None and runs in pair.RUNNING
+    said = agent if runs in pair.RUNNING else None  # what one that has ended left behind is old
     return Row(
         node.host.name,
         node.host.role,
@@ -69,8 +69,8 @@ def row(node: pair.Node, holder: str | None, unknown: bool, up: tuple[int, int] 
         units["haproxy.service"] or "unknown",
         units["keepalived.service"] or "unknown",
         up,
-        agent["stance"] if speaks and agent["fit"] else "unfit" if speaks else runs or "unknown",
-        tuple(agent["troubles"].items()) if speaks else (),
+        (said["stance"] if said["fit"] else "unfit") if said else runs or "unknown",
+        tuple(said["troubles"].items()) if said else (),
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from lbkit import drill, remote, steps
+from lbkit import drill, remote, verify
 from lbkit.lab import aws, nodes
 from tests.lab.rehearsal import NAMES, Edit, Rehearsal, until
 
@@ -130,7 +130,7 @@ class Outage:
 def watched(elastic: Elastic) -> Iterator[Outage]:
     """A client outside asks over HTTPS, 50 times a second, and gives up after half a second."""
     cluster, seen = elastic.cluster(), Outage()
-    question = steps.endpoint_question(cluster, nodes.ELASTIC_IP) | {"timeout_s": drill.ANSWER_WITHIN_S}
+    question = verify.public_page(cluster).question() | {"timeout_s": drill.ANSWER_WITHIN_S}
     with remote.outside(cluster.client) as ask:
         ask("probe", question=question, every_s=drill.PROBE_EVERY_S)
         time.sleep(0.5)  # the baseline
