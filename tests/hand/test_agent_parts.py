@@ -359,6 +359,13 @@ def test_no_reader_ever_sees_half_a_track_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["haproxy-unfit"]
 
 
+def test_what_a_killed_agent_left_half_written_is_cleared(tmp_path: Path) -> None:
+    for name in ("agent.json", "agent.json.123", "haproxy-unfit", "hold"):
+        (tmp_path / name).write_text("0")
+    agent.Files(str(tmp_path)).clear()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["agent.json", "haproxy-unfit", "hold"]
+
+
 def test_memory_survives_a_restart_and_not_a_reboot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = agent.Files(str(tmp_path))
     files.write_fit(False)
