@@ -75,28 +75,26 @@ def debugging() -> bool:
 
 
 def plan(only: tuple[str, ...] | None, host: str | None, json: bool) -> int:
-    from lbkit import converge, errors, inventory, pair, report, steps
+    from lbkit import converge, inventory, observe, pair, report, steps
 
     cluster = inventory.load()
     names = [one.name for one in cluster.select(host)]
-    picture = converge.look(cluster, only or steps.ALL)
+    picture = observe.look(cluster, only or steps.ALL)
     nodes = picture.in_scope(names)
     effects: list[str] = []
     order: list[str] = []
-    if any(node.todo for node in nodes):
-        try:
-            holder = converge.holder_of(picture)
-            effects = pair.effects(cluster, picture.nodes, holder, names)
-            changing = [node.host for node in nodes if node.todo]
-            order = [one.name for one in pair.order(cluster, holder, changing)]
-        except errors.Undecided as error:
-            effects = str(error).splitlines()
-    show = (picture, nodes, effects, order)
+    obstacles = converge.obstacles(picture, names)
+    if not obstacles and any(node.todo for node in nodes):
+        holder = observe.holder_of(picture)
+        effects = pair.effects(cluster, picture.nodes, holder, names)
+        changing = [node.host for node in nodes if node.todo]
+        order = [one.name for one in pair.order(cluster, holder, changing)]
+    show = (picture, nodes, effects, order, [str(one) for one in obstacles])
     if json:
         report.as_json(report.plan_json(*show))
     else:
         report.out(report.plan_lines(*show))
-    if picture.missing or report.stops(nodes):
+    if picture.missing or obstacles or report.stops(nodes):
         return FAILED
     return DIFFERS if any(node.todo for node in nodes) else SAME
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lbkit import converge, errors, pair, remote, status, steps, verify
+from lbkit import converge, errors, observe, pair, remote, status, steps, verify
 from lbkit.inventory import Cluster
 
 UNDO_AFTER_S = 45
@@ -159,11 +159,11 @@ class Drill:
             )
         return result
 
-    def picture(self) -> converge.Picture:
-        return converge.read(self.cluster, (), self.opened)
+    def picture(self) -> observe.Picture:
+        return observe.read(self.cluster, (), self.opened)
 
     def holder(self) -> str | None:
-        return converge.holder_of(self.picture())
+        return observe.holder_of(self.picture())
 
     def masters(self) -> list[str]:
         return [node.host.name for node in pair.masters(self.picture().nodes)]
@@ -194,7 +194,8 @@ class Drill:
 
 # What is worth a line of the timeline, of all that keepalived and HAProxy write.
 TELLING = re.compile(
-    r"(?i)entering|succeeded|fail|stopp|starting|exited|timed out|preempt|transition|AssociateAddress|unfit|trouble"
+    r"(?i)entering|succeeded|fail|stopp|starting|exited|timed out|preempt|transition"
+    r"|AssociateAddress|unfit|trouble"
 )
 
 

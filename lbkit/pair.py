@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from lbkit import errors, plan
 from lbkit.inventory import Cluster, Host, Vip
@@ -36,7 +36,7 @@ class Node:
 
 
 def node(cluster: Cluster, host: Host, desired: tuple[plan.Desired, ...], seen: plan.Seen) -> Node:
-    carries = carries_address(cluster, host, seen.facts.get("addresses"))
+    carries = carries_address(cluster, host, seen.facts)
     state = vrrp_state(seen.facts["units"]["keepalived.service"], carries)
     return Node(host, seen, plan.changes(desired, seen), state, carries)
 
@@ -53,16 +53,29 @@ def vrrp_state(keepalived: str | None, carries: bool | None) -> VrrpState:
 RUNNING = ("active", "reloading")
 
 
-def carries_address(
-    cluster: Cluster, host: Host, addresses: Mapping[str, Sequence[str]] | None
-) -> bool | None:
+def carries_address(cluster: Cluster, host: Host, facts: Mapping[str, Any]) -> bool | None:
+    """Whether the host has the address: the inventory's, or, where keepalived still has an older file with
+    another, that one."""
+    addresses: Mapping[str, Sequence[str]] | None = facts.get("addresses")
     if addresses is None:
         return None
     if isinstance(cluster.address, Vip):
         interface, wanted = cluster.address.interface or host.interface, cluster.address.address
     else:
         interface, wanted = "lo", cluster.keepalived.token_address
+    installed = {address.split("/")[0] for address in facts.get("virtual_addresses", ())}
+    if installed and wanted.split("/")[0] not in installed:
+        here = {found.split("/")[0] for name in addresses for found in addresses[name]}
+        return bool(installed & here)
     return wanted.split("/")[0] in {found.split("/")[0] for found in addresses.get(interface, ())}
+
+
+def speaks_otherwise(node: Node) -> bool:
+    """Its keepalived runs, and perhaps with other parameters than the inventory's: with the old file, or with
+    one that was written and that it has not loaded (a run that was cut)."""
+    return node.vrrp != "STOPPED" and any(
+        change.rewires or (change.pending and change.label == "keepalived.service") for change in node.todo
+    )
 
 
 def masters(nodes: Iterable[Node]) -> list[Node]:
@@ -133,7 +146,20 @@ def effects(
         if any(c.elects for c in found.todo):
             others = [other for other in nodes if other is not found]
             sentences.append(election(cluster, found, others, [o for o in others if o in changing], holder))
-    return sentences
+    return sentences + preemption(cluster, nodes, changing)
+
+
+def preemption(cluster: Cluster, nodes: Sequence[Node], changing: Sequence[Node]) -> list[str]:
+    """A reload with `preempt` (or other priorities) lets the best node take the address from a worse one."""
+    loads = any(change.label == "keepalived.service" for found in changing for change in found.todo)
+    best = max(
+        (found.host for found in nodes if found.vrrp == "BACKUP"), key=lambda h: h.priority, default=None
+    )
+    for master in (found.host for found in masters(nodes)):
+        if cluster.keepalived.preempt and loads and best and best.priority > master.priority:
+            delay = cluster.keepalived.preempt_delay
+            return [f"{best.name} preempts: it takes the address from {master.name} after {delay:g} s."]
+    return []
 
 
 def election(

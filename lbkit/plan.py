@@ -23,7 +23,8 @@ class Change:
     verdict: `change` can be done; `blocked` needs a person, and nothing is done on any host before;
     `unknown` could not be read; `warning` is only told. action: a verb for the plan (`install`, `update`,
     `reload`, …). request: what the hand is asked to write. reason: why, in plain words. diff: unified,
-    without secrets. elects: it takes part in the election of the MASTER. rewires: nodes with the old and the
+    without secrets. elects: it takes part in the election of the MASTER. pending:
+    the service runs with an older file than the one that stands there. rewires: nodes with the old and the
     new file would not hear each other, so both would be MASTER. drops: what the old file served beside it and
     the new one does not. next_step: for what is not a `change`.
     """
@@ -37,6 +38,7 @@ class Change:
     diff: str = field(default="", repr=False)
     elects: bool = False
     rewires: bool = False
+    pending: bool = False
     drops: tuple[str, ...] = ()
     next_step: str = ""
 
@@ -258,13 +260,15 @@ def _(wanted: resources.Service, state: dict[str, Any]) -> list[Change]:
             load(wanted, "start", [], f"is {state['state']}" if state["exists"] else "not installed")
         )
     elif stale := state["stale"]["restart_on"]:
-        found.append(load(wanted, "restart", stale, "newer than what it runs"))
+        found.append(load(wanted, "restart", stale, "newer than what it runs", pending=True))
     elif stale := state["stale"]["reload_on"]:
-        found.append(load(wanted, "reload", stale, "newer than what it runs"))
+        found.append(load(wanted, "reload", stale, "newer than what it runs", pending=True))
     return found
 
 
-def load(wanted: resources.Service, action: str, paths: list[str], why: str) -> Change:
+def load(
+    wanted: resources.Service, action: str, paths: list[str], why: str, *, pending: bool = False
+) -> Change:
     request = {
         "kind": "service",
         "action": action,
@@ -274,7 +278,7 @@ def load(wanted: resources.Service, action: str, paths: list[str], why: str) -> 
     }
     reason = f"{', '.join(paths)}: {why}" if paths else why
     elects = wanted.elects and action in ("start", "restart")
-    return change(wanted, action, reason, request=request, elects=elects)
+    return change(wanted, action, reason, request=request, elects=elects, pending=pending)
 
 
 @compares

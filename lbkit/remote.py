@@ -6,9 +6,7 @@ put right here. `~/.ssh/config` is not read: the inventory says all there is to 
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
 import json
 import logging
 import shlex
@@ -23,9 +21,9 @@ from typing import Any, TypeVar
 import fabric
 import paramiko
 
-from lbkit import errors, hand
+from lbkit import errors, hand, hostkeys
 from lbkit.hand import talk
-from lbkit.inventory import Host, Jump, Login
+from lbkit.inventory import Host, Login
 
 # Its thread prints tracebacks of what we tell the operator ourselves, in words.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -162,7 +160,7 @@ class Session:
             return errors.Unreachable(
                 f"{name}: no Python began there ({text.splitlines()[-1] if text else how}); "
                 f"nothing was changed there.\n"
-                f"Next: {by_hand(self.host)} /usr/bin/python3 --version; it must print a version."
+                f"Next: {hostkeys.by_hand(self.host)} /usr/bin/python3 --version; it must print a version."
             )
         return errors.Unreachable(
             f"{name}: the connection ended ({how}{': ' + text if text else ''}).\n"
@@ -255,9 +253,9 @@ def connect(host: Login) -> fabric.Connection:
         connection = prepare(host)
         connection.open()
     except HostKeyUnknown as error:
-        raise errors.Unreachable(unknown_key(error)) from None
+        raise errors.Unreachable(hostkeys.unknown_key(error.host, error.key)) from None
     except paramiko.BadHostKeyException as error:
-        raise errors.Unreachable(changed_key(host, error)) from None
+        raise errors.Unreachable(hostkeys.changed_key(host, error.expected_key, error.key)) from None
     except paramiko.PasswordRequiredException:
         raise errors.Unreachable(
             f"{host.name}: the key {host.key} has a passphrase, and no agent holds it; "
@@ -268,29 +266,17 @@ def connect(host: Login) -> fabric.Connection:
         key = host.key or "the keys of your agent and ~/.ssh"
         raise errors.Unreachable(
             f"{host.name}: {host.user}@{host.ssh} accepts none of {key}; nothing was changed there.\n"
-            f"Next: {by_hand(host, 'ssh-copy-id')}, or mend `user` and `key` of the host."
+            f"Next: {hostkeys.by_hand(host, 'ssh-copy-id')}, or mend `user` and `key` of the host."
         ) from None
     except (OSError, EOFError, paramiko.SSHException) as error:
         way = f" by way of {host.jump.ssh}" if host.jump else ""
         raise errors.Unreachable(
             f"{host.name}: no ssh to {host.ssh} port {host.port}{way} ({reason(error)}); "
             f"nothing was changed there.\n"
-            f"Next: {by_hand(host)}; is the host up, and `ssh`, `port` right?",
+            f"Next: {hostkeys.by_hand(host)}; is the host up, and `ssh`, `port` right?",
             down=True,
         ) from None
     return connection
-
-
-def by_hand(host: Login, program: str = "ssh") -> str:
-    """The command with which the operator goes the same way himself."""
-    words = [program, *(["-i", shlex.quote(str(host.key))] if host.key else [])]
-    if host.known_hosts != Path("~/.ssh/known_hosts").expanduser():
-        words += ["-o", f"UserKnownHostsFile={shlex.quote(str(host.known_hosts))}"]
-    if host.jump:
-        address = f"[{host.jump.ssh}]" if ":" in host.jump.ssh else host.jump.ssh
-        words += ["-o", f"ProxyJump={host.jump.user or host.user}@{address}:{host.jump.port}"]
-    words += ["-p", str(host.port)] if host.port != 22 else []
-    return " ".join([*words, f"{host.user}@{host.ssh}"])
 
 
 def reason(error: BaseException) -> str:
@@ -305,13 +291,6 @@ def reason(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def hop(host: Login, jump: Jump) -> Login:
-    """The jump host on the way to a host; what the inventory does not say of it is as for the host."""
-    same = {name: getattr(host, name) for name, _ in Login.fields()}
-    way = {"ssh": jump.ssh, "port": jump.port, "user": jump.user or host.user, "jump": None}
-    return Login(**{**same, **way, "name": f"{host.name}'s jump host"})
-
-
 def prepare(host: Login) -> fabric.Connection:
     """A connection not yet open: known hosts loaded, unknown keys refused, its socket without delay."""
     if host.key is not None and not Path(host.key).exists():
@@ -322,7 +301,7 @@ def prepare(host: Login) -> fabric.Connection:
     arguments: dict[str, Any] = {"look_for_keys": host.key is None, "banner_timeout": host.connect_timeout_s}
     if host.key is not None:
         arguments["key_filename"] = [str(host.key)]
-    gateway = connect(hop(host, host.jump)) if host.jump else None
+    gateway = connect(hostkeys.hop(host, host.jump)) if host.jump else None
     if not gateway:
         arguments["sock"] = quick_socket(host)
     connection = Connection(
@@ -379,44 +358,3 @@ class RefuseUnknown(paramiko.MissingHostKeyPolicy):
 
     def missing_host_key(self, _client: paramiko.SSHClient, _name: str, key: paramiko.PKey) -> None:
         raise HostKeyUnknown(self.host, key)
-
-
-def unknown_key(error: HostKeyUnknown) -> str:
-    host = error.host
-    return (
-        f"{host.name}: the host key of {host.ssh} port {host.port} is not known "
-        f"({error.key.get_name()} {fingerprint(error.key)}); nothing was sent.\n"
-        f"Next: compare it with the host's console "
-        f"(ssh-keygen -lf /etc/ssh/ssh_host_{kind(error.key)}_key.pub),\n"
-        f"      then accept it: {scan(host, error.key)}"
-    )
-
-
-def changed_key(host: Login, error: paramiko.BadHostKeyException) -> str:
-    named = host.ssh if host.port == 22 else f"[{host.ssh}]:{host.port}"
-    return (
-        f"{host.name}: the host key of {host.ssh} port {host.port} has CHANGED "
-        f"(known {fingerprint(error.expected_key)}, shown {fingerprint(error.key)}); nothing was sent.\n"
-        f"A reinstalled host shows a new key; so does somebody in between.\n"
-        f"Next: if it was reinstalled: ssh-keygen -R '{named}' -f {shlex.quote(str(host.known_hosts))} && "
-        f"{scan(host, error.key)}"
-    )
-
-
-def scan(host: Login, key: paramiko.PKey) -> str:
-    """The command that accepts the key. A host behind a jump host is out of ssh-keyscan's reach from here."""
-    port = f"-p {host.port} " if host.port != 22 else ""
-    asked = f"ssh-keyscan -t {kind(key)} {port}{host.ssh}"
-    if host.jump:
-        asked = f"{by_hand(hop(host, host.jump))} {asked}"
-    return f"{asked} >> {shlex.quote(str(host.known_hosts))}"
-
-
-def kind(key: paramiko.PKey) -> str:
-    """The key's type as ssh-keygen and ssh-keyscan call it."""
-    name = key.get_name()
-    return next((short for short in ("ed25519", "ecdsa") if short in name), "rsa")
-
-
-def fingerprint(key: paramiko.PKey) -> str:
-    return "SHA256:" + base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")

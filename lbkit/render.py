@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,11 +59,3 @@ def _bytecode_cache() -> jinja2.BytecodeCache | None:
 
 def _is_ip(address: str) -> bool:
     return ":" in address or address.replace(".", "").isdigit()
-
-
-_SECRET = re.compile(r"(\b(?:insecure-password|password|auth_pass|stats auth)\s+)(\"[^\"]*\"|'[^']*'|\S+)")
-
-
-def conceal(text: str) -> str:
-    """The text with every password of a configuration replaced: for diffs and logs, of old files too."""
-    return _SECRET.sub(r"\1(secret)", text)

@@ -16,7 +16,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lbkit import drill, pair, plan, status, verify
-from lbkit.converge import Outcome, Picture
+from lbkit.converge import Outcome
+from lbkit.observe import Picture
 
 MARK = {True: "ok", False: "FAIL", None: "?"}
 STYLE = {"ok": "green", "FAIL": "bold red", "?": "yellow"}
@@ -73,9 +74,14 @@ def wrapped(indent: str, text: str) -> list[str]:
 
 
 def plan_lines(
-    picture: Picture, nodes: Sequence[pair.Node], effects: Sequence[str], order: Sequence[str]
+    picture: Picture,
+    nodes: Sequence[pair.Node],
+    effects: Sequence[str],
+    order: Sequence[str],
+    obstacles: Sequence[str],
 ) -> list[str]:
-    """The plan as text: for each host its changes with their diffs, then what happens to the address."""
+    """The plan as text: for each host its changes with their diffs, then what happens to the address, or why
+    `inv setup` would refuse (obstacles)."""
     lines: list[str] = []
     for node in nodes:
         lines += host_lines(node)
@@ -84,8 +90,9 @@ def plan_lines(
     lines.append("")
     if any(node.todo for node in nodes):
         lines += wrapped("", to_do(nodes, order))
-        lines += [line for sentence in effects for line in wrapped("  ", sentence)]
-    elif not picture.missing and not stops(nodes):
+    lines += [line for sentence in effects for line in wrapped("  ", sentence)]
+    lines += [line for one in obstacles for part in one.splitlines() for line in wrapped("  ", part)]
+    if not any(node.todo for node in nodes) and not obstacles and not picture.missing and not stops(nodes):
         lines.append("Nothing to do: the hosts are as the inventory says.")
     return lines[1:] if lines[:1] == [""] else lines
 
@@ -117,12 +124,17 @@ def stops(nodes: Sequence[pair.Node]) -> list[plan.Change]:
 
 
 def plan_json(
-    picture: Picture, nodes: Sequence[pair.Node], effects: Sequence[str], order: Sequence[str]
+    picture: Picture,
+    nodes: Sequence[pair.Node],
+    effects: Sequence[str],
+    order: Sequence[str],
+    obstacles: Sequence[str],
 ) -> Any:
     return {
         "differs": any(node.todo for node in nodes),
         "order": list(order),
         "effects": list(effects),
+        "obstacles": list(obstacles),
         "hosts": {
             node.host.name: {
                 "role": node.host.role,

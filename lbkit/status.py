@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lbkit import converge, errors, pair, remote, verify
+from lbkit import errors, observe, pair, remote, verify
 from lbkit.inventory import Cluster
 
 
@@ -46,29 +46,32 @@ def read(cluster: Cluster) -> Status:
 
 def of(cluster: Cluster, opened: dict[str, Any]) -> Status:
     """The same over sessions that are open already."""
-    picture = converge.read(cluster, (), opened)
+    picture = observe.read(cluster, (), opened)
     try:
-        holder, doubt = converge.holder_of(picture), None
+        holder, doubt = observe.holder_of(picture), None
     except errors.Undecided as error:
         holder, doubt = None, error
-    rows = [row(node, holder, doubt is not None, servers(opened[node.host.name])) for node in picture.nodes]
+    rows = [row(node, holder, doubt is not None, opened[node.host.name]) for node in picture.nodes]
     for name in picture.missing:
         rows.append(Row(name, cluster.host(name).role, "UNKNOWN", None, "unknown", "unknown", None))
     return judge(rows, picture.missing, doubt)
 
 
-def row(node: pair.Node, holder: str | None, unknown: bool, up: tuple[int, int] | None) -> Row:
+def row(node: pair.Node, holder: str | None, unknown: bool, session: remote.Session) -> Row:
     units, agent = node.seen.facts["units"], node.seen.facts.get("agent")
     runs = units.get("lbkit-agent.service")
     said = agent if runs in pair.RUNNING else None  # what one that has ended left behind is old
+    state: str = node.vrrp
+    if state == "BACKUP" and session.call("vrrp_state") == "FAULT":
+        state = "FAULT"  # the kernel shows only who has the address; keepalived's own word tells these apart
     return Row(
         node.host.name,
         node.host.role,
-        node.vrrp,
+        state,
         None if unknown else node.host.name == holder,
         units["haproxy.service"] or "unknown",
         units["keepalived.service"] or "unknown",
-        up,
+        servers(session),
         (said["stance"] if said["fit"] else "unfit") if said else runs or "unknown",
         tuple(said["troubles"].items()) if said else (),
     )
@@ -126,6 +129,11 @@ def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError
                 side = "the holder" if one.holds else "the standby"
                 verdict = f"{unit} is {state} on {one.host}, {side}."
                 return status(verdict, f"on {one.host}: journalctl -u {unit} -n 50; then inv setup")
+        if one.vrrp == "FAULT":
+            return status(
+                f"{one.host}, the standby, is in FAULT: it cannot take over.",
+                f"on {one.host}: journalctl -u keepalived -n 50",
+            )
         if one.servers is None:
             return status(
                 f"HAProxy on {one.host} does not answer on its socket.",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lbkit import converge, errors, front, pair, remote, steps
+from lbkit import errors, front, observe, pair, remote, steps
 from lbkit.inventory import Cluster, balance
 
 # With one client, only these share requests out among all servers.
@@ -28,10 +28,11 @@ class Check:
 
 def run(cluster: Cluster) -> list[Check]:
     """All checks, in the order in which a fault shows first. What fails leaves the others standing."""
-    with remote.sessions(cluster.hosts, lambda: converge.wanted(cluster, steps.ALL)) as opened:
-        picture = converge.read(cluster, steps.ALL, opened)
+    with remote.sessions(cluster.hosts, lambda: observe.wanted(cluster, steps.ALL)) as opened:
+        picture = observe.read(cluster, steps.ALL, opened)
         alive = {node.host.name: opened[node.host.name] for node in picture.nodes}
         checks = [*reachable(picture), *services(picture), *roles(picture), *configuration(picture)]
+        checks += told("the standby could take over", fit, picture, alive)
         checks += told("the hosts hear each other", hearing, cluster, picture, alive)
         for name, session in alive.items():
             checks += told(f"{name} alone answers", on_its_own, cluster, name, session)
@@ -47,7 +48,7 @@ def told(name: str, look: Callable[..., list[Check]], *about: Any) -> list[Check
         return [Check(name, None, *split(str(error)))]
 
 
-def from_outside(cluster: Cluster, picture: converge.Picture, alive: dict[str, Any]) -> list[Check]:
+def from_outside(cluster: Cluster, picture: observe.Picture, alive: dict[str, Any]) -> list[Check]:
     """The endpoint as the inventory's client sees it, or this machine."""
     with remote.outside(cluster.client) as ask:
         return [
@@ -56,7 +57,7 @@ def from_outside(cluster: Cluster, picture: converge.Picture, alive: dict[str, A
         ]
 
 
-def reachable(picture: converge.Picture) -> list[Check]:
+def reachable(picture: observe.Picture) -> list[Check]:
     fine = [
         Check(f"{node.host.name} answers over ssh", True, f"{node.seen.facts['system']}")
         for node in picture.nodes
@@ -72,7 +73,7 @@ def split(message: str) -> tuple[str, str]:
     return what, next_step
 
 
-def services(picture: converge.Picture) -> list[Check]:
+def services(picture: observe.Picture) -> list[Check]:
     checks = []
     for node in picture.nodes:
         for unit, state in node.seen.facts["units"].items():
@@ -83,7 +84,7 @@ def services(picture: converge.Picture) -> list[Check]:
     return checks
 
 
-def roles(picture: converge.Picture) -> list[Check]:
+def roles(picture: observe.Picture) -> list[Check]:
     """Exactly one MASTER, and it is the holder of the address."""
     found = [node.host.name for node in pair.masters(picture.nodes)]
     unknown = [node.host.name for node in picture.nodes if node.vrrp == "UNKNOWN"] + list(picture.missing)
@@ -93,7 +94,7 @@ def roles(picture: converge.Picture) -> list[Check]:
     said = f"MASTER: {', '.join(found) or 'none'}" + (f"; unknown: {', '.join(unknown)}" if unknown else "")
     checks = [Check("exactly one MASTER", passed, said, "journalctl -u keepalived on both hosts")]
     try:
-        holder = converge.holder_of(picture)
+        holder = observe.holder_of(picture)
     except errors.LbkitError as error:
         checks.append(Check("the MASTER holds the address", None, *split(str(error))))
         return checks
@@ -103,7 +104,7 @@ def roles(picture: converge.Picture) -> list[Check]:
     return checks
 
 
-def hearing(cluster: Cluster, picture: converge.Picture, alive: dict[str, Any]) -> list[Check]:
+def hearing(cluster: Cluster, picture: observe.Picture, alive: dict[str, Any]) -> list[Check]:
     """The adverts of a MASTER reach every other node that runs: where they do not, both are MASTER."""
     checks = []
     for node in picture.nodes:
@@ -119,7 +120,18 @@ def hearing(cluster: Cluster, picture: converge.Picture, alive: dict[str, Any]) 
     return checks
 
 
-def configuration(picture: converge.Picture) -> list[Check]:
+def fit(picture: observe.Picture, alive: dict[str, Any]) -> list[Check]:
+    """A standby that could take over: its keepalived is not in FAULT."""
+    checks = []
+    for node in picture.nodes:
+        if node.vrrp == "BACKUP":
+            said = alive[node.host.name].call("vrrp_state")
+            name, fix = f"{node.host.name} could take over", f"on {node.host.name}: journalctl -u keepalived"
+            checks.append(Check(name, None if said is None else said != "FAULT", said or "unknown", fix))
+    return checks
+
+
+def configuration(picture: observe.Picture) -> list[Check]:
     """What stands on the hosts is what the inventory says, is loaded, and so is the same on both."""
     checks = []
     for node in picture.nodes:
@@ -173,10 +185,10 @@ def public_address(cluster: Cluster) -> str:
     return holder.read(cluster).public_ip
 
 
-def applications(cluster: Cluster, picture: converge.Picture, alive: dict[str, Any], ask: Any) -> list[Check]:
+def applications(cluster: Cluster, picture: observe.Picture, alive: dict[str, Any], ask: Any) -> list[Check]:
     """Every server of every backend is up where the address is, and requests through it reach each of those
     that share the front page's load."""
-    holder = converge.holder_of(picture)
+    holder = observe.holder_of(picture)
     if holder not in alive:
         return [Check("all applications are reached", None, "nobody holds the address", "inv status")]
     session = alive[holder]

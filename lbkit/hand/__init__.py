@@ -21,6 +21,7 @@ MODULES = (
     "core",
     "locking",
     "looking",
+    "sockets",
     "reading",
     "writing",
     "probing",

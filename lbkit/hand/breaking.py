@@ -40,7 +40,7 @@ def disarm():
 
 
 def events(since):
-    """[(time in s since 1970, unit, line)] that keepalived, HAProxy and the agent wrote to the journal since then."""
+    """[(time in s since 1970, unit, line)] of keepalived, HAProxy and the agent in the journal since then."""
     argv = [
         "journalctl",
         "-o",

@@ -2,6 +2,8 @@
 
 import time
 
+from lbkit.hand.core import run
+
 
 def ask(question):
     """Answers of an endpoint: [{status, location, body, error, good, elapsed_ms, certificate}].
@@ -53,6 +55,13 @@ def request(question, plain):
             "body": response.read(2048).decode(errors="replace"),
             "certificate": certificate,
         }
+
+
+def vrrp_state():
+    """The state that keepalived last said it entered, such as FAULT; None where its journal does not say."""
+    argv = ["journalctl", "-u", "keepalived", "-n", "400", "-o", "cat", "--no-pager"]
+    found = [line.split("Entering ")[1].split()[0] for line in run(argv).splitlines() if "Entering " in line]
+    return found[-1] if found else None
 
 
 def stats(path, command):

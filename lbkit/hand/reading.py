@@ -1,14 +1,14 @@
 """States of what the resources name. Nothing here changes anything."""
 
-import contextlib
 import hashlib
 import json
 import os
+import re
 import stat
 import subprocess
 import time
 
-from lbkit.hand import locking
+from lbkit.hand import locking, sockets
 from lbkit.hand.core import Failed, run
 
 LOADED = "/var/lib/lbkit/loaded.json"
@@ -101,6 +101,7 @@ def read_facts(seen):
     """Of the host: system, clock (s since 1970), addresses by interface, who holds the lock, what the agent
     says of itself."""
     facts = {"addresses": seen["addresses"], "time": time.time(), "pid": os.getpid(), "lock": locking.read()}
+    facts["virtual_addresses"] = virtual_addresses()
     facts["units"] = {unit: (seen["units"] or {}).get(unit, {}).get("ActiveState") for unit in ALWAYS}
     facts["agent"] = read_agent()
     try:
@@ -116,7 +117,7 @@ AGENT = "/run/lbkit/agent.json"
 
 
 def read_agent():
-    """{stance, why_stance, fit, why_fit, troubles, age_s} of the failover agent; None where it has written none."""
+    """{stance, why_stance, fit, why_fit, troubles, age_s} of the failover agent; None where it wrote none."""
     try:
         with open(AGENT) as file:
             state = json.load(file)
@@ -125,6 +126,17 @@ def read_agent():
         return {**{name: state[name] for name in names}, "age_s": round(age_s, 1)}
     except (OSError, ValueError, KeyError):
         return None
+
+
+def virtual_addresses(path="/etc/keepalived/keepalived.conf"):
+    """The addresses that the installed keepalived.conf names, as written; none without a file."""
+    try:
+        with open(path, errors="replace") as file:
+            text = re.sub(r"[#!].*", "", file.read())
+    except OSError:
+        return []
+    blocks = re.findall(r"\bvirtual_ipaddress\s*\{([^}]*)\}", text)
+    return [line.split()[0] for block in blocks for line in block.splitlines() if line.split()]
 
 
 def read_packages(item, seen):
@@ -301,13 +313,15 @@ def read_ports(item, seen):
     """
     wanted = {port for _, port in item["binds"]}
     absent = absent_addresses(item["binds"], seen["addresses"])
-    listeners = [found for found in listening_sockets() if found[1] in wanted]
+    listeners = [found for found in sockets.listening_sockets() if found[1] in wanted]
     if not listeners:
         return {"taken": [], "absent": absent}
     unit = (seen["units"] or {}).get(item["unit"], {})
-    ours = socket_inodes(group_pids(unit.get("ControlGroup", "")))
-    strangers = [found for found in listeners if found[2] not in ours and overlaps(found, item["binds"])]
-    owners = socket_owners({inode for _, _, inode in strangers})
+    ours = sockets.socket_inodes(sockets.group_pids(unit.get("ControlGroup", "")))
+    strangers = [
+        found for found in listeners if found[2] not in ours and sockets.overlaps(found, item["binds"])
+    ]
+    owners = sockets.socket_owners({inode for _, _, inode in strangers})
     return {
         "taken": [
             {"address": address, "port": port, "holder": owners.get(inode, "an unknown process")}
@@ -324,74 +338,6 @@ def absent_addresses(binds, interfaces):
     here = {address.split("/")[0] for found in interfaces.values() for address in found}
     absent = {address for address, _ in binds} - here - {"*", "::"}
     return sorted(address for address in absent if not address.startswith("127."))  # all of them are lo's
-
-
-def listening_sockets():
-    """[(address, port, inode)] of TCP sockets in LISTEN, from /proc/net/tcp and tcp6."""
-    import socket
-
-    found = []
-    for path, family in (("/proc/net/tcp", socket.AF_INET), ("/proc/net/tcp6", socket.AF_INET6)):
-        try:
-            with open(path) as file:
-                rows = [line.split() for line in file][1:]
-        except FileNotFoundError:
-            continue  # IPv6 switched off
-        for row in rows:
-            if row[3] != "0A":
-                continue
-            digits, port = row[1].split(":")
-            words = [bytes.fromhex(digits[i : i + 8])[::-1] for i in range(0, len(digits), 8)]
-            found.append((socket.inet_ntop(family, b"".join(words)), int(port, 16), row[9]))
-    return found
-
-
-def overlaps(listener, binds):
-    wildcards = ("0.0.0.0", "::", "*")
-    return any(
-        port == listener[1] and (address == listener[0] or address in wildcards or listener[0] in wildcards)
-        for address, port in binds
-    )
-
-
-def group_pids(control_group):
-    """Processes of a unit; none where it does not run and so has no group. Version 1 and mixed hierarchies
-    keep them under systemd/ or unified/."""
-    if not control_group:
-        return []
-    for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"):
-        try:
-            with open(f"{root}{control_group}/cgroup.procs") as file:
-                return file.read().split()
-        except OSError:
-            continue
-    return []
-
-
-def socket_inodes(pids):
-    return {inode for pid in pids for inode in pid_sockets(pid)}
-
-
-def pid_sockets(pid):
-    """Inodes of a process's sockets; none where it has ended."""
-    links = []
-    with contextlib.suppress(OSError):
-        for name in os.listdir(f"/proc/{pid}/fd"):
-            with contextlib.suppress(OSError):  # closed meanwhile
-                links.append(os.readlink(f"/proc/{pid}/fd/{name}"))
-    return [link[8:-1] for link in links if link.startswith("socket:[")]
-
-
-def socket_owners(inodes):
-    owners = {}
-    for pid in filter(str.isdigit, os.listdir("/proc") if inodes else []):
-        for inode in inodes.intersection(pid_sockets(pid)):
-            try:
-                with open(f"/proc/{pid}/comm") as file:
-                    owners[inode] = f"{file.read().strip()} (pid {pid})"
-            except OSError:
-                continue
-    return owners
 
 
 def read_trusted_path(item, _seen):

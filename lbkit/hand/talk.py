@@ -26,6 +26,7 @@ OPERATIONS = {
     "write": write,
     "lock": lambda request, _say: locking.lock(request),
     "ask": lambda request, _say: looking.ask(request),
+    "vrrp_state": lambda _request, _say: looking.vrrp_state(),
     "hears": lambda request, _say: looking.hears(request),
     "stats": lambda request, _say: looking.stats(request["socket"], request["command"]),
     "probe": lambda request, _say: probing.start(request["question"], request["every_s"]),

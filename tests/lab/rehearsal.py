@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from lbkit import converge, errors, inventory, pair, steps, verify
+from lbkit import converge, errors, inventory, observe, pair, steps, verify
 from lbkit.lab import api
 from lbkit.lab import inventory as described
 from lbkit.lab.machine import Machine
@@ -177,8 +177,8 @@ class Rehearsal:
     def served_by(self, name: str) -> bool:
         return self.holders() == [name] and self.answers()
 
-    def look(self, cluster: inventory.Cluster | None = None) -> converge.Picture:
-        return converge.look(cluster or self.cluster(), steps.ALL)
+    def look(self, cluster: inventory.Cluster | None = None) -> observe.Picture:
+        return observe.look(cluster or self.cluster(), steps.ALL)
 
     def whole(self) -> bool:
         """All that `inv verify` checks holds, and nobody holds the lock."""
@@ -358,5 +358,5 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def masters(picture: converge.Picture) -> list[str]:
+def masters(picture: observe.Picture) -> list[str]:
     return [node.host.name for node in pair.masters(picture.nodes)]

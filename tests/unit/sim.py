@@ -177,7 +177,7 @@ def bare() -> SimPair:
 @contextlib.contextmanager
 def in_place_of_ssh(monkeypatch: Any, simulated: SimPair, wanted: tuple[plan.Desired, ...]) -> Any:
     """converge talks to the simulated pair."""
-    from lbkit import converge
+    from lbkit import converge, remote, roll, steps
 
     @contextlib.contextmanager
     def sessions(hosts: Any, meanwhile: Any = None) -> Any:
@@ -185,8 +185,9 @@ def in_place_of_ssh(monkeypatch: Any, simulated: SimPair, wanted: tuple[plan.Des
         yield {host.name: simulated.session(host.name) for host in hosts}
 
     with monkeypatch.context() as patch:
-        patch.setattr(converge.remote, "sessions", sessions)
-        patch.setattr(converge.steps, "desired", lambda cluster, host, only=None: wanted)
-        patch.setattr(converge, "MASTER_DEADLINE_S", 1)
-        patch.setattr(converge, "SERVING_DEADLINE_S", 0.2)
+        patch.setattr(remote, "sessions", sessions)
+        patch.setattr(steps, "desired", lambda cluster, host, only=None: wanted)
+        patch.setattr(roll, "MASTER_DEADLINE_S", 1)
+        patch.setattr(roll, "SERVING_DEADLINE_S", 0.2)
+        patch.setattr(roll, "election_s", lambda cluster: 0)
         yield converge

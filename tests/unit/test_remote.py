@@ -8,7 +8,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from lbkit import errors, remote
+from lbkit import errors, hostkeys, remote
 from lbkit.inventory import Host, Jump
 
 HERE = Path("~/.ssh/known_hosts").expanduser()
@@ -96,7 +96,7 @@ def test_a_hand_that_never_began_says_why_and_what_to_do(stdout, stderr, said):
 
 def test_key_of_a_host_behind_a_jump_host_is_fetched_from_there():
     behind = host(jump=Jump(ssh="bastion.example.com", port=2222, user="kim"))
-    assert remote.scan(behind, KEY) == (
+    assert hostkeys.scan(behind, KEY) == (
         f"ssh -p 2222 kim@bastion.example.com ssh-keyscan -t ecdsa 10.0.0.2 >> {HERE}"
     )
 
@@ -108,15 +108,15 @@ def test_commands_to_type_quote_paths_and_name_key_port_and_jump():
         known_hosts=Path("/my keys/known"),
         jump=Jump(ssh="2001:db8::1", user=None),
     )
-    assert remote.by_hand(one) == (
+    assert hostkeys.by_hand(one) == (
         "ssh -i '/my keys/id' -o UserKnownHostsFile='/my keys/known' "
         "-o ProxyJump=ubuntu@[2001:db8::1]:22 -p 2201 ubuntu@10.0.0.2"
     )
-    assert remote.scan(host(known_hosts=Path("/my keys/known")), KEY).endswith(">> '/my keys/known'")
+    assert hostkeys.scan(host(known_hosts=Path("/my keys/known")), KEY).endswith(">> '/my keys/known'")
 
 
 def test_jump_host_takes_from_the_host_what_the_inventory_does_not_say():
-    found = remote.hop(host(user="ops", key=Path("/k")), Jump(ssh="10.0.0.9", port=2200, user=None))
+    found = hostkeys.hop(host(user="ops", key=Path("/k")), Jump(ssh="10.0.0.9", port=2200, user=None))
     assert (found.ssh, found.port, found.user, found.key, found.jump) == (
         "10.0.0.9",
         2200,

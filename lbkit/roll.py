@@ -1,0 +1,248 @@
+"""One run over the hosts: who does not hold the address is finished and verified before who does is touched.
+
+Each resource is read again before and after each of its changes, so that a cut run is finished by the next.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from lbkit import errors, observe, pair, plan, remote, resources, steps, vrrp
+from lbkit.inventory import Cluster, Host
+
+Tell = Callable[[str, str], None]  # (host name or "", line): narrative for the operator
+
+MASTER_DEADLINE_S = 30
+SERVING_DEADLINE_S = 10
+
+
+class Roll:
+    """One run over the hosts, in the order that keeps the address served."""
+
+    def __init__(
+        self,
+        before: observe.Picture,
+        only: Sequence[str],
+        names: Sequence[str],
+        opened: dict[str, Any],
+        tell: Tell,
+    ) -> None:
+        self.before, self.cluster, self.only = before, before.cluster, only
+        self.opened, self.tell = opened, tell
+        self.holder = observe.holder_of(before)
+        hosts = [found.host for found in before.in_scope(names) if found.todo]
+        self.order = pair.order(self.cluster, self.holder, hosts)
+        self.effects = pair.effects(self.cluster, before.nodes, self.holder, names)
+        self.changed: list[tuple[str, plan.Change]] = []
+        self.rewired: set[str] = set()  # hosts whose new keepalived.conf the old one's readers do not hear
+        self.late: list[tuple[Host, plan.Desired]] = []  # what must wait for the MASTER to speak the same
+        self.answered = dict(zip(opened, remote.in_parallel(self.serves, list(opened)), strict=True))
+
+    def run(self) -> None:
+        for sentence in self.effects:
+            self.tell("", sentence)
+        for host in self.order:
+            self.bring_all(host)
+        while self.late:
+            host, wanted = self.late.pop(0)
+            self.wait_for_master(host)
+            self.bring(host, wanted, self.state(host, wanted), last=True)
+            self.verify(host)
+        if any(takes_part(change) for _, change in self.changed):
+            self.settle()
+
+    def bring_all(self, host: Host) -> None:
+        """The host is as desired, but for what is put into `late`, and serves."""
+        self.refuse_moved(host)
+        node, last = self.before.node(host.name), host is self.order[-1]
+        planned = {(change.step, change.label) for change in node.todo}
+        for wanted, state in zip(steps.desired(self.cluster, host, self.only), node.seen.items, strict=True):
+            if (wanted.step, wanted.resource.label) not in planned:
+                continue
+            if isinstance(wanted.resource, resources.Service) or self.installed_on(host):
+                state = self.state(host, wanted)  # what was done before it may have changed it
+            if not self.bring(host, wanted, state, last=last):
+                self.late.append((host, wanted))
+        self.verify(host)
+
+    def installed_on(self, host: Host) -> bool:
+        """Packages were installed there in this run: they bring files, users and units of their own."""
+        return any(name == host.name and change.action == "install" for name, change in self.changed)
+
+    def state(self, host: Host, wanted: plan.Desired) -> dict[str, Any]:
+        """The resource as it is now."""
+        answer = self.opened[host.name].call("read", items=[wanted.resource.spec()], facts=False)
+        return dict(answer["items"][0])
+
+    def bring(self, host: Host, wanted: plan.Desired, state: dict[str, Any], *, last: bool) -> bool:
+        """The resource is true on the host; False where it must wait for a MASTER elsewhere."""
+        done: set[tuple[str, str]] = set()
+        while changes := [c for c in plan.diff(wanted.resource, state) if c.verdict != "warning"]:
+            change = changes[0]
+            if change.verdict != "change":
+                raise errors.Refused(
+                    f"{host.name}: {change.label}: {change.reason}\nNext: {change.next_step}"
+                )
+            if (change.label, change.action) in done:
+                raise errors.CommandFailed(
+                    f"{host.name}: {change.label}: `{change.action}` did not take: {change.reason}\n"
+                    f"Next: does something else on {host.name} manage it? Then `inv plan`."
+                )
+            if takes_part(change) and not self.may_take_part(host, change, last=last):
+                return False
+            if change.action == "restart":
+                self.refuse_moved(host)
+            done.add((change.label, change.action))
+            state = self.make(host, wanted, change)
+            if change.rewires:
+                self.rewired.add(host.name)
+        return True
+
+    def may_take_part(self, host: Host, change: plan.Change, *, last: bool) -> bool:
+        """Whether keepalived may load its file here now: nodes that do not hear each other are both MASTER.
+
+        The file is in place and valid by then. The others' keepalived is stopped just before the last one
+        speaks otherwise, so that the pair has no standby for seconds only, however long the rest takes.
+        """
+        others = self.others(host)
+        if last:
+            self.silence()
+        elif others == "otherwise" or host.name in self.rewired or (change.elects and others == "none"):
+            return False
+        if change.elects and others == "ours":
+            self.refuse_deaf(host)
+        return True
+
+    def silence(self) -> None:
+        """No keepalived runs that is to load another file later."""
+        for host, wanted in self.late:
+            if self.state(host, wanted)["active"]:
+                self.tell(host.name, "keepalived: stop, until both speak the same")
+                stop = plan.Change("keepalived", wanted.resource.label, "stop", "until both speak the same")
+                request = {"kind": "service", "action": "stop", "unit": "keepalived.service"}
+                self.opened[host.name].call("write", **request)
+                self.changed.append((host.name, stop))
+
+    def make(self, host: Host, wanted: plan.Desired, change: plan.Change) -> dict[str, Any]:
+        """Does one change; returns the resource's state as read after it."""
+        self.tell(host.name, f"{wanted.step}: {change.action} {change.label} ({change.reason})")
+        try:
+            state: dict[str, Any] = self.opened[host.name].call(
+                "write",
+                say=lambda name, line: self.tell(name, f"  {line}"),
+                **change.request,
+                reread=wanted.resource.spec(),
+            )
+        except errors.CommandFailed as error:
+            raise errors.CommandFailed(
+                f"{error}\n{self.so_far()}\nNext: mend the cause, then run the same command again."
+            ) from None
+        except errors.Unreachable as error:
+            raise errors.Unreachable(f"{self.so_far()}\n{error}") from None
+        self.changed.append((host.name, change))
+        return state
+
+    def so_far(self) -> str:
+        if not self.changed:
+            return "Nothing was changed before it."
+        hosts = ", ".join(sorted({name for name, _ in self.changed}))
+        many = "1 change was" if len(self.changed) == 1 else f"{len(self.changed)} changes were"
+        return f"{many} made before it, on {hosts}, and complete."
+
+    def others(self, host: Host) -> Literal["ours", "otherwise", "none"]:
+        """How the others speak: a MASTER as the inventory says; some as it does not; no MASTER at all."""
+        opened = {name: session for name, session in self.opened.items() if name != host.name}
+        picture = observe.read(self.cluster, ("keepalived",), opened)
+        if picture.missing:
+            raise errors.Unreachable("\n".join([self.so_far(), *picture.missing.values()]))
+        if any(pair.speaks_otherwise(node) for node in picture.nodes):
+            return "otherwise"
+        return "ours" if pair.masters(picture.nodes) else "none"
+
+    def refuse_moved(self, host: Host) -> None:
+        """The address may move while we work: whoever has it now is not touched as if he had it not."""
+        if host is self.order[-1]:
+            return
+        now = observe.read(self.cluster, (), {host.name: self.opened[host.name]})
+        if observe.holder_of(now) == host.name:
+            raise errors.Undecided(
+                f"{host.name} has taken the address during this run. {self.so_far()}\n"
+                f"Next: inv status; then the same command again, which begins with the other host."
+            )
+
+    def settle(self) -> None:
+        """An election that our loads began has ended: no second MASTER shows in the time that it takes."""
+        ended = time.monotonic() + election_s(self.cluster)
+        while time.monotonic() < ended + SERVING_DEADLINE_S:
+            found = pair.masters(observe.read(self.cluster, (), self.opened).nodes)
+            if time.monotonic() > ended and len(found) == 1:
+                return
+            time.sleep(0.2)
+
+    def refuse_deaf(self, host: Host) -> None:
+        """A node that does not hear the MASTER becomes one too: it is not started."""
+        if self.opened[host.name].call("hears", **steps.hears_question(self.cluster, host)):
+            return
+        raise errors.CommandFailed(
+            f"{host.name}: keepalived is not started: it hears no advert of the MASTER, so both would be "
+            f"MASTER. {self.so_far()}\n"
+            f"Next: {pair.way_for_adverts(self.cluster, host)}; then run it again."
+        )
+
+    def wait_for_master(self, host: Host) -> None:
+        deadline = time.monotonic() + MASTER_DEADLINE_S
+        while self.others(host) != "ours":
+            if time.monotonic() > deadline:
+                raise errors.CommandFailed(
+                    f"{host.name}: keepalived is not started: no other host became MASTER within "
+                    f"{MASTER_DEADLINE_S} s.\n"
+                    f"Next: journalctl -u keepalived on the other host, then run it again."
+                )
+            time.sleep(0.1)
+
+    def verify(self, host: Host) -> None:
+        """The host serves, and answers no worse than the holder does, before the next one is touched."""
+        if not any(name == host.name for name, _ in self.changed) or "haproxy" not in self.only:
+            return
+        deadline = time.monotonic() + SERVING_DEADLINE_S
+        while True:
+            healthy, answer = self.healthy(host), self.serves(host.name)
+            worse = not answer and self.answered.get(self.holder or "", False)
+            if healthy and not worse:
+                return
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+        why = (
+            "its health endpoint does not answer"
+            if not healthy
+            else "its endpoint fails, the holder's does not"
+        )
+        raise errors.CommandFailed(
+            f"{host.name}: {why} {SERVING_DEADLINE_S} s after the change, so the run ends here. "
+            f"{self.so_far()}\n"
+            f"Next: journalctl -u haproxy on {host.name}; mend the inventory, then run it again."
+        )
+
+    def healthy(self, host: Host) -> bool:
+        question = steps.health_question(self.cluster)
+        answers = self.opened[host.name].call("ask", **question)
+        return bool(answers[0]["status"] == 200)
+
+    def serves(self, name: str) -> bool:
+        """This host alone answers with something better than a server error, as far as it can be asked."""
+        page = steps.own_page(self.cluster, self.cluster.host(name))
+        return page is None or bool(self.opened[name].call("ask", **page.question())[0]["good"])
+
+
+def takes_part(change: plan.Change) -> bool:
+    """After it keepalived runs with what its file says now."""
+    return change.request.get("unit") == "keepalived.service" and change.action in plan.LOADS
+
+
+def election_s(cluster: Cluster) -> float:
+    """Seconds after which the lowest node has become MASTER, if it hears no other."""
+    lowest = min(host.priority for host in cluster.hosts)
+    return vrrp.master_down_s(cluster.keepalived.advert_int, lowest, cluster.keepalived.vrrp_version) + 0.5
