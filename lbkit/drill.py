@@ -89,7 +89,7 @@ def refuse_without_agent(cluster: Cluster, opened: dict[str, Any]) -> None:
     """Nobody else moves an Elastic IP: without the agent the test would only cut clients off."""
     if cluster.address.kind != "eip":
         return
-    for node in converge.read(cluster, (), opened).nodes:
+    for node in observe.read(cluster, (), opened).nodes:
         state = node.seen.facts["units"]["lbkit-agent.service"]
         if state not in pair.RUNNING:
             raise errors.Refused(
