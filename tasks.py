@@ -68,6 +68,18 @@ def keepalived(c, host=None, plan=False, without=None, json=False):
     return commands.step("keepalived", host, plan, without, json)
 
 
+@task(auto_shortflags=False, help={"host": HOST, "plan": PLAN, "without": WITHOUT, "json": JSON})
+@commands.reports
+def agent(c, host=None, plan=False, without=None, json=False):
+    """Step 6: the failover agent, which has the address follow the MASTER.
+
+    Its restart moves nothing. What it does and why: docs/agent.md.
+
+    Example: inv agent --plan
+    """
+    return commands.step("agent", host, plan, without, json)
+
+
 @task(auto_shortflags=False, help={"json": JSON})
 @commands.reports
 def verify(c, json=False):
@@ -109,4 +121,4 @@ def failover_test(c, case=None, yes_really=None, json=False):
     return commands.failover_test(case, yes_really, json)
 
 
-ns = Collection(plan, setup, prereqs, haproxy, keepalived, verify, status, failover_test, lab=lab.ns)
+ns = Collection(plan, setup, prereqs, haproxy, keepalived, agent, verify, status, failover_test, lab=lab.ns)

@@ -74,13 +74,8 @@ def run(cluster: Cluster, names: Sequence[str], command: str, tell: Tell) -> lis
 
     Raises Refused where the pair is not whole before, CommandFailed where it does not become whole again.
     """
-    if cluster.address.kind != "vip":
-        raise errors.Refused(
-            "An Elastic IP does not follow the MASTER yet: the agent that moves it is not part of this "
-            "release, so the test would only cut your clients off; nothing was touched.\n"
-            "Next: rehearse with a virtual IP: hosts.toml as committed, on the lab."
-        )
     with remote.sessions(cluster.hosts) as opened, remote.outside(cluster.client) as ask:
+        refuse_without_agent(cluster, opened)
         home = refuse_unless_whole(cluster, opened)
         with converge.locked(opened, command):
             drill = Drill(cluster, opened, ask, tell)
@@ -88,6 +83,19 @@ def run(cluster: Cluster, names: Sequence[str], command: str, tell: Tell) -> lis
             if drill.holder() != home:
                 results.append(drill.run(FAILBACK))
     return results
+
+
+def refuse_without_agent(cluster: Cluster, opened: dict[str, Any]) -> None:
+    """Nobody else moves an Elastic IP: without the agent the test would only cut clients off."""
+    if cluster.address.kind != "eip":
+        return
+    for node in observe.read(cluster, (), opened).nodes:
+        state = node.seen.facts["units"]["lbkit-agent.service"]
+        if state not in pair.RUNNING:
+            raise errors.Refused(
+                f"The agent that moves the Elastic IP does not run on {node.host.name} "
+                f"({state or 'unknown'}); nothing was touched.\nNext: inv setup, then inv failover-test"
+            )
 
 
 def refuse_unless_whole(cluster: Cluster, opened: dict[str, Any]) -> str:
@@ -185,7 +193,10 @@ class Drill:
 
 
 # What is worth a line of the timeline, of all that keepalived and HAProxy write.
-TELLING = re.compile(r"(?i)entering|succeeded|fail|stopp|starting|exited|timed out|preempt|transition")
+TELLING = re.compile(
+    r"(?i)entering|succeeded|fail|stopp|starting|exited|timed out|preempt|transition"
+    r"|AssociateAddress|unfit|trouble"
+)
 
 
 def telling(line: str) -> bool:

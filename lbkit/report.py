@@ -181,7 +181,7 @@ def status_lines(found: status.Status) -> list[str]:
     lines = wrapped("", found.verdict)
     if found.next_step:
         lines += wrapped("  ", f"Next: {found.next_step}")
-    heads = ("host", "role", "VRRP", "address", "HAProxy", "keepalived", "servers")
+    heads = ("host", "role", "VRRP", "address", "HAProxy", "keepalived", "agent", "servers")
     cells = [heads, *(status_cells(row) for row in found.rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
     table = [
@@ -194,7 +194,7 @@ def status_lines(found: status.Status) -> list[str]:
 def status_cells(row: status.Row) -> tuple[str, ...]:
     holds = {True: "holds it", False: "-", None: "unknown"}[row.holds]
     up = f"{row.servers[0]} of {row.servers[1]} up" if row.servers else "?"
-    return row.host, row.role, row.vrrp, holds, row.haproxy, row.keepalived, up
+    return row.host, row.role, row.vrrp, holds, row.haproxy, row.keepalived, row.agent, up
 
 
 def drill_lines(results: Sequence[drill.Result]) -> list[str]:

@@ -12,7 +12,10 @@ from lbkit.inventory import Cluster
 
 @dataclass(frozen=True)
 class Row:
-    """One host. holds: whether it has the address, None: unknown. servers: (up, all), None: no answer."""
+    """One host. holds: whether it has the address, None: unknown. servers: (up, all), None: no answer.
+
+    agent: what it wants of the address, or the state of its unit. troubles: those that it tells of, by name.
+    """
 
     host: str
     role: str
@@ -21,6 +24,8 @@ class Row:
     haproxy: str
     keepalived: str
     servers: tuple[int, int] | None
+    agent: str = "active"
+    troubles: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,9 @@ def of(cluster: Cluster, opened: dict[str, Any]) -> Status:
 
 
 def row(node: pair.Node, holder: str | None, unknown: bool, session: remote.Session) -> Row:
-    units = node.seen.facts["units"]
+    units, agent = node.seen.facts["units"], node.seen.facts.get("agent")
+    runs = units.get("lbkit-agent.service")
+    said = agent if runs in pair.RUNNING else None  # what one that has ended left behind is old
     state: str = node.vrrp
     if state == "BACKUP" and session.call("vrrp_state") == "FAULT":
         state = "FAULT"  # the kernel shows only who has the address; keepalived's own word tells these apart
@@ -65,6 +72,8 @@ def row(node: pair.Node, holder: str | None, unknown: bool, session: remote.Sess
         units["haproxy.service"] or "unknown",
         units["keepalived.service"] or "unknown",
         servers(session),
+        (said["stance"] if said["fit"] else "unfit") if said else runs or "unknown",
+        tuple(said["troubles"].items()) if said else (),
     )
 
 
@@ -84,6 +93,10 @@ def unread(rows: Sequence[Row], missing: dict[str, str], masters: Sequence[str])
     served = f"{masters[0]} serves alone" if masters else "Whether anyone serves is unknown"
     more = f" {', '.join(others)} could not be read either." if others else ""
     return Status(f"{what.rstrip('.')}.{more} {served}.", False, next_step, tuple(rows))
+
+
+# Told for a while after they are over; what they are about is judged by what is seen.
+PASSING = ("haproxy", "keepalived", "split-brain")
 
 
 def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError | None) -> Status:
@@ -130,5 +143,10 @@ def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError
             return status(
                 f"{one.servers[0]} of {one.servers[1]} servers are up.", "look at the servers; inv verify"
             )
+    for one in rows:
+        for name, text in one.troubles:
+            if name not in PASSING:
+                next_step = f"on {one.host}: journalctl -u lbkit-agent -n 50"
+                return status(f"{one.host}: {text}.", next_step)
     standby = ", ".join(one.host for one in rows if not one.holds)
     return status(f"The pair is whole: {masters[0]} serves, {standby} stands by.", "", whole=True)

@@ -40,7 +40,7 @@ def disarm():
 
 
 def events(since):
-    """[(time in s since 1970, unit, line)] that keepalived and HAProxy wrote to the journal since then."""
+    """[(time in s since 1970, unit, line)] of keepalived, HAProxy and the agent in the journal since then."""
     argv = [
         "journalctl",
         "-o",
@@ -51,6 +51,8 @@ def events(since):
         "keepalived",
         "-u",
         "haproxy",
+        "-u",
+        "lbkit-agent",
     ]
     lines = []
     for row in run(argv).splitlines():

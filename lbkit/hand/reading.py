@@ -69,7 +69,8 @@ def parse_packages(output, names):
     return {name: name in installed for name in names}
 
 
-ALWAYS = ("haproxy.service", "keepalived.service")  # what every command wants to know of a balancer
+# What every command wants to know of a balancer.
+ALWAYS = ("haproxy.service", "keepalived.service", "lbkit-agent.service")
 UNIT_PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,MainPID,ControlGroup,ActiveEnterTimestamp,"
     "Result,NRestarts"
@@ -101,10 +102,12 @@ def parse_addresses(output):
 
 
 def read_facts(seen):
-    """Of the host: system, clock (s since 1970), addresses by interface, who holds the lock."""
+    """Of the host: system, clock (s since 1970), addresses by interface, who holds the lock, what the agent
+    says of itself."""
     facts = {"addresses": seen["addresses"], "time": time.time(), "pid": os.getpid(), "lock": locking.read()}
     facts["virtual_addresses"] = virtual_addresses()
     facts["units"] = {unit: (seen["units"] or {}).get(unit, {}).get("ActiveState") for unit in ALWAYS}
+    facts["agent"] = read_agent()
     try:
         with open("/etc/os-release") as file:
             pairs = dict(line.rstrip().split("=", 1) for line in file if "=" in line)
@@ -112,6 +115,21 @@ def read_facts(seen):
     except OSError:
         facts["system"] = None
     return facts
+
+
+AGENT = "/run/lbkit/agent.json"
+
+
+def read_agent():
+    """{stance, why_stance, fit, why_fit, troubles, age_s} of the failover agent; None where it wrote none."""
+    try:
+        with open(AGENT) as file:
+            state = json.load(file)
+            age_s = time.time() - os.fstat(file.fileno()).st_mtime
+        names = ("stance", "why_stance", "fit", "why_fit", "troubles")
+        return {**{name: state[name] for name in names}, "age_s": round(age_s, 1)}
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def virtual_addresses(path="/etc/keepalived/keepalived.conf"):

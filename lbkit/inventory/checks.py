@@ -27,6 +27,7 @@ def faults(document: Document, notes: Notes) -> Faults:
     yield from _served(document)
     yield from _vrrp(document)
     yield from _certificate(document)
+    yield from _agent(document)
     if document.haproxy:
         yield from checks_haproxy.faults(document, notes)
 
@@ -186,3 +187,17 @@ def _certificate(document: Document) -> Faults:
                 name,
                 'a name without `*`: HTTP-01 issues none (or certificate.issuer = "own")',
             )
+
+
+def _agent(document: Document) -> Faults:
+    agent, notify = document.agent, document.notify
+    if agent and bool(agent.access_key_id) != bool(agent.secret_access_key):
+        missing = "secret_access_key" if agent.access_key_id else "access_key_id"
+        yield f"agent.{missing}", MISSING, "both halves of the access key, or none (an instance profile)"
+    if isinstance(document.address, Vip):
+        for index, host in enumerate(document.hosts or ()):
+            if host.network_interface_id:
+                key = f"hosts[{index}].network_interface_id"
+                yield key, host.network_interface_id, 'none: only address.kind = "eip" moves by interface'
+    if notify and notify.endpoint and not notify.topic:
+        yield "notify.topic", MISSING, "the topic that notify.endpoint is for"

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from lbkit import errors
 from lbkit.inventory import forms
+from lbkit.inventory.agent import Agent, Notify
 from lbkit.inventory.forms import Email, Form, HostFile, Interface, Ip, LocalFile, Port, Reachable, Slug, User
 from lbkit.inventory.haproxy import HaProxy
 from lbkit.inventory.keepalived import Keepalived
@@ -113,6 +114,7 @@ class HostTable(LoginTable):
     interface: Interface = required()
     priority: Annotated[int | None, Form(forms.whole(1, 254))] = None
     router_id: Slug | None = None
+    network_interface_id: Annotated[str | None, Form(forms.interface_id)] = None
 
 
 class Certificate(Record):
@@ -137,6 +139,8 @@ class Document(Record):
     certificate: Certificate = Certificate()
     haproxy: HaProxy = required()
     keepalived: Keepalived = required()
+    agent: Agent = Agent()
+    notify: Notify = Notify()
 
 
 def priorities(hosts: tuple[HostTable, ...]) -> tuple[int, ...]:
@@ -177,13 +181,14 @@ class Login(Record):
 
 
 class Host(Login):
-    """One of the balancers."""
+    """One of the balancers. network_interface_id: at AWS; None: the host asks the instance metadata."""
 
     role: str
     private_address: str
     interface: str
     priority: int
     router_id: str
+    network_interface_id: str | None = None
 
 
 class Cluster(Record):
@@ -200,6 +205,8 @@ class Cluster(Record):
     certificate: Certificate
     haproxy: HaProxy
     keepalived: Keepalived
+    agent: Agent
+    notify: Notify
 
     @property
     def front_name(self) -> str:
@@ -238,8 +245,8 @@ class Cluster(Record):
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """Every secret that the inventory refers to."""
-        both = (self.haproxy.stats.password, self.keepalived.auth_pass)
-        return tuple(s for s in both if s is not None)
+        found = (self.haproxy.stats.password, self.keepalived.auth_pass, self.agent.secret_access_key)
+        return tuple(s for s in found if s is not None)
 
     @property
     def binds_moving_address(self) -> bool:

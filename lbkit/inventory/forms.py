@@ -194,6 +194,14 @@ phrase = text(
 )
 region = text(r"[a-z]{2}(-[a-z]+)+-[0-9]+", "an AWS region such as ap-northeast-2", r"[a-z0-9-]", 32)
 allocation = text(r"eipalloc-[0-9a-f]{8,17}", "an allocation id (eipalloc-…)", r"[a-z0-9-]", 40)
+interface_id = text(r"eni-[0-9a-f]{8,17}", "the id of a network interface (eni-…)", r"[a-z0-9-]", 40)
+topic = text(
+    r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}",
+    "the ARN of an SNS topic (arn:aws:sns:REGION:ACCOUNT:NAME)",
+    r"[A-Za-z0-9:_-]",
+    400,
+)
+access_key = text(r"[A-Z0-9]{16,128}", "the id of an access key (AKIA…)", r"[A-Z0-9]", 128)
 url = text(
     r"https?://[A-Za-z0-9.\[\]:-]+(/[A-Za-z0-9/._-]*)?", "an http:// or https:// URL", r"[A-Za-z0-9/.\[\]:_-]"
 )

@@ -38,6 +38,7 @@ def load(path: Path | None = None, *, secrets: bool = True) -> Cluster:
             secret.faults(
                 haproxy__stats__password=stats.password if stats.enabled else None,
                 keepalived__auth_pass=cluster.keepalived.auth_pass,
+                agent__secret_access_key=cluster.agent.secret_access_key,
             )
         )
         if faults:

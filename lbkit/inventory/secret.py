@@ -102,7 +102,9 @@ vrrp_password = concealing(
 )
 
 
-FORMS = {"password": password, "vrrp": vrrp_password}
+aws_key = concealing(text(r"[A-Za-z0-9/+=]{16,128}", "a secret access key", r"[!-~]", 128))
+
+FORMS = {"password": password, "vrrp": vrrp_password, "aws": aws_key}
 
 
 class SecretForm:

@@ -43,6 +43,7 @@ def validate(path: Path, text: str, *, secrets: bool) -> Cluster:
         for fault in secret.faults(
             haproxy__stats__password=stats.password if stats and stats.enabled else None,
             keepalived__auth_pass=vrrp.auth_pass if vrrp else None,
+            agent__secret_access_key=document.agent.secret_access_key if document.agent else None,
         ):
             notes.faults.setdefault(fault.key, fault)
     if notes.faults:
@@ -71,6 +72,8 @@ def _cluster(path: Path, document: Document) -> Cluster:
         certificate=document.certificate,
         haproxy=document.haproxy,
         keepalived=document.keepalived,
+        agent=document.agent,
+        notify=document.notify,
     )
 
 
@@ -82,6 +85,7 @@ def _host(document: Document, host: HostTable, priority: int, base: Path) -> Hos
         interface=host.interface,
         priority=priority,
         router_id=host.router_id or f"{document.cluster.name}-{host.name}",
+        network_interface_id=host.network_interface_id,
     )
 
 

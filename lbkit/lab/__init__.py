@@ -8,6 +8,7 @@ keys          what ssh and the toolkit find in .lab/
 network       nodes as links, routes and nftables rules (text only)
 world         the namespaces around it all, and how to enter and end them
 machine       one node: boot, power off, reset, snapshot, run something inside
+front         what stands before the AWS API: log of calls, faults, instance metadata
 gateway       runs inside the world: the AWS API, the Elastic IP, the way in through loopback
 control       up, down, status
 api           what tests and drills call

@@ -146,6 +146,28 @@ class Lab:
         if association := address.get("AssociationId"):
             client.disassociate_address(AssociationId=association)
 
+    # ---- the AWS API
+
+    def aws_calls(self, action: str | None = None, since: float = 0.0) -> list[dict]:
+        """[{at, action, from}] of the calls that the API has seen. action: this one alone; since: s of the
+        epoch."""
+        with urllib.request.urlopen(f"{self.settings.aws_url}/lab/calls", timeout=5) as answer:
+            calls = json.load(answer)
+        return [one for one in calls if one["at"] >= since and action in (None, one["action"])]
+
+    @contextmanager
+    def aws_fault(self, mode: str, seconds: float = 0, actions: Sequence[str] = ()) -> Iterator[None]:
+        """While it lasts, calls go wrong: see lbkit.lab.front for the modes. actions: only of these names."""
+        self._set_aws_fault({"mode": mode, "seconds": seconds, "actions": list(actions)})
+        try:
+            yield
+        finally:
+            self._set_aws_fault({})
+
+    def _set_aws_fault(self, fault: dict) -> None:
+        url = f"{self.settings.aws_url}/lab/faults"
+        urllib.request.urlopen(url, data=json.dumps(fault).encode(), timeout=5).close()
+
     # ---- inside
 
     def key(self) -> Path:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from lbkit.lab import network, nodes
+from lbkit.lab import front, network, nodes
 
 REGION = "ap-northeast-2"
 ACCOUNT = "123456789012"
@@ -175,6 +175,12 @@ def server(router: Router, port: int) -> Any:
         def log_request(self, *_: Any) -> None:
             """The log is for faults."""
 
-    application = Application(DomainDispatcherApplication(create_backend_app), router)
+    interfaces = {
+        nodes.NODES[name].address: (nodes.NODES[name].links[0].mac, interface_id)
+        for name, interface_id in INTERFACE_IDS.items()
+    }
+    application = Application(
+        front.Front(DomainDispatcherApplication(create_backend_app), interfaces), router
+    )
     anywhere = "::" if Path("/proc/net/if_inet6").exists() else "0.0.0.0"
     return make_server(anywhere, port, application, threaded=True, request_handler=Handler)

@@ -34,6 +34,8 @@ table ip lab {{
     type filter hook prerouting priority raw; policy accept;
     # From outside, private addresses do not exist. The LAN's do: there the client is a neighbour network.
     iifname "r-client" ip daddr {nodes.VPC} ip daddr != {nodes.LAN} drop
+    # The instance metadata are of the hypervisor, not of the world.
+    ip daddr {nodes.METADATA} accept
     # To the outside, a private address goes as its Elastic IP or not at all.
     ip saddr {nodes.VPC} ip saddr != {nodes.LAN} ip daddr != {nodes.VPC} jump outbound
     ip daddr {nodes.ELASTIC_NET} jump inbound
@@ -76,6 +78,7 @@ def gateway_script() -> str:
         "ip -batch - <<'END'",
         "link set lo up",
         f"addr add {nodes.AWS_ADDRESS}/32 dev lo",
+        f"addr add {nodes.METADATA}/32 dev lo",
     ]
     for bridge, cidr in ((nodes.LAN_BRIDGE, "10.77.9.1/24"), (nodes.APPS_BRIDGE, "10.77.11.1/24")):
         lines += [f"link add {bridge} type bridge", f"addr add {cidr} dev {bridge}", f"link set {bridge} up"]

@@ -9,7 +9,8 @@
          \\               /
           lan0 10.77.9.0/24, VIP 10.77.9.100                  a shared segment, as on premises
 
-The gateway is .1 everywhere. The AWS API answers on 10.77.0.3 and fd77::3.
+The gateway is .1 everywhere. The AWS API answers on 10.77.0.3 and fd77::3, the instance metadata on
+169.254.169.254.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ VIRTUAL_IP = "10.77.9.100"
 OUTSIDE = "203.0.113.0/24"
 AWS_ADDRESS = "10.77.0.3"
 AWS_ADDRESS6 = "fd77::3"
+METADATA = "169.254.169.254"
 REPOSITORY = "10.77.0.2"
 APP_PORT = 8080
 LAN_BRIDGE = "br-lan"

@@ -10,12 +10,13 @@ from typing import Any
 
 from lbkit import front, plan
 from lbkit.inventory import Cluster, Host
-from lbkit.steps import haproxy, keepalived, prereqs
+from lbkit.steps import agent, haproxy, keepalived, prereqs
 
 TABLE = {
     "prereqs": prereqs,
     "haproxy": haproxy,
     "keepalived": keepalived,
+    "agent": agent,
 }
 ALL = tuple(TABLE)
 

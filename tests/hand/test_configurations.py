@@ -11,6 +11,7 @@ import pytest
 
 from lbkit import inventory, plan, render
 from lbkit.inventory import backends
+from lbkit.steps import agent
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ("aws", "on-premises")
@@ -270,7 +271,9 @@ def test_no_diff_of_a_rendered_file_shows_a_password() -> None:
     for name in EXAMPLES:
         cluster = inventory.load(ROOT / "examples" / f"{name}.toml")
         haproxy = render.render("etc/haproxy/haproxy.cfg.j2", cluster=cluster)
-        keepalived = render.render("etc/keepalived/keepalived.conf.j2", cluster=cluster, host=cluster.active)
+        keepalived = render.render(
+            "etc/keepalived/keepalived.conf.j2", cluster=cluster, host=cluster.active, ask=agent.ask(cluster)
+        )
         assert "correct#horse" in haproxy
         for text in (haproxy, keepalived):
             masked = plan.masked(text, ())  # by place alone
@@ -296,7 +299,9 @@ def keepalived_accepts(tmp_path: Path, needs: Callable[[str], None]) -> Check:
 
     def check(cluster: inventory.Cluster) -> None:
         for host in cluster.hosts:
-            text = render.render("etc/keepalived/keepalived.conf.j2", cluster=cluster, host=host)
+            text = render.render(
+                "etc/keepalived/keepalived.conf.j2", cluster=cluster, host=host, ask=agent.ask(cluster)
+            )
             assert text.endswith("\n")
             text = text.replace("script_user lbkit", "script_user root")
             text = text.replace("/usr/local/lib/lbkit/check-haproxy", "/usr/bin/true")
@@ -364,7 +369,12 @@ def test_keepalived_accepts_every_option(
 def test_three_hosts_know_each_other(tmp_path: Path) -> None:
     third = '[[hosts]]\nname = "lb-3"\nrole = "passive"\nssh = "198.51.100.3"\nprivate_address = "10.9.0.3"\ninterface = "lan0"\n'
     cluster = load(tmp_path, HEAD + third + VIP + STATS + WEB + APPS.format("") + VRRP)
-    text = render.render("etc/keepalived/keepalived.conf.j2", cluster=cluster, host=cluster.host("lb-2"))
+    text = render.render(
+        "etc/keepalived/keepalived.conf.j2",
+        cluster=cluster,
+        host=cluster.host("lb-2"),
+        ask=agent.ask(cluster),
+    )
     assert "unicast_peer {\n        10.9.0.1\n        10.9.0.3\n    }" in text
     assert [h.priority for h in cluster.hosts] == [250, 240, 230]
 

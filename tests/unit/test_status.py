@@ -31,3 +31,15 @@ def test_nobody_read_is_not_nobody_serving():
 
 def test_a_next_step_of_several_lines_reads_as_one():
     assert report.wrapped("  ", "look,\n      then again.") == ["  look, then again."]
+
+
+def test_a_trouble_of_an_agent_is_the_verdict_where_nothing_worse_is():
+    denied = status.Row(
+        "lb-2", "passive", "BACKUP", False, "active", "active", (2, 2), "leaves", (("api", "no right"),)
+    )
+    found = status.judge([row("lb-1", "MASTER", True), denied], {}, None)
+    assert (found.whole, found.verdict) == (False, "lb-2: no right.")
+    passing = status.Row(
+        "lb-2", "passive", "BACKUP", False, "active", "active", (2, 2), "leaves", (("haproxy", "x"),)
+    )
+    assert status.judge([row("lb-1", "MASTER", True), passing], {}, None).whole
