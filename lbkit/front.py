@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lbkit.inventory import Cluster, HttpFrontend, TcpFrontend
+from lbkit.inventory.cluster import whole_name
 
 Frontend = HttpFrontend | TcpFrontend
 
@@ -50,7 +51,7 @@ def listens(frontend: Frontend, address: str) -> bool:
 
 def candidates(cluster: Cluster, frontend: Frontend) -> Iterator[tuple[str, str, str]]:
     """(name, path, backend) that may be asked: the front page of the first name, else what a route takes."""
-    domain = whole_name(cluster.domains[0])
+    domain = cluster.front_name
     if not isinstance(frontend, HttpFrontend):
         yield domain, "/", frontend.backends[0]
         return
@@ -61,8 +62,3 @@ def candidates(cluster: Cluster, frontend: Frontend) -> Iterator[tuple[str, str,
         path = (route.path_prefix or ("/",))[0] + (route.path_suffix or ("",))[0]
         if backend := frontend.backend_for(name, path):
             yield name, path, backend
-
-
-def whole_name(name: str) -> str:
-    """A name that a wildcard covers, or the name itself."""
-    return name.replace("*.", "www.", 1)

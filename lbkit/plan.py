@@ -129,7 +129,7 @@ def _(wanted: resources.Packages, state: dict[str, Any]) -> list[Change]:
     missing = tuple(state["missing"])
     if not missing:
         return []
-    request = {"kind": "packages", "names": missing, "env": dict(wanted.env)}
+    request = {"kind": "packages", "names": missing}
     return [change(wanted, "install", " ".join(missing), request=request)]
 
 
@@ -184,9 +184,22 @@ def mode_text(wanted: Any) -> str:
     return f"{wanted.owner}:{wanted.group} {wanted.mode:04o}"
 
 
-# What stands behind these words is a secret, also in a file that somebody else wrote.
+# What stands behind these words is a secret, also in a file that somebody else wrote; so is the rest of its
+# line. Rather a harmless line too many than a password.
+_NAMED = r"\S*(?:key|token|secret|passw)[^\s)]*"
 SECRET_LINE = re.compile(
-    r"(?im)^(\s*(?:user\s+\S+\s+(?:insecure-)?password|auth_pass|stats\s+auth)\s+)(\S+:)?\S.*$"
+    r"(?im)("
+    r"^[ \t#]*user[ \t]+\S+[ \t](?:.*[ \t])?(?:insecure-)?password[ \t]+"
+    r"|^[ \t#]*auth_pass[ \t]+"
+    r"|^[ \t#]*stats[ \t]+auth[ \t]+(?:[^\s:]+:)?"
+    r"|^[ \t#]*tcp-check[ \t]+send(?:-\S+)?[ \t]+"
+    r"|^[ \t#]*http-check[ \t]+send[ \t].*?[ \t]body(?:-\S+)?[ \t]+"
+    r"|authorization[\"') \t:,]+"
+    rf"|\b(?:hdr|(?:set|add|replace)-header|(?:pre)?setenv)[ \t]+{_NAMED}[ \t]+"
+    rf"|hdr(?:_\w+)?\({_NAMED}\)[ \t]+"
+    r"|--?(?:password|passwd|token|secret|api-?key)[ \t=]+"
+    r"|://[^\s/:@]+:(?=[^\s/@]+@)"
+    r")\S.*$"
 )
 PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S
@@ -194,9 +207,10 @@ PRIVATE_KEY = re.compile(
 
 
 def unified(old: str, new: str, wanted: resources.File) -> str:
+    secrets = telling_nothing(wanted)
     lines = difflib.unified_diff(
-        lines_of(masked(old, wanted.secrets)),
-        lines_of(masked(new, wanted.secrets)),
+        lines_of(masked(old, secrets)),
+        lines_of(masked(new, secrets)),
         f"{wanted.path} (on the host)",
         f"{wanted.path} (inventory)",
         lineterm="",
@@ -210,11 +224,21 @@ def lines_of(text: str) -> list[str]:
     return [*lines, rest, "(no newline at the end)"] if rest else lines
 
 
+def telling_nothing(wanted: resources.File) -> tuple[str, ...]:
+    """The file's secrets that can be masked wherever they stand; the places of all are masked anyway.
+
+    Not a short one, nor one that our text has as a word of its own: `priority 2••••` would tell it.
+    """
+    elsewhere = masked(wanted.content, ())
+    return tuple(secret for secret in wanted.secrets if len(secret) >= 8 and secret not in elsewhere)
+
+
 def masked(text: str, secrets: tuple[str, ...]) -> str:
-    """The text with every secret replaced by ••••, so that no diff can show one."""
+    """The text with ••••, whatever its length, for what stands where secrets do and for the given secrets."""
+    text = PRIVATE_KEY.sub("••••", SECRET_LINE.sub(r"\1••••", text))
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "••••")
-    return PRIVATE_KEY.sub("••••", SECRET_LINE.sub(r"\1\2••••", text))
+    return text
 
 
 @compares

@@ -27,14 +27,10 @@ class Resource:
 
 @dataclass(frozen=True)
 class Packages(Resource):
-    """The distribution's packages are installed, whatever their version.
-
-    env: for apt, such as {"http_proxy": …}.
-    """
+    """The distribution's packages are installed, whatever their version."""
 
     kind: ClassVar[str] = "packages"
     names: tuple[str, ...]
-    env: tuple[tuple[str, str], ...] = ()
 
     def spec(self) -> dict[str, Any]:
         return {"kind": self.kind, "names": self.names}

@@ -27,6 +27,7 @@ def faults(document: Document, notes: Notes) -> Faults:
     yield from _stats(haproxy)
     yield from _ports(document)
     yield from _plain_http(document)
+    yield from _certificates(document)
 
 
 def _frontends(haproxy: HaProxy, notes: Notes) -> Faults:
@@ -168,3 +169,16 @@ def _plain_http(document: Document) -> Faults:
     if acme and sites and not any(f.http_port for f in sites):
         key = f"{join('haproxy.frontends', sites[0].name)}.http_port"
         yield key, False, 'a port: ACME challenges arrive over HTTP (or certificate.issuer = "own")'
+
+
+def _certificates(document: Document) -> Faults:
+    """A certificate takes no place that something else has, as a file or as a directory."""
+    paths = {"certificate.path": document.certificate.path if document.certificate else None}
+    for frontend in document.haproxy.frontends or ():
+        key = f"{join('haproxy.frontends', frontend.name)}.certificate"
+        paths[key] = getattr(frontend, "certificate", None)
+    ours = {"/etc/haproxy/haproxy.cfg", *(page.path for page in document.haproxy.errorfiles or ())}
+    files = {path for path in paths.values() if path} | ours
+    for key, path in paths.items():
+        if path and (path in ours or any(file.startswith(f"{path}/") for file in files)):
+            yield key, path, "a file of its own: this path is taken"

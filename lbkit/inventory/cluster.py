@@ -147,6 +147,11 @@ def priorities(hosts: tuple[HostTable, ...]) -> tuple[int, ...]:
     return tuple(h.priority or default for h, default in zip(hosts, by_role, strict=True))
 
 
+def whole_name(name: str) -> str:
+    """A name that a wildcard covers, or the name itself."""
+    return name.replace("*.", "www.", 1)
+
+
 # ── as used ─────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -195,6 +200,11 @@ class Cluster(Record):
     certificate: Certificate
     haproxy: HaProxy
     keepalived: Keepalived
+
+    @property
+    def front_name(self) -> str:
+        """The name that HTTP is asked for: the first of the domains, or one that it covers."""
+        return whole_name(self.domains[0])
 
     @property
     def active(self) -> Host:

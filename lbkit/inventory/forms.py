@@ -181,8 +181,8 @@ path_end = text(
     r"[A-Za-z0-9/._~%+:@=&,-]",
 )
 host_file = text(
-    r"/([A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*/?",
-    "an absolute path on the host, of letters, digits, `.`, `_` and `-`",
+    r"/([A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*",
+    "an absolute path of a file on the host, of letters, digits, `.`, `_` and `-`",
     r"[A-Za-z0-9/._-]",
 )
 local_file = text(r"[^\x00-\x1f\x7f]+", "a path on this machine", r"[^\x00-\x1f\x7f]", 1024)

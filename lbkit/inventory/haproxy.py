@@ -37,7 +37,12 @@ Password = Annotated[Secret, SecretForm("password")]
 
 
 class Timeouts(Record):
-    """`timeout …` of the defaults section. http_request bounds a client that sends its request slowly."""
+    """`timeout …` of the defaults section.
+
+    http_request bounds how long a client takes over the headers of a request. A body has no bound as a
+    whole, or uploads over slow lines, streams and long gRPC calls would be cut: `client` is the longest
+    pause in it. Who sends a byte a minute keeps a connection of the frontend's `maxconn`, and nothing more.
+    """
 
     connect: Duration = "5s"
     client: Duration = "1m"
@@ -162,8 +167,12 @@ def _backend(_table: dict[str, Any]) -> type[Backend]:
     return Backend
 
 
+# Connections that the stats page and keepalived's question may each have open, beside those of clients.
+_OWN_MAXCONN = 50
+
+
 class HaProxy(Record):
-    """The whole of HAProxy."""
+    """The whole of HAProxy. maxconn: connections of each frontend that names none of its own."""
 
     # Two descriptors each: HAProxy does not start where the hard limit is lower (20,000 in some containers).
     maxconn: Connections = 4000
@@ -185,6 +194,17 @@ class HaProxy(Record):
     frontends: Annotated[tuple[HttpFrontend | TcpFrontend, ...], ByName(frontend_class)] = required()
     backends: Annotated[tuple[Backend, ...], ByName(_backend)] = required()
     extra: ExtraLines = ExtraLines()
+
+    @property
+    def own_maxconn(self) -> int:
+        """Connections of each of lbkit's own frontends."""
+        return _OWN_MAXCONN
+
+    @property
+    def all_maxconn(self) -> int:
+        """The global limit. At that HAProxy accepts nothing anywhere: were it no more than what clients can
+        use up, a crowd would silence keepalived's question and so move the address."""
+        return sum(f.maxconn or self.maxconn for f in self.frontends) + 2 * _OWN_MAXCONN
 
     def backend(self, name: str) -> Backend:
         """The backend of that name. Raises KeyError."""

@@ -13,6 +13,7 @@ from lbkit.resources import Directory, File, Placeholder, Ports, Resource, Servi
 
 CONFIG = "/etc/haproxy/haproxy.cfg"
 DROP_IN = "/etc/systemd/system/haproxy.service.d/lbkit.conf"
+PAGES = "/etc/haproxy/pages"
 STATS_SOCKET = "/run/haproxy/admin.sock"
 
 
@@ -66,9 +67,10 @@ def certificates(cluster: Cluster) -> list[Resource]:
     names = tuple(cluster.domains)
     found: list[Resource] = []
     for path in certificate_paths(cluster):
-        ours = path.startswith("/etc/haproxy/")  # elsewhere directory and file are somebody else's
-        if ours:
-            found.append(Directory(path.rpartition("/")[0], mode=0o700))
+        folder, ours = path.rpartition("/")[0], path.startswith("/etc/haproxy/")
+        # Elsewhere directory and file are somebody else's; these two directories hold more than keys.
+        if ours and folder not in ("/etc/haproxy", PAGES):
+            found.append(Directory(folder, mode=0o700))
         until = "yours is there" if path in own_certificates(cluster) else "`inv ssl`"
         found.append(Placeholder(path, names=names, until=until, guarded=ours))
     return list(dict.fromkeys(found))
@@ -77,7 +79,7 @@ def certificates(cluster: Cluster) -> list[Resource]:
 def error_pages(cluster: Cluster) -> list[Resource]:
     pages = [(page.path, page.source) for page in cluster.haproxy.errorfiles if page.source]
     files = [File(path, content=source.read_text(encoding="utf-8")) for path, source in pages]
-    return [Directory("/etc/haproxy/pages"), *files] if files else []
+    return [Directory(PAGES), *files] if files else []
 
 
 def binds(cluster: Cluster, host: Host) -> Iterator[tuple[str, int]]:

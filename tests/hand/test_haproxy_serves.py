@@ -34,7 +34,20 @@ class _App(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
+
     def do_GET(self) -> None:
+        if self.headers.get("Upgrade", "").lower() == "websocket":
+            self.send_response(101)
+            self.send_header("Connection", "Upgrade")
+            self.send_header("Upgrade", "websocket")
+            self.send_header("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")  # RFC 6455, section 1.3
+            self.end_headers()
+            self.wfile.write(b"echo " + self.rfile.readline())
+            self.close_connection = True
+            return
         lines = [self.server.name, self.path, *(f"{k}: {v}" for k, v in self.headers.items())]  # type: ignore[attr-defined]
         body = "\n".join(lines).encode()
         self.send_response(200)
@@ -85,9 +98,14 @@ class Balancer:
     process: subprocess.Popen[bytes]
 
     def get(
-        self, path: str = "/", port: int | None = None, host: str = "a.example.com", **headers: str
+        self,
+        path: str = "/",
+        port: int | None = None,
+        host: str = "a.example.com",
+        literal: bool = False,
+        **headers: str,
     ) -> tuple[int, dict[str, str], str]:
-        """Status, headers in lower case, body. `_` in a header's name stands for `-`."""
+        """Status, headers in lower case, body. `_` in a header's name stands for `-`, unless literal."""
         port = port or self.https
         if port == self.https:
             context = ssl.create_default_context()
@@ -97,8 +115,8 @@ class Balancer:
             )
         else:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        with_dashes = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request("GET", path, headers={"Host": host, **with_dashes})
+        named = {name if literal else name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request("GET", path, headers={"Host": host, **named})
         answer = connection.getresponse()
         body = answer.read().decode()
         connection.close()
@@ -132,6 +150,7 @@ path = "{pem}"
 challenge_port = {challenge}
 [haproxy]
 health_port = {health}
+maxconn = 40
 timeouts = {{ http_request = "1s" }}
 tls = {{ hsts_days = 1 }}
 [haproxy.stats]
@@ -145,7 +164,7 @@ https_port = {https}
 redirect = 308
 default_backend = "apps"
 routes = [
-  {{ host = ["*.img.example.com"], path_prefix = ["/pics"], path_suffix = [".jpg"], ignore_case = true, backend = "images" }},
+  {{ host = ["*.img.example.com"], path_prefix = ["/pics"], path_suffix = ["-f", "-i", ".jpg"], ignore_case = true, backend = "images" }},
 ]
 [haproxy.frontends.raw]
 mode = "tcp"
@@ -256,12 +275,78 @@ def test_forwarded_headers_of_a_client_are_replaced(balancer: Balancer) -> None:
     assert "x-ssl: 1" in arrived
 
 
+FORGED = (
+    "X_Forwarded_For", "X-Forwarded_For", "x_forwarded-for", "X_Forwarded_Proto", "X-Forwarded_Proto", "X_SSL",
+    "X-Forwarded-Ssl", "X-Forwarded-Scheme", "X-Forwarded-Protocol", "X-Forwarded-Server", "X-Forwarded-By",
+    "X-Forwarded-Prefix", "X-Forwarded-User", "Front-End-Https", "FRONT_END_HTTPS", "X-Url-Scheme", "X-Scheme",
+    "X-Real_IP", "X-Client-IP", "Client-IP", "True-Client-IP", "X-Cluster-Client-IP", "X-Original-URL",
+    "X-Rewrite-URL", "X-Original-Host", "X-Host", "X-SSL-Client-Verify", "Proxy",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("header", FORGED)
+def test_no_server_believes_a_client_about_itself(balancer: Balancer, header: str) -> None:
+    """CGI, WSGI, PHP and Rack take `_` and `-` for one."""
+    answer = balancer.get(**{header: "forged", "X-Kept": "kept"}, literal=True)[2]
+    assert "forged" not in answer
+    assert "kept" in answer
+
+
+def test_headers_that_only_look_alike_pass(balancer: Balancer) -> None:
+    for header in ("X-Proxy-Id", "Proxy-Authorization", "X-Forwardedness", "Forwarded-Mail", "X-Hosted"):
+        assert "kept" in balancer.get(**{header: "kept"}, literal=True)[2], header
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "H2C", "foo, h2c", "foo,h2c"])
+def test_no_upgrade_to_plain_http2_gets_past_the_routes(balancer: Balancer, upgrade: str) -> None:
+    headers = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": upgrade, "HTTP2-Settings": "AAMAAABk"}
+    status, _, body = balancer.get(**headers, literal=True)
+    assert status == 200
+    lines = body.lower().splitlines()
+    assert not [line for line in lines if line.startswith(("upgrade:", "http2-settings:", "connection: up"))]
+
+
+def test_websockets_pass(balancer: Balancer) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", balancer.https), timeout=5) as raw,
+        context.wrap_socket(raw) as tls,
+    ):
+        tls.sendall(
+            b"GET /chat HTTP/1.1\r\nHost: a.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        )
+        tls.sendall(b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+        answer = tls.recv(1000)
+        tls.sendall(b"hello\n")
+        while chunk := tls.recv(1000):
+            answer += chunk
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    assert answer.endswith(b"echo hello\n")
+
+
+@pytest.mark.parametrize(
+    ("host", "location"),
+    [("[::1]", "[::1]"), ("[2001:db8::1]:80", "[2001:db8::1]"), ("a.example.com", "a.example.com")],
+)
+def test_an_address_of_ipv6_survives_the_redirect(balancer: Balancer, host: str, location: str) -> None:
+    _, headers, _ = balancer.get("/x", balancer.http, host=host)
+    assert headers["location"] == f"https://{location}:{balancer.https}/x"
+
+
+def test_two_hosts_in_one_request_are_refused(balancer: Balancer) -> None:
+    """HAProxy would choose by one of them, and the server by another."""
+    for port in (balancer.http, balancer.https):
+        assert balancer.get(port=port, host="a.example.com, x.img.example.com")[0] == 400
+
+
 def test_a_route_needs_every_condition_and_any_value(balancer: Balancer) -> None:
     def server(path: str, host: str) -> str:
         return balancer.get(path, host=host)[2].splitlines()[0]
 
     assert server("/PICS/a.JPG", "x.IMG.example.com:444") == "images"
     assert server("/pics/a.jpg?v=1", "x.img.example.com") == "images"
+    assert server("/pics/a-f", "x.img.example.com") == "images"  # no flag to HAProxy
     assert server("/pics/a.png", "x.img.example.com") != "images"
     assert server("/a.jpg", "x.img.example.com") != "images"
     assert server("/pics/a.jpg", "img.example.com") != "images"
@@ -310,6 +395,21 @@ def test_a_request_sent_slowly_is_cut_off(balancer: Balancer) -> None:
     assert 0.8 < time.monotonic() - begin < 3
 
 
+def test_an_upload_may_take_longer_than_a_request_line(balancer: Balancer) -> None:
+    """`timeout http-request` is for headers: a body has `timeout client` between two of its parts."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    connection = http.client.HTTPSConnection("127.0.0.1", balancer.https, timeout=5, context=context)
+    connection.putrequest("POST", "/upload")
+    connection.putheader("Content-Length", "5")
+    connection.endheaders()
+    for _ in range(5):
+        time.sleep(0.4)
+        connection.send(b"x")
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
 def test_http2_is_spoken(balancer: Balancer) -> None:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -333,6 +433,25 @@ def test_tls_below_1_2_is_refused(balancer: Balancer) -> None:
         pytest.raises((ssl.SSLError, ConnectionError)),
     ):
         context.wrap_socket(raw)
+
+
+def test_full_frontends_leave_room_for_the_health_check_and_the_stats_page(balancer: Balancer) -> None:
+    """Else whoever opens enough connections makes keepalived move the address."""
+    crowd = [
+        socket.create_connection(("127.0.0.1", port), timeout=5)
+        for port in (balancer.http, balancer.https, balancer.tcp)
+        for _ in range(45)
+    ]
+    try:
+        with socket.create_connection(("127.0.0.1", balancer.http), timeout=0.3) as one_more:
+            one_more.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            with pytest.raises(TimeoutError):
+                one_more.recv(1)
+        assert _check(balancer.health, "0.5") == 0
+        assert balancer.get("/", balancer.stats)[0] == 401
+    finally:
+        for one in crowd:
+            one.close()
 
 
 CHECK = ROOT / "files/usr/local/lib/lbkit/check-haproxy"

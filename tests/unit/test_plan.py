@@ -100,13 +100,77 @@ def test_every_kind_of_resource_stands_in_the_table():
 
 
 def test_diff_shows_no_secret_of_ours_nor_of_the_file_before_us():
-    old = "user admin insecure-password hunter2\n    auth_pass letmein1\nstats auth haproxy:haproxy\nkeep\n"
-    new = "user admin insecure-password s3cret\nkeep\n"
-    file = resources.File("/etc/a.conf", content=new, secrets=("s3cret",))
+    old = "# s3cretly s3cret-long\nuser admin insecure-password hunter2\n    auth_pass letmein1\nstats auth haproxy:haproxy\nkeep\n"
+    new = "user admin insecure-password s3cret-long\nkeep\n"
+    file = resources.File("/etc/a.conf", content=new, secrets=("s3cret-long",))
     (change,) = plan.diff(file, {"exists": True, "sha256": "0", "content": old, **OWNED})
-    for secret in ("s3cret", "hunter2", "letmein1", "haproxy:haproxy"):
+    for secret in ("s3cret-long", "hunter2", "letmein1", "haproxy:haproxy"):
         assert secret not in change.diff
     assert "••••" in change.diff
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "    user kim password HUNTER2",
+        "    user kim groups admins insecure-password HUNTER2",
+        '\tuser kim insecure-password "HUNTER2 b#c" groups admins',
+        "    auth_pass HUNTER2",
+        "    # auth_pass HUNTER2",
+        "    stats auth admin:HUNTER2          # by hand",
+        '    http-request set-header Authorization "Basic HUNTER2"',
+        '    http-check send meth GET uri / hdr Host a hdr Authorization "Bearer HUNTER2"',
+        "    acl ours req.hdr(authorization) -m str HUNTER2",
+        "    http-request set-header Proxy-Authorization HUNTER2",
+        "    http-request add-header X-Api-Key HUNTER2",
+        "    http-request deny unless { req.hdr(x-auth-token) HUNTER2 }",
+        "    http-check send meth POST uri /login body HUNTER2",
+        "    tcp-check send AUTH\\ HUNTER2\\r\\n",
+        "    tcp-check send-binary HUNTER2",
+        "    setenv DB_PASSWORD HUNTER2",
+        '    misc_path "/opt/check --password HUNTER2"',
+        "    server a https://kim:HUNTER2@10.0.0.1/",
+        "-----BEGIN EC PRIVATE " + "KEY-----\nHUNTER2\n-----END EC PRIVATE KEY-----",
+    ],
+)
+def test_secret_is_masked_wherever_a_configuration_has_it(line):
+    masked = plan.masked(f"global\n{line}\nkeep\n", ())
+    assert "HUNTER2" not in masked
+    assert masked.startswith("global\n")
+    assert masked.endswith("\nkeep\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "    user haproxy",
+        "    # The drop-in asks for the password too.",
+        "    token_address 10.0.0.1",
+        "    http-request set-header X-Forwarded-Proto https if { ssl_fc }",
+        "    http-check send meth GET uri / ver HTTP/1.1 hdr Host a.example.com",
+        "    tcp-check expect string +PONG",
+        "    server a 10.0.0.1:80 check",
+        "    bind [2001:db8::1]:443 ssl crt /etc/haproxy/certs/site.pem",
+    ],
+)
+def test_what_is_no_secret_is_shown(line):
+    assert plan.masked(line, ()) == line
+
+
+def test_mask_ends_with_its_line():
+    for line in ("auth_pass", "# asks for authorization", "user kim password", "tcp-check send"):
+        assert plan.masked(f"{line}\npriority 250\n", ()) == f"{line}\npriority 250\n"
+
+
+@pytest.mark.parametrize("secret", ["5", "50", "priority", "200"])
+def test_diff_does_not_show_a_secret_by_what_it_hides_elsewhere(secret):
+    text = "virtual_router_id 51\npriority 250\nauth_pass %s\n"
+    file = resources.File("/etc/a.conf", content=text % secret, secrets=(secret,))
+    old = "virtual_router_id 50\npriority 200\nauth_pass other\n"
+    (change,) = plan.diff(file, {"exists": True, "sha256": "0", "content": old, **OWNED})
+    lines = change.diff.splitlines()
+    assert {"-virtual_router_id 50", "+virtual_router_id 51", "-priority 200", "+priority 250"} <= {*lines}
+    assert " auth_pass ••••" in lines
 
 
 def test_only_a_secret_differs_is_said_so():

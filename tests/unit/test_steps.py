@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lbkit import inventory, resources
+from lbkit import inventory, resources, steps
 from lbkit.steps import haproxy
 
 LAB = inventory.ROOT / "hosts.toml"
@@ -19,6 +19,7 @@ def load(tmp_path, monkeypatch):
         for old, new in edits:
             assert old in text
             text = text.replace(old, new)
+        (tmp_path / "503.http").write_text("HTTP/1.0 503 Service Unavailable\r\n\r\n")
         path = tmp_path / "hosts.toml"
         path.write_text(text)
         return inventory.load(path, secrets=False)
@@ -26,8 +27,15 @@ def load(tmp_path, monkeypatch):
     return made
 
 
+PAGES = ("[haproxy.frontends.web]", '[haproxy]\nerrorfiles = { 503 = "503.http" }\n[haproxy.frontends.web]')
+
+
 def service(cluster):
     return next(r for r in haproxy.resources(cluster, cluster.active) if isinstance(r, resources.Service))
+
+
+def files(cluster, host):
+    return {r.path: r.content for r in haproxy.resources(cluster, host) if isinstance(r, resources.File)}
 
 
 def placeholders(cluster):
@@ -53,6 +61,49 @@ def test_certificate_of_certbot_is_loaded_by_its_hook(load):
 def test_directory_of_a_certificate_elsewhere_stays_somebody_elses(load):
     found = haproxy.resources(load(OWN), load(OWN).active)
     assert "/etc/ssl/private" not in [r.path for r in found if isinstance(r, resources.Directory)]
+
+
+def test_whole_of_haproxy_takes_what_every_frontend_takes_and_what_the_pair_itself_needs(load):
+    cluster = load(
+        (
+            "[haproxy.frontends.web]\n",
+            '[haproxy]\nmaxconn = 1000\n[haproxy.frontends.db]\nmode = "tcp"\nport = 5432\nmaxconn = 200\n'
+            'default_backend = "db"\n[haproxy.backends.db]\n'
+            'servers = [{ name = "db", address = "10.77.8.9", port = 5432 }]\n[haproxy.frontends.web]\n',
+        )
+    )
+    texts = files(cluster, cluster.active)
+    limits = [line.strip() for line in texts[haproxy.CONFIG].splitlines() if line.startswith("    maxconn ")]
+    assert limits == ["maxconn 1300", "maxconn 1000", "maxconn 50", "maxconn 50", "maxconn 200"]
+    assert "LimitNOFILE=3624\n" in texts[haproxy.DROP_IN]
+
+
+def test_haproxy_cfg_is_the_same_whichever_host_it_is_for(load):
+    cluster = load()
+    one, other = (files(cluster, host) for host in cluster.hosts)
+    assert one[haproxy.CONFIG] == other[haproxy.CONFIG]
+    assert one[haproxy.DROP_IN] != other[haproxy.DROP_IN]
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/haproxy/site.pem", "/etc/haproxy/pages/site.pem", "/etc/haproxy/certs/site.pem"]
+)
+def test_no_two_resources_want_one_path_differently(load, path):
+    cluster = load(("[ssh]", f'[certificate]\npath = "{path}"\n\n[ssh]'), PAGES)
+    wanted = {}
+    for one in steps.desired(cluster, cluster.active):
+        if isinstance(one.resource, resources.Owned):
+            assert wanted.setdefault(one.resource.path, one.resource) == one.resource
+
+
+def test_first_name_asked_for_is_one_that_a_wildcard_covers(load):
+    cluster = load(
+        ('domains = ["', 'domains = ["*.shop.example.org", "'),
+        ("[ssh]", '[certificate]\nissuer = "own"\n\n[ssh]'),
+    )
+    text = files(cluster, cluster.active)[haproxy.CONFIG]
+    assert "hdr Host www.shop.example.org\n" in text
+    assert "*." not in text
 
 
 def test_pair_without_https_needs_no_certificate(load):
