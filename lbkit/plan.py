@@ -218,12 +218,6 @@ def unified(old: str, new: str, wanted: resources.File) -> str:
     return "\n".join(lines) or "(only a secret differs)"
 
 
-def lines_of(text: str) -> list[str]:
-    """Lines as Unix has them: str.splitlines would end one at a form feed too, and hide a carriage return."""
-    *lines, rest = text.split("\n")
-    return [*lines, rest, "(no newline at the end)"] if rest else lines
-
-
 def telling_nothing(wanted: resources.File) -> tuple[str, ...]:
     """The file's secrets that can be masked wherever they stand; the places of all are masked anyway.
 
@@ -231,6 +225,12 @@ def telling_nothing(wanted: resources.File) -> tuple[str, ...]:
     """
     elsewhere = masked(wanted.content, ())
     return tuple(secret for secret in wanted.secrets if len(secret) >= 8 and secret not in elsewhere)
+
+
+def lines_of(text: str) -> list[str]:
+    """Lines as Unix has them: str.splitlines would end one at a form feed too, and hide a carriage return."""
+    *lines, rest = text.split("\n")
+    return [*lines, rest, "(no newline at the end)"] if rest else lines
 
 
 def masked(text: str, secrets: tuple[str, ...]) -> str:

@@ -67,9 +67,9 @@ def certificates(cluster: Cluster) -> list[Resource]:
     names = tuple(cluster.domains)
     found: list[Resource] = []
     for path in certificate_paths(cluster):
-        folder, ours = path.rpartition("/")[0], path.startswith("/etc/haproxy/")
-        # Elsewhere directory and file are somebody else's; these two directories hold more than keys.
-        if ours and folder not in ("/etc/haproxy", PAGES):
+        ours = path.startswith("/etc/haproxy/")  # elsewhere directory and file are somebody else's
+        folder = path.rpartition("/")[0]
+        if ours and folder not in ("/etc/haproxy", PAGES):  # those two hold more than keys
             found.append(Directory(folder, mode=0o700))
         until = "yours is there" if path in own_certificates(cluster) else "`inv ssl`"
         found.append(Placeholder(path, names=names, until=until, guarded=ours))
