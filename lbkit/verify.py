@@ -221,7 +221,8 @@ def applications(cluster: Cluster, picture: observe.Picture, alive: dict[str, An
     if not spreads(cluster, page.backend):
         return checks
     rows = [s for s in before if s["pxname"] == page.backend and is_up(s) and s["bck"] == "0"]
-    wanted, count = expected({s["svname"]: int(s["weight"]) for s in rows})
+    by_chance = balance.algorithm(cluster.haproxy.backend(page.backend).balance) == "random"
+    wanted, count = expected({s["svname"]: int(s["weight"]) for s in rows}, hits=12 if by_chance else 2)
     ask("ask", **page.question(), count=count)
     counts = {s["svname"]: int(s["stot"]) for s in rows}
     after = [s for s in servers(session) if s["pxname"] == page.backend]
@@ -235,15 +236,19 @@ def applications(cluster: Cluster, picture: observe.Picture, alive: dict[str, An
 MOST_QUESTIONS = 60
 
 
-def expected(weights: dict[str, int]) -> tuple[set[str], int]:
-    """(servers that must be reached, with so many questions): each has two by its weight, or its share is too
-    small to wait for."""
+def expected(weights: dict[str, int], hits: int = 2) -> tuple[set[str], int]:
+    """(servers that must be reached, with so many questions): each has `hits` by its weight, or its share is
+    too small to wait for.
+
+    Two are enough where servers take turns. Where chance picks them, six questions would miss one of two
+    servers three times in a hundred; of one that has twelve to expect none arrives once in 100,000 times.
+    """
     sharing = [weight for weight in weights.values() if weight]
     if not sharing:
         return set(), 1
     total = sum(sharing)
-    count = min(MOST_QUESTIONS, max(3 * len(sharing), -(-2 * total // min(sharing))))
-    return {name for name, weight in weights.items() if weight * count >= 2 * total}, count
+    count = min(MOST_QUESTIONS, max(3 * len(sharing), -(-hits * total // min(sharing))))
+    return {name for name, weight in weights.items() if weight * count >= hits * total}, count
 
 
 def spreads(cluster: Cluster, name: str) -> bool:

@@ -106,3 +106,8 @@ def test_inventory_in_which_nobody_listens_on_the_address_is_refused(load, front
 )
 def test_servers_are_expected_by_their_share(weights, expected):
     assert verify.expected(weights) == expected
+
+
+def test_where_chance_picks_the_server_more_is_asked():
+    assert verify.expected({"a": 1, "b": 1}, hits=12) == ({"a", "b"}, 24)
+    assert verify.expected({"a": 9, "b": 1}, hits=12) == ({"a"}, 60)
