@@ -105,7 +105,8 @@ def plan(only: tuple[str, ...] | None, host: str | None, json: bool) -> int:
     if json:
         report.as_json(report.plan_json(*show))
     else:
-        report.out(report.plan_lines(*show))
+        words = ["inv", only[0] if only else "setup", *(["--host", host] if host else [])]
+        report.out(report.plan_lines(*show, " ".join(words)))
     if picture.missing or obstacles or report.stops(nodes):
         return FAILED
     return DIFFERS if any(node.todo for node in nodes) else SAME

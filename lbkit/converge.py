@@ -64,6 +64,7 @@ def setup(
     refuse_missing(after, roll.so_far())
     refuse_split(after)
     refuse_rest(after.in_scope(names))
+    refuse_leaderless(after)
     return Outcome(tuple(roll.changed), before, after)
 
 
@@ -146,6 +147,19 @@ def refuse_split(picture: observe.Picture) -> None:
         raise errors.Undecided(
             f"{' and '.join(found)} are both MASTER: they do not hear each other.\n"
             f"Next: inv verify, which says who does not hear whom."
+        )
+
+
+def refuse_leaderless(picture: observe.Picture) -> None:
+    """Where keepalived runs and nobody is MASTER, nobody serves: that is no success. (A host that was left
+    out may be MASTER, unseen.)"""
+    if len(picture.nodes) < len(picture.cluster.hosts):
+        return
+    running = [node.host.name for node in picture.nodes if node.vrrp == "BACKUP"]
+    if running and not pair.masters(picture.nodes):
+        raise errors.CommandFailed(
+            f"All was done, but nobody is MASTER: {', '.join(running)} run keepalived and do not take over.\n"
+            f"Next: inv verify, which says why."
         )
 
 

@@ -78,6 +78,7 @@ def plan_lines(
     effects: Sequence[str],
     order: Sequence[str],
     obstacles: Sequence[str],
+    command: str = "inv setup",
 ) -> list[str]:
     """The plan as text: for each host its changes with their diffs, then what happens to the address, or why
     `inv setup` would refuse (obstacles)."""
@@ -88,7 +89,7 @@ def plan_lines(
         lines += ["", f"{name}: not read", *(f"  {line}" for line in reason.splitlines())]
     lines.append("")
     if any(node.todo for node in nodes):
-        lines += wrapped("", to_do(nodes, order))
+        lines += wrapped("", to_do(nodes, order, command))
     lines += [line for sentence in effects for line in wrapped("  ", sentence)]
     lines += [line for one in obstacles for part in one.splitlines() for line in wrapped("  ", part)]
     if not any(node.todo for node in nodes) and not obstacles and not picture.missing and not stops(nodes):
@@ -96,13 +97,13 @@ def plan_lines(
     return lines[1:] if lines[:1] == [""] else lines
 
 
-def to_do(nodes: Sequence[pair.Node], order: Sequence[str]) -> str:
+def to_do(nodes: Sequence[pair.Node], order: Sequence[str], command: str) -> str:
     """How many changes where; in which order only where that can be told, and that it will be done only where
     nothing stands in the way."""
     counts = {node.host.name: len(node.todo) for node in nodes if node.todo}
     said = (", then " if order else ", ").join(f"{counts[name]} on {name}" for name in order or counts)
     goes = order and not stops(nodes)
-    return f"To do: {said}." + (" `inv setup` does it." if goes else " `inv setup` would refuse.")
+    return f"To do: {said}." + (f" `{command}` does it." if goes else f" `{command}` would refuse.")
 
 
 def host_lines(node: pair.Node) -> list[str]:

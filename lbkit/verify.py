@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lbkit import errors, front, observe, pair, remote, steps
+from lbkit import certificate, errors, front, observe, pair, remote, steps
 from lbkit.inventory import Cluster, balance
 
 # With one client, only these share requests out among all servers.
@@ -166,7 +166,17 @@ def on_its_own(cluster: Cluster, name: str, session: remote.Session) -> list[Che
     if page is None:  # HAProxy listens on the address that moves alone: asked there, below
         return []
     question = page.question()
-    return [answered(f"{name} alone answers", session.call("ask", **question)[0], question)]
+    answer = session.call("ask", **question)[0]
+    return [answered(f"{name} alone answers", answer, question), *in_force(name, answer)]
+
+
+def in_force(name: str, answer: dict[str, Any]) -> list[Check]:
+    """The certificate that this host serves has not expired; nothing to say where it serves none."""
+    if not answer.get("certificate"):
+        return []
+    served = certificate.read(answer["certificate"])
+    fix = 'put a real one on both hosts (`certificate.issuer = "own"` in the inventory), then inv setup'
+    return [Check(f"certificate of {name}", served.hours_left > 0, served.text, fix)]
 
 
 def answered(name: str, answer: dict[str, Any], question: dict[str, Any]) -> Check:

@@ -1,5 +1,6 @@
 """Makes one resource as wanted. What fails leaves the old file and the old process."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -58,7 +59,7 @@ def is_locked(path):
 
 
 def follow(argv, env, say, timeout_s=900):
-    """Runs a long command, telling its newest line about once a second."""
+    """Runs a long command to its end, telling its newest line about once a second while somebody listens."""
     process = subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
@@ -69,12 +70,14 @@ def follow(argv, env, say, timeout_s=900):
     )
     lines, told = [], 0.0
     limit = threading.Timer(timeout_s, process.terminate)
+    limit.daemon = True  # it must not keep this process, and with it the lock, after a cut
     limit.start()
     for raw in process.stdout:
         lines.append(raw.decode(errors="replace").rstrip())
         if time.monotonic() - told > 1 and lines[-1]:
             told = time.monotonic()
-            say(lines[-1])
+            with contextlib.suppress(OSError):  # the operator has gone; what was begun goes on
+                say(lines[-1])
     code = process.wait()
     limit.cancel()
     if code:

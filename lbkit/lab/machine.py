@@ -205,7 +205,7 @@ class Machine:
         leader = self.leader()
         if leader is None:
             raise CommandFailed(
-                f"{self.node.name} is off: {argv[0]} cannot run.\nNext: power_on(), or inv lab.up."
+                f"{self.node.name} is off: {argv[0]} cannot run.\nNext: inv lab.up starts it again."
             )
         settings = [f"{key}={value}" for key, value in {**_ENV, **(env or {})}.items()]
         # No cgroup namespace of its own in the nodes that are mere processes: -a would find nothing to enter.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from invoke import Collection, Context, Exit, task
 
+from lbkit import commands
+
 
 @task(
     auto_shortflags=False,
@@ -12,6 +14,7 @@ from invoke import Collection, Context, Exit, task
         "bare": "If the lab is up already, make both balancers bare again.",
     },
 )
+@commands.reports
 def up(c: Context, suite: str = "bookworm", bare: bool = False) -> None:
     """
     Bring up the rehearsal pair: two bare hosts and all around them, here.
@@ -28,6 +31,7 @@ def up(c: Context, suite: str = "bookworm", bare: bool = False) -> None:
 
 
 @task(auto_shortflags=False)
+@commands.reports
 def down(c: Context) -> None:
     """
     Take the lab down: no process, interface, mount or rule of it is left.
@@ -43,6 +47,7 @@ def down(c: Context) -> None:
 
 
 @task(auto_shortflags=False, help={"json": "Print the same as JSON."})
+@commands.reports
 def status(c: Context, json: bool = False) -> None:
     """
     Show the lab's hosts, how to reach them, who holds the Elastic IP.
@@ -65,6 +70,7 @@ def status(c: Context, json: bool = False) -> None:
         "command": "Run this as root in place of a shell, and exit with its exit code.",
     },
 )
+@commands.reports
 def shell(c: Context, host: str, command: str = "") -> None:
     """
     Open a root shell on a host of the lab.

@@ -13,10 +13,16 @@ from lbkit.lab.progress import say
 def up(suite: str, bare: bool) -> None:
     lab = api.Lab.current()
     if not lab.up(suite):
-        print(f"lab: {lab.settings.name} is up already, untouched", file=sys.stderr)
         if bare:
             with say("making both balancers bare"):
                 lab.reset()
+        elif off := [machine for machine in lab.balancers() if not machine.running()]:
+            with say(f"starting {' and '.join(machine.node.name for machine in off)} again"):
+                for machine in off:
+                    machine.power_on()
+                    machine.wait_ready()
+        else:
+            print(f"lab: {lab.settings.name} is up already, untouched", file=sys.stderr)
     status(as_json=False)
 
 

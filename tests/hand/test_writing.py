@@ -236,3 +236,10 @@ def test_check_without_an_end_is_told(script):
 def test_address_of_no_interface_is_told_and_those_of_loopback_are_here():
     binds = [("*", 1), ("::", 1), ("127.0.0.9", 1), ("10.0.0.1", 1), ("10.0.0.2", 1)]
     assert reading.absent_addresses(binds, {"lan0": ["10.0.0.1/24"]}) == ["10.0.0.2"]
+
+
+def test_long_command_goes_on_when_the_operator_has_gone():
+    def gone(_line):
+        raise BrokenPipeError
+
+    writing.follow(["sh", "-c", "echo one; sleep 1.2; echo two; sleep 1.2; echo three"], {}, gone)

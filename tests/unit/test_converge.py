@@ -349,3 +349,12 @@ def test_host_that_takes_the_address_during_the_run_is_not_touched_as_a_standby(
     with pytest.raises(errors.Undecided, match="lb-3 has taken the address during this run"):
         run(monkeypatch, three, simulated, sim.desired(config="frontend other"), THREE)
     assert {name for name, _ in simulated.log} == {"lb-2"}
+
+
+def test_setup_that_leaves_nobody_in_charge_is_no_success(monkeypatch, cluster):
+    simulated = set_up(monkeypatch, cluster)
+    monkeypatch.setattr(sim.SimPair, "settle", lambda self: None)
+    for host in simulated.hosts.values():
+        host.master = False
+    with pytest.raises(errors.CommandFailed, match="nobody is MASTER: lb-1, lb-2"):
+        run(monkeypatch, cluster, simulated, sim.desired(config="frontend other"))

@@ -108,13 +108,13 @@ BLOCKED = plan.Change("keepalived", "keepalived.service", "blocked", "is masked"
 
 def test_plan_promises_no_setup_where_something_stands_in_the_way(cluster):
     free, stuck = node(cluster, "lb-1", changes=[START]), node(cluster, "lb-2", changes=[START, BLOCKED])
-    assert report.to_do([free, stuck], ["lb-2", "lb-1"]).endswith("`inv setup` would refuse.")
-    assert report.to_do([free], ["lb-1"]) == "To do: 1 on lb-1. `inv setup` does it."
+    assert report.to_do([free, stuck], ["lb-2", "lb-1"], "inv setup").endswith("`inv setup` would refuse.")
+    assert report.to_do([free], ["lb-1"], "inv setup") == "To do: 1 on lb-1. `inv setup` does it."
 
 
 def test_plan_counts_the_changes_also_where_their_order_cannot_be_told(cluster):
     nodes = [node(cluster, name, changes=[START]) for name in ("lb-1", "lb-2")]
-    assert report.to_do(nodes, []) == "To do: 1 on lb-1, 1 on lb-2. `inv setup` would refuse."
+    assert report.to_do(nodes, [], "inv setup") == "To do: 1 on lb-1, 1 on lb-2. `inv setup` would refuse."
 
 
 def test_plan_says_what_keepalived_will_serve_no_more(cluster):
