@@ -72,9 +72,16 @@ def row(node: pair.Node, holder: str | None, unknown: bool, session: remote.Sess
         units["haproxy.service"] or "unknown",
         units["keepalived.service"] or "unknown",
         servers(session),
-        (said["stance"] if said["fit"] else "unfit") if said else runs or "unknown",
+        stance(said) if said else runs or "unknown",
         tuple(said["troubles"].items()) if said else (),
     )
+
+
+def stance(said: dict[str, Any]) -> str:
+    """What the agent is about, in a word; with a virtual IP it moves nothing and only watches HAProxy."""
+    if not said["fit"]:
+        return "unfit"
+    return "watches" if said["stance"] == "none" else str(said["stance"])
 
 
 def servers(session: remote.Session) -> tuple[int, int] | None:
