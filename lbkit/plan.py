@@ -245,6 +245,11 @@ def masked(text: str, secrets: tuple[str, ...]) -> str:
 def _(wanted: resources.Placeholder, state: dict[str, Any]) -> list[Change]:
     if state["exists"]:
         return ownership_changes(wanted, state) if wanted.guarded and "mode" in state else []
+    if wanted.own and state.get("live"):
+        reason = "no certificate there, and a placeholder would take a real one's place"
+        return [
+            stop(wanted, "blocked", reason, f"put chain and key in one file at {wanted.path} on every host")
+        ]
     request = ownership(wanted) | {"kind": "placeholder", "names": wanted.names, "days": wanted.days}
     reason = f"no certificate yet: a self-signed one of {wanted.days} day until {wanted.until}"
     return [change(wanted, "create", reason, request=request)]

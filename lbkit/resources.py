@@ -90,7 +90,8 @@ class Placeholder(Owned):
     """Some certificate with its key stands at `path`: what is there stays, else a self-signed one of a day.
 
     until: who or what brings the real one. Without the file that `bind … ssl crt` names HAProxy does not
-    start. guarded: its owner and mode are kept too; its content never is ours once it is there.
+    start. guarded: its owner and mode are kept too; its content never is ours once it is there. own: a
+    person puts it there, and where HAProxy serves already no placeholder may take a real one's place.
     """
 
     kind: ClassVar[str] = "placeholder"
@@ -98,6 +99,7 @@ class Placeholder(Owned):
     days: int = 1
     until: str = "there is another"
     guarded: bool = True
+    own: bool = False
     mode: int = 0o600
 
     def spec(self) -> dict[str, Any]:

@@ -224,12 +224,21 @@ def read_user(item, _seen):
 
 
 def read_placeholder(item, _seen):
-    """{exists} and, for a file that is no link, {owner, group, mode}: what a link leads to is not ours."""
+    """{exists} and, for a file that is no link, {owner, group, mode}: what a link leads to is not ours. Where
+    it is missing, {live}: whether this HAProxy was set up by us before, and so may serve with another."""
     path = item["path"]
     if not os.path.exists(path):
-        return {"exists": False}
+        return {"exists": False, "live": set_up_before()}
     info = os.lstat(path)
     return {"exists": True, **(ownership(info) if stat.S_ISREG(info.st_mode) else {})}
+
+
+def set_up_before(path="/etc/haproxy/haproxy.cfg"):
+    try:
+        with open(path, errors="replace") as file:
+            return "Managed by lbkit" in file.read(512)
+    except OSError:
+        return False
 
 
 def read_timezone(_item, _seen):

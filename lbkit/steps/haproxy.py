@@ -71,8 +71,9 @@ def certificates(cluster: Cluster) -> list[Resource]:
         folder = path.rpartition("/")[0]
         if ours and folder not in ("/etc/haproxy", PAGES):  # those two hold more than keys
             found.append(Directory(folder, mode=0o700))
-        until = "yours is there" if path in own_certificates(cluster) else "`inv ssl`"
-        found.append(Placeholder(path, names=names, until=until, guarded=ours))
+        own = path in own_certificates(cluster)
+        until = "yours is there" if own else "`inv ssl`"
+        found.append(Placeholder(path, names=names, until=until, guarded=ours, own=own))
     return list(dict.fromkeys(found))
 
 
