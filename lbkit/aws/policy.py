@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,3 +77,9 @@ def _settled(value: Any) -> Any:
 
 def _members(value: Any) -> list[Any]:
     return sorted((_settled(one) for one in (value if isinstance(value, list) else [value])), key=repr)
+
+
+def unified(old: Document, new: Document, name: str) -> str:
+    """What would change, for a plan."""
+    texts = [json.dumps(one, indent=2).splitlines() if one else [] for one in (old, new)]
+    return "\n".join(difflib.unified_diff(*texts, f"{name} (in AWS)", f"{name} (inventory)", lineterm=""))
