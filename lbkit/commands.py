@@ -96,7 +96,8 @@ def plan(only: tuple[str, ...] | None, host: str | None, json: bool) -> int:
     effects: list[str] = []
     order: list[str] = []
     obstacles = converge.obstacles(picture, names)
-    if not obstacles and any(node.todo for node in nodes):
+    anything = converge.todo(picture, names)
+    if not obstacles and anything:
         holder = observe.holder_of(picture)
         effects = pair.effects(cluster, picture.nodes, holder, names)
         changing = [node.host for node in nodes if node.todo]
@@ -107,9 +108,9 @@ def plan(only: tuple[str, ...] | None, host: str | None, json: bool) -> int:
     else:
         words = ["inv", only[0] if only else "setup", *(["--host", host] if host else [])]
         report.out(report.plan_lines(*show, " ".join(words)))
-    if picture.missing or obstacles or report.stops(nodes):
+    if picture.missing or picture.unread_account or obstacles or report.stops(picture, nodes):
         return FAILED
-    return DIFFERS if any(node.todo for node in nodes) else SAME
+    return DIFFERS if anything else SAME
 
 
 def setup(only: tuple[str, ...] | None, host: str | None, without: str | None, json: bool) -> int:

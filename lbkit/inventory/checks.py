@@ -28,6 +28,7 @@ def faults(document: Document, notes: Notes) -> Faults:
     yield from _vrrp(document)
     yield from _certificate(document)
     yield from _agent(document)
+    yield from _aws(document)
     if document.haproxy:
         yield from checks_haproxy.faults(document, notes)
 
@@ -201,3 +202,8 @@ def _agent(document: Document) -> Faults:
                 yield key, host.network_interface_id, 'none: only address.kind = "eip" moves by interface'
     if notify and notify.endpoint and not notify.topic:
         yield "notify.topic", MISSING, "the topic that notify.endpoint is for"
+
+
+def _aws(document: Document) -> Faults:
+    if document.aws and isinstance(document.address, Vip):
+        yield "aws", {"": ""}, 'none: only a pair with address.kind = "eip" has an account behind it'

@@ -195,6 +195,8 @@ phrase = text(
 region = text(r"[a-z]{2}(-[a-z]+)+-[0-9]+", "an AWS region such as ap-northeast-2", r"[a-z0-9-]", 32)
 allocation = text(r"eipalloc-[0-9a-f]{8,17}", "an allocation id (eipalloc-…)", r"[a-z0-9-]", 40)
 interface_id = text(r"eni-[0-9a-f]{8,17}", "the id of a network interface (eni-…)", r"[a-z0-9-]", 40)
+security_group = text(r"sg-[0-9a-f]{8,17}", "the id of a security group (sg-…)", r"[a-z0-9-]", 40)
+profile = text(r"[A-Za-z0-9_.@+-]+", "the name of a profile", r"[A-Za-z0-9_.@+-]", 128)
 topic = text(
     r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}",
     "the ARN of an SNS topic (arn:aws:sns:REGION:ACCOUNT:NAME)",
@@ -202,6 +204,7 @@ topic = text(
     400,
 )
 access_key = text(r"[A-Z0-9]{16,128}", "the id of an access key (AKIA…)", r"[A-Z0-9]", 128)
+proxy = text(r"http://[A-Za-z0-9.\[\]:-]+", "an http:// URL without a path", r"[A-Za-z0-9/.\[\]:-]")
 url = text(
     r"https?://[A-Za-z0-9.\[\]:-]+(/[A-Za-z0-9/._-]*)?", "an http:// or https:// URL", r"[A-Za-z0-9/.\[\]:_-]"
 )

@@ -1,0 +1,42 @@
+"""`[aws]`: how this machine calls AWS, and what of the account `inv setup` puts right.
+
+A table that is left out is a matter that lbkit leaves alone. Checks between keys are in checks.py.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from lbkit.inventory import forms
+from lbkit.inventory.forms import Form, LocalFile, Switch
+from lbkit.inventory.record import Record, required
+
+
+class Ipv6(Record):
+    """`[aws.ipv6]`: the hosts have IPv6, and by it a way to the API. gateway: where ::/0 goes."""
+
+    gateway: Annotated[str, Form(forms.choice("internet", "egress-only"))] = "internet"
+
+
+class SecurityGroup(Record):
+    """`[aws.security_group]`: what may reach the hosts.
+
+    admins: networks from which ssh and the stats page are reached. ipv6_clients: the frontends' ports are
+    open to ::/0 too. id: a group that is there already, in which nothing is taken away; without it one of
+    our own, `lbkit-NAME`.
+    """
+
+    admins: Annotated[tuple[str, ...], Form(forms.listed(forms.network))] = required()
+    ipv6_clients: Switch = False
+    id: Annotated[str | None, Form(forms.security_group)] = None
+
+
+class Aws(Record):
+    """endpoint: the API as this machine reaches it, for every service (None: AWS's own). profile,
+    credentials_file: whose credentials (None: where the AWS CLI looks)."""
+
+    endpoint: Annotated[str | None, Form(forms.url)] = None
+    profile: Annotated[str | None, Form(forms.profile)] = None
+    credentials_file: LocalFile | None = None
+    ipv6: Ipv6 | None = None
+    security_group: SecurityGroup | None = None
