@@ -81,5 +81,6 @@ def _members(value: Any) -> list[Any]:
 
 def unified(old: Document, new: Document, name: str) -> str:
     """What would change, for a plan."""
-    texts = [json.dumps(one, indent=2).splitlines() if one else [] for one in (old, new)]
-    return "\n".join(difflib.unified_diff(*texts, f"{name} (in AWS)", f"{name} (inventory)", lineterm=""))
+    before, after = (json.dumps(one, indent=2).splitlines() if one else [] for one in (old, new))
+    lines = difflib.unified_diff(before, after, f"{name} (in AWS)", f"{name} (inventory)", lineterm="")
+    return "\n".join(lines)
