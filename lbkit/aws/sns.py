@@ -9,6 +9,7 @@ from lbkit import errors
 from lbkit.aws.api import Api, call
 from lbkit.aws.resource import Resource, Seen, tag_list
 from lbkit.inventory import Cluster
+from lbkit.inventory.aws import Subscription
 from lbkit.plan import Change
 
 
@@ -68,19 +69,15 @@ class Subscribed(Resource):
 
     @property
     def label(self) -> str:
-        """Without the path of a URL, which may be as good as a password."""
-        protocol, endpoint = self.wanted
-        shown = "/".join(endpoint.split("/")[:3]) if "://" in endpoint else endpoint
-        return f"aws.sns.subscriptions[{self.number}] ({protocol}, {shown})"
+        return f"aws.sns.subscriptions[{self.number}] ({self.wanted.protocol}, {self.wanted.shown})"
 
     @property
-    def wanted(self) -> tuple[str, str]:
-        assert self.cluster.aws.sns is not None
-        one = self.cluster.aws.sns.subscriptions[self.number]
-        return one.protocol, one.endpoint
+    def wanted(self) -> Subscription:
+        assert self.cluster.aws.sns
+        return self.cluster.aws.sns.subscriptions[self.number]
 
     def diff(self, seen: Seen) -> list[Change]:
-        protocol, endpoint = self.wanted
+        protocol, endpoint = self.wanted.protocol, self.wanted.endpoint
         arns = [
             one["SubscriptionArn"]
             for one in seen.sns.subscriptions

@@ -48,6 +48,12 @@ class Subscription(Record):
     protocol: Annotated[str, Form(forms.choice(*forms.ENDPOINTS))] = required()
     endpoint: Annotated[str, Form(forms.endpoint)] = required()
 
+    @property
+    def shown(self) -> str:
+        """The endpoint for a message: of a URL the host alone, since the rest may be as good as a password."""
+        scheme, mark, rest = self.endpoint.partition("://")
+        return f"{scheme}{mark}{rest.split('/')[0].rpartition('@')[2]}"
+
 
 class Sns(Record):
     """`[aws.sns]`: the topic of `notify.topic` is there, and these hear of it, beside whoever else does."""

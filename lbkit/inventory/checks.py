@@ -237,7 +237,7 @@ def _sns(sns: Sns, notify: Notify | None) -> Faults:
         try:
             forms.ENDPOINTS[one.protocol](one.endpoint)
         except forms.Wrong as wrong:
-            yield f"{here}.endpoint", one.endpoint, f"{wrong} (protocol {one.protocol})"
+            yield f"{here}.endpoint", one.shown, f"{wrong} (protocol {one.protocol})"
         first = known.setdefault((one.protocol, one.endpoint), here)
         if first != here:
             yield here, {"": ""}, f"another than {first}"
