@@ -50,7 +50,7 @@ class Subscription(Record):
 
     @property
     def shown(self) -> str:
-        """The endpoint for a message: of a URL the host alone, since the rest may be as good as a password."""
+        """The endpoint for a message: of a URL the host alone: the rest may be as good as a password."""
         scheme, mark, rest = self.endpoint.partition("://")
         return f"{scheme}{mark}{rest.split('/')[0].rpartition('@')[2]}"
 

@@ -64,7 +64,8 @@ GOOD = [
 @pytest.mark.parametrize("subscription", GOOD)
 def test_every_protocol_has_its_form_of_address(tmp_path: Path, subscription: str) -> None:
     aws = load(tmp_path, (EMAIL, subscription)).aws
-    assert aws.sns and aws.sns.subscriptions[0].protocol in subscription
+    assert aws.sns
+    assert aws.sns.subscriptions[0].protocol in subscription
 
 
 def test_a_user_may_come_before_its_access_key(tmp_path: Path) -> None:
