@@ -84,8 +84,8 @@ def bring(api: Api, cluster: Cluster, only: Sequence[str], place: Place, tell: T
     made: list[Change] = []
     try:
         while place.todo:
-            refuse_stops(place)
             change = place.todo[0]
+            refuse_stops(place.changes[: place.changes.index(change)])  # what it needs stands before it
             if change in made:  # a read from before it: it is not made twice
                 place = shown(api, cluster, only, change)
                 continue
@@ -99,6 +99,7 @@ def bring(api: Api, cluster: Cluster, only: Sequence[str], place: Place, tell: T
                     f"Next: inv plan, and look at what stands before it."
                 )
             place = shown(api, cluster, only, change)
+        refuse_stops(place.changes)
     except errors.LbkitError as error:
         raise type(error)(_with(str(error), so_far(made))) from None
     return made
@@ -123,9 +124,9 @@ def _key(change: Change) -> tuple[str, str, str, str]:
     return change.step, change.label, change.action, change.diff
 
 
-def refuse_stops(place: Place) -> None:
-    """What is blocked stops the run before the next change."""
-    for change in place.changes:
+def refuse_stops(changes: Sequence[Change]) -> None:
+    """What is blocked needs a person."""
+    for change in changes:
         if change.verdict in ("blocked", "unknown"):
             raise errors.Refused(f"AWS: {change.label}: {change.reason}.\nNext: {change.next_step}.")
 

@@ -93,6 +93,8 @@ def read(api: Api, cluster: Cluster) -> Network:
         found = {name: future.result() for name, future in begun.items()}
     groups = {one["GroupId"]: one for one in (*found.pop("attached"), *found.pop("ours"))}
     (vpc,) = found.pop("vpcs")
+    mark = {"Key": TAG, "Value": cluster.name}
+    found["egress_gateways"] = tuple(one for one in found["egress_gateways"] if mark in one.get("Tags", ()))
     return Network(interfaces, vpc, groups=tuple(groups.values()), **found)
 
 

@@ -131,8 +131,9 @@ def rules_of(permissions: Iterable[dict[str, Any]]) -> Iterator[tuple[Rule, dict
     for permission in permissions:
         first, last = permission.get("FromPort"), permission.get("ToPort")
         protocol = permission["IpProtocol"]
-        has_ports = first is not None and last is not None and protocol in ("tcp", "udp", "icmp", "icmpv6")
-        ports = (int(first), int(last)) if has_ports else None
+        ports = None
+        if first is not None and last is not None and protocol in ("tcp", "udp", "icmp", "icmpv6"):
+            ports = (int(first), int(last))
         head: dict[str, Any] = {
             key: permission[key] for key in ("IpProtocol", "FromPort", "ToPort") if key in permission
         }

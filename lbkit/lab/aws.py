@@ -41,6 +41,8 @@ def seed() -> Any:
     os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
     from moto.ec2.models import ec2_backends
 
+    _take_rules_without_ports()
+    _tell_state_of_ipv6_blocks()
     ec2: Any = ec2_backends[ACCOUNT][REGION]
     with _ids(VPC_ID, "vpcs.random_vpc_id"):
         ec2.create_vpc(nodes.VPC, tags=[{"Key": "Name", "Value": "lab"}])
@@ -54,9 +56,38 @@ def seed() -> Any:
     with _ids(ALLOCATION_ID, "elastic_ip_addresses.random_eip_allocation_id"):
         ec2.allocate_address("vpc", address=nodes.ELASTIC_IP, tags={"Name": "lab"})
     ec2.associate_address = _as_in_a_vpc(ec2.associate_address)
+    ec2.associate_vpc_cidr_block = _with_egress(ec2, ec2.associate_vpc_cidr_block)
     with _ids(ASSOCIATION_ID, "elastic_ip_addresses.random_eip_association_id"):
         ec2.associate_address(eni=ec2.enis[INTERFACE_IDS["lb-1"]], allocation_id=ALLOCATION_ID)
     return ec2
+
+
+def _take_rules_without_ports() -> None:
+    """moto crashes on a security group rule for a protocol that has no ports, such as VRRP's 112."""
+    from moto.ec2.models.security_groups import SecurityGroupRule
+
+    original = SecurityGroupRule.__init__
+    if original.__name__ == "made":
+        return
+
+    def made(self: Any, ec2: Any, protocol: str, group: str, first: Any, *more: Any, **named: Any) -> None:
+        has_ports = first is not None or protocol == "-1"
+        original(self, ec2, protocol if has_ports else "-1", group, first, *more, **named)
+        if not has_ports:
+            self.ip_protocol = protocol
+
+    SecurityGroupRule.__init__ = made  # type: ignore[method-assign,assignment]
+
+
+def _tell_state_of_ipv6_blocks() -> None:
+    """moto describes a subnet's IPv6 block with its state one level too deep, where no client finds it."""
+    from moto.ec2.models.subnets import Subnet
+
+    def told(self: Any) -> list[dict[str, Any]]:
+        associations = self.ipv6_cidr_block_associations.values()
+        return [one for one in associations if one["ipv6CidrBlockState"]["State"] == "associated"]
+
+    Subnet.ipv6_cidr_block_association_set = property(told)  # type: ignore[assignment,method-assign]
 
 
 def _as_in_a_vpc(associate: Callable) -> Callable:
@@ -75,6 +106,23 @@ def _as_in_a_vpc(associate: Callable) -> Callable:
         return address
 
     return moved
+
+
+def _with_egress(ec2: Any, associate: Callable) -> Callable:
+    """moto's AssociateVpcCidrBlock, but as AWS does it: the VPC's groups whose egress rule is still the one
+    that they were made with let everything out over IPv6 too."""
+
+    def associated(vpc_id: str, *more: Any, **named: Any) -> Any:
+        answer = associate(vpc_id, *more, **named)
+        from moto.ec2.models.security_groups import SecurityGroupRule
+
+        for group in ec2.groups[vpc_id].values():
+            if [(r.ip_protocol, r.ip_range) for r in group.egress_rules] == [("-1", {"CidrIp": "0.0.0.0/0"})]:
+                everywhere = {"CidrIpv6": "::/0"}
+                group.egress_rules.append(SecurityGroupRule(ec2, "-1", group.id, None, None, everywhere))
+        return answer
+
+    return associated
 
 
 def _add_instance(ec2: Any, name: str) -> None:
