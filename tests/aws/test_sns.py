@@ -27,11 +27,17 @@ def client(account) -> Any:
 
 
 def subscribers(client: Any, topic: str | None = None) -> list[tuple[str, str, str]]:
-    found = client.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"] if topic else client.list_subscriptions()["Subscriptions"]
+    found = (
+        client.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+        if topic
+        else client.list_subscriptions()["Subscriptions"]
+    )
     return sorted((one["TopicArn"], one["Protocol"], one["Endpoint"]) for one in found)
 
 
-def test_from_nothing_to_a_topic_with_subscribers_and_the_second_run_is_empty(account, client, cluster, bring):
+def test_from_nothing_to_a_topic_with_subscribers_and_the_second_run_is_empty(
+    account, client, cluster, bring
+):
     before, one = subscribers(client), cluster(NOTIFY, TABLE)
     assert bring(one) == [
         f"topic {TOPIC}: create",
@@ -40,14 +46,18 @@ def test_from_nothing_to_a_topic_with_subscribers_and_the_second_run_is_empty(ac
     ]
     ours = [(TOPIC, "email", "ops@example.com"), (TOPIC, "https", "https://pager.example.com/in/KEY")]
     assert subscribers(client, TOPIC) == ours
-    assert {"Key": "lbkit:cluster", "Value": "lab"} in client.list_tags_for_resource(ResourceArn=TOPIC)["Tags"]
+    assert {"Key": "lbkit:cluster", "Value": "lab"} in client.list_tags_for_resource(ResourceArn=TOPIC)[
+        "Tags"
+    ]
     account.front.calls.clear()
     assert bring(one) == []
     assert account.writes() == []
     assert subscribers(client) == sorted([*before, *ours])
 
 
-def test_a_run_that_is_cut_after_any_write_is_finished_by_the_next(account, client, cluster, bring, monkeypatch):
+def test_a_run_that_is_cut_after_any_write_is_finished_by_the_next(
+    account, client, cluster, bring, monkeypatch
+):
     one, real = cluster(NOTIFY, TABLE), Api.write
 
     class Cut(Exception):
@@ -70,7 +80,7 @@ def test_a_topic_that_is_there_keeps_what_others_subscribed(account, client, clu
     client.subscribe(TopicArn=TOPIC, Protocol="email", Endpoint="somebody@example.com")
     assert len(bring(cluster(NOTIFY, TABLE))) == 2
     assert (TOPIC, "email", "somebody@example.com") in subscribers(client, TOPIC)
-    assert bring(cluster(NOTIFY, '[aws.sns]')) == []
+    assert bring(cluster(NOTIFY, "[aws.sns]")) == []
     assert len(subscribers(client, TOPIC)) == 3
 
 
