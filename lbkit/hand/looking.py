@@ -76,7 +76,7 @@ def stats(path, command):
 
 
 def check(question):
-    """{code, said}: how a script of keepalived's ends, run as the user that keepalived runs it as.
+    """{code, said}: how a program ends, run as the user that will run it; said: its last two lines.
 
     code: None where it could not be executed or did not end in time.
     """
@@ -97,7 +97,7 @@ def check(question):
         return {"code": None, "said": error.strerror}
     except subprocess.TimeoutExpired:
         return {"code": None, "said": f"no end after {question['within_s']} s"}
-    return {"code": done.returncode, "said": last_lines(done.stdout.decode(errors="replace"), 1)}
+    return {"code": done.returncode, "said": last_lines(done.stdout.decode(errors="replace"), 2)}
 
 
 VRRP = 112  # the protocol's number; RFC 9568, section 5.1
