@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lbkit import errors, steps
-from lbkit.aws import ipv6, network, security_group
+from lbkit.aws import iam, ipv6, network, security_group, sns
 from lbkit.aws.api import Api
 from lbkit.aws.resource import WAIT, Resource, Seen
 from lbkit.inventory import Cluster
 from lbkit.plan import Change
 
-TABLE: dict[str, Any] = {"ipv6": ipv6, "security-group": security_group}
+TABLE: dict[str, Any] = {"ipv6": ipv6, "security-group": security_group, "iam": iam, "sns": sns}
 READS = {step: matter.read for step, matter in TABLE.items() if hasattr(matter, "read")}
 
 DEADLINE_S = 120  # until AWS shows a change that it has accepted

@@ -23,6 +23,8 @@ class Api:
     def __init__(self, cluster: Cluster) -> None:
         assert isinstance(cluster.address, Eip), "only a pair with an Elastic IP has an account behind it"
         self.region, self.aws = cluster.address.region, cluster.aws
+        # A topic may be in another region than the pair: its ARN says in which.
+        self._regions = {"sns": cluster.notify.topic.split(":")[3]} if cluster.notify.topic else {}
         self._clients: dict[str, Any] = {}
         self._session: Any = None
         self._lock = threading.Lock()  # botocore's session is for one thread at a time; its clients are not
@@ -50,12 +52,24 @@ class Api:
                     if self.aws.credentials_file:
                         self._session.set_config_variable("credentials_file", self.aws.credentials_file)
                 made = self._session.create_client(
-                    service, region_name=self.region, endpoint_url=self.aws.endpoint, config=config
+                    service,
+                    region_name=self.region_of(service),
+                    endpoint_url=self.aws.endpoint,
+                    config=config,
                 )
             except BotoCoreError as error:
                 raise self._failed(f"preparing calls to {service}", error) from None
             self._clients[service] = made
             return made
+
+    def region_of(self, service: str) -> str:
+        """Where the service is called."""
+        return self._regions.get(service, self.region)
+
+    @property
+    def partition(self) -> str:
+        """`aws`, `aws-cn`, …: the part of AWS that the pair's region belongs to, as ARNs name it."""
+        return str(self.client("ec2").meta.partition)
 
     def warm(self) -> None:
         """The client that everything needs is made; what stands in its way is said by the first call."""

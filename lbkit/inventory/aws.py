@@ -31,6 +31,36 @@ class SecurityGroup(Record):
     id: Annotated[str | None, Form(forms.security_group)] = None
 
 
+class Iam(Record):
+    """`[aws.iam]`: what lets the hosts move the address.
+
+    kind: role (an instance profile), or user (access keys, which go into `[agent]`). role: one that the
+    hosts' instances have already; without it one of our own, `lbkit-NAME`.
+    """
+
+    kind: Annotated[str, Form(forms.choice("role", "user"))] = "role"
+    role: Annotated[str | None, Form(forms.role)] = None
+
+
+class Subscription(Record):
+    """One who hears what is published. endpoint: an address, URL, number or ARN, as the protocol wants it."""
+
+    protocol: Annotated[str, Form(forms.choice(*forms.ENDPOINTS))] = required()
+    endpoint: Annotated[str, Form(forms.endpoint)] = required()
+
+    @property
+    def shown(self) -> str:
+        """The endpoint for a message: of a URL the host alone: the rest may be as good as a password."""
+        scheme, mark, rest = self.endpoint.partition("://")
+        return f"{scheme}{mark}{rest.split('/')[0].rpartition('@')[2]}"
+
+
+class Sns(Record):
+    """`[aws.sns]`: the topic of `notify.topic` is there, and these hear of it, beside whoever else does."""
+
+    subscriptions: tuple[Subscription, ...] = ()
+
+
 class Aws(Record):
     """endpoint: the API as this machine reaches it, for every service (None: AWS's own). profile,
     credentials_file: whose credentials (None: where the AWS CLI looks)."""
@@ -40,3 +70,5 @@ class Aws(Record):
     credentials_file: LocalFile | None = None
     ipv6: Ipv6 | None = None
     security_group: SecurityGroup | None = None
+    iam: Iam | None = None
+    sns: Sns | None = None

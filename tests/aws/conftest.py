@@ -16,7 +16,7 @@ import pytest
 
 from lbkit import inventory
 from lbkit.aws import account as engine
-from lbkit.aws.api import Api
+from lbkit.aws import api as way
 from lbkit.inventory import Cluster
 from lbkit.lab import aws, front
 
@@ -178,7 +178,7 @@ def bring() -> Callable[..., list[str]]:
     """Makes the account as the inventory says; returns what was changed, as `label: action`."""
 
     def done(cluster: Cluster, only: tuple[str, ...] = ()) -> list[str]:
-        api, steps = Api(cluster), only or tuple(engine.TABLE)
+        api, steps = way.of(cluster), only or tuple(engine.TABLE)
         place = engine.look(api, cluster, steps)
         engine.refuse_stops(place.changes)
         made = engine.bring(api, cluster, steps, place, lambda _name, _line: None)
