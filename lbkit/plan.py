@@ -129,7 +129,7 @@ def _(wanted: resources.Packages, state: dict[str, Any]) -> list[Change]:
     missing = tuple(state["missing"])
     if not missing:
         return []
-    request = {"kind": "packages", "names": missing}
+    request = {"kind": "packages", "names": missing, "proxy": wanted.proxy}
     return [change(wanted, "install", " ".join(missing), request=request)]
 
 

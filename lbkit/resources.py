@@ -27,10 +27,11 @@ class Resource:
 
 @dataclass(frozen=True)
 class Packages(Resource):
-    """The distribution's packages are installed, whatever their version."""
+    """The distribution's packages are installed, whatever their version. proxy: URL by which apt fetches."""
 
     kind: ClassVar[str] = "packages"
     names: tuple[str, ...]
+    proxy: str | None = None
 
     def spec(self) -> dict[str, Any]:
         return {"kind": self.kind, "names": self.names}

@@ -22,6 +22,9 @@ def write_packages(change, say):
         "-o",
         "Acquire::Retries=2",
     ]
+    # For this run alone: what the host fetches at other times is for whoever runs it to say.
+    if change.get("proxy"):
+        options += [f"-oAcquire::{kind}::Proxy={change['proxy']}" for kind in ("http", "https")]
     wait_for_apt(say)
     say("dpkg --configure -a")
     run(["dpkg", "--configure", "-a", "--force-confold"], env, timeout_s=600)
