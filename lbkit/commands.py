@@ -137,6 +137,19 @@ def step(name: str, host: str | None, plan_only: bool, without: str | None, json
     return setup((name,), host, without, json)
 
 
+def account_step(name: str, plan_only: bool, without: str | None, json: bool) -> int:
+    """One step in AWS, planned or done. It is the pair's, so there is no doing it for one host."""
+    from lbkit import errors, inventory, steps
+
+    if not steps.in_account(inventory.load(), (name,)):
+        table = f"[aws.{name.replace('-', '_')}]"
+        raise errors.Refused(
+            f"The inventory has no {table}, so lbkit leaves that alone.\n"
+            f"Next: add {table} (examples/aws.toml shows it), then inv plan."
+        )
+    return step(name, None, plan_only, without, json)
+
+
 def verify(json: bool) -> int:
     import dataclasses
 

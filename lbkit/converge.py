@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lbkit import errors, observe, pair, plan, remote
+from lbkit import errors, observe, pair, plan, remote, steps
 from lbkit.inventory import Cluster
 from lbkit.roll import Roll, Tell
 
@@ -61,6 +61,7 @@ def setup(
             refuse_half_rewire(before, names)
             roll = Roll(before, only, names, opened, tell)
             roll.changed += bring_account(before, only, opened, tell)
+            prove_way(before, only, opened, roll)
             roll.run()
             after = observe.read(cluster, only, opened)
     refuse_missing(after, roll.so_far())
@@ -199,6 +200,18 @@ def bring_account(
 
     made = account.bring(api.of(before.cluster), before.cluster, only, before.place, tell)
     return [(ACCOUNT, change) for change in made]
+
+
+def prove_way(before: observe.Picture, only: Sequence[str], opened: dict[str, Any], roll: Roll) -> None:
+    """The hosts reach the API over IPv6, where that is asked for: before any of them is touched."""
+    if "ipv6" not in steps.in_account(before.cluster, only):
+        return
+    from lbkit import proof
+
+    try:
+        proof.refuse_no_way(before.cluster, opened, roll.tell)
+    except errors.CommandFailed as error:
+        raise errors.CommandFailed(f"{roll.so_far()}\n{error}") from None
 
 
 # ── the lock ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -143,7 +143,7 @@ def place_lines(place: Place) -> list[str]:
 def change_lines(changes: Sequence[plan.Change]) -> list[str]:
     lines: list[str] = []
     for change in changes:
-        lines += wrapped("  ", f"{change.step:<11}{change.action:<8} {change.label}: {change.reason}")
+        lines += wrapped("  ", f"{change.step:<10} {change.action:<8} {change.label}: {change.reason}")
         if change.next_step:
             lines += wrapped("    ", f"Next: {change.next_step}")
         lines += [f"    | {line}" for line in change.diff.split("\n") if change.diff]

@@ -53,6 +53,12 @@ def check_question(cluster: Cluster) -> dict[str, Any]:
     return {"argv": argv, "user": prereqs.SCRIPT_USER, "within_s": timeout_s + 1}
 
 
+def prove_question(cluster: Cluster) -> dict[str, Any]:
+    """Runs the agent's proof on the host, as its user: would AWS let it move the address? Asked once."""
+    argv = [agent.PROGRAM, "--prove", "0", agent.CONFIG]
+    return {"argv": argv, "user": agent.USER, "within_s": 30}
+
+
 def hears_question(cluster: Cluster, host: Host) -> dict[str, Any]:
     """Asks on the host whether a MASTER's adverts reach it."""
     vrrp = cluster.keepalived
