@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from lbkit.lab import aws, front, nodes
+from lbkit.lab import aws, front, metadata, nodes
 from tests.unit import agent as program
 
 agent = program.load()
@@ -82,8 +82,10 @@ def api(ec2: Any) -> Iterator[Api]:
         def log_request(self, *_: Any) -> None:
             """The log is for faults."""
 
-    interfaces = {"127.0.0.1": ("02:77:00:00:02:05", aws.INTERFACE_IDS["lb-2"])}
-    application = front.Front(DomainDispatcherApplication(create_backend_app), interfaces)
+    me = metadata.Instance(
+        aws.INSTANCE_IDS["lb-2"], aws.INTERFACE_IDS["lb-2"], "02:77:00:00:02:05", "", "", lambda: "lab"
+    )
+    application = front.Front(DomainDispatcherApplication(create_backend_app), {"127.0.0.1": me})
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
