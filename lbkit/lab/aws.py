@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 from unittest import mock
 
-from lbkit.lab import nodes
+from lbkit.lab import moto_mended, nodes
 
 REGION = nodes.REGION
 ACCOUNT = "123456789012"
@@ -40,6 +39,7 @@ def seed() -> Any:
     ec2: Any = ec2_backends[ACCOUNT][REGION]
     for backend in (ec2, iam(), _sns()):
         backend.reset()
+    moto_mended.mend(ec2)
     with _ids(VPC_ID, "vpcs.random_vpc_id"), _ids(ROUTE_TABLE_ID, "route_tables.random_route_table_id"):
         ec2.create_vpc(nodes.VPC, tags=[{"Key": "Name", "Value": "lab"}])
     with _ids(INTERNET_GATEWAY_ID, "internet_gateways.random_internet_gateway_id"):
@@ -55,7 +55,6 @@ def seed() -> Any:
         _add_instance(ec2, name)
     with _ids(ALLOCATION_ID, "elastic_ip_addresses.random_eip_allocation_id"):
         ec2.allocate_address("vpc", address=nodes.ELASTIC_IP, tags={"Name": "lab"})
-    ec2.associate_address = _as_in_a_vpc(ec2.associate_address)
     with _ids(ASSOCIATION_ID, "elastic_ip_addresses.random_eip_association_id"):
         ec2.associate_address(eni=ec2.enis[INTERFACE_IDS["lb-1"]], allocation_id=ALLOCATION_ID)
     _add_decoys(ec2)
@@ -95,24 +94,6 @@ TRUST = {
         {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
     ],
 }
-
-
-def _as_in_a_vpc(associate: Callable) -> Callable:
-    """moto's AssociateAddress, but as AWS does it.
-
-    It moves an address that another interface holds without being asked to, that interface no longer shows
-    it, and the address shows its instance. (AllowReassociation=false, which would forbid it, is not seen.)
-    """
-
-    def moved(**wanted: Any) -> Any:
-        address = associate(**{**wanted, "reassociate": True})
-        address.instance = address.eni.instance
-        for interface in address.ec2_backend.enis.values():
-            if interface is not address.eni and interface.public_ip == address.public_ip:
-                interface.public_ip = None
-        return address
-
-    return moved
 
 
 def subnet_id(name: str) -> str:

@@ -71,13 +71,8 @@ def _routed(ec2: Any, subnet: Any) -> bool:
 
 
 def lets_out(rules: Iterable[Any], port: int) -> bool:
-    """Whether a security group's outbound rules let TCP to this port anywhere over IPv6.
-
-    A group whose outbound rules nobody has touched does: AWS adds ::/0 to it with the VPC's IPv6 block.
-    """
-    rules = list(rules)
-    untouched = [(rule.ip_protocol, rule.ip_range) for rule in rules] == [("-1", {"CidrIp": "0.0.0.0/0"})]
-    return untouched or any(
+    """Whether a security group's outbound rules let TCP to this port anywhere over IPv6."""
+    return any(
         (rule.ip_range or {}).get("CidrIpv6") == ANYWHERE
         and (
             rule.ip_protocol == "-1"

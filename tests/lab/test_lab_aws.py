@@ -77,7 +77,7 @@ def test_the_api_is_reached_over_ipv6_only_when_all_that_it_takes_is_there(bare:
     ec2.create_route(**route, EgressOnlyInternetGatewayId=egress["EgressOnlyInternetGatewayId"])
     assert reaches_api(passive)
 
-    everything = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
+    everything = [{"IpProtocol": "-1", "Ipv6Ranges": [{"CidrIpv6": "::/0"}]}]
     https = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "Ipv6Ranges": [{"CidrIpv6": "::/0"}]}
     ec2.revoke_security_group_egress(GroupId=aws.SECURITY_GROUP_ID, IpPermissions=everything)
     assert not reaches_api(passive)
