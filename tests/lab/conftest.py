@@ -6,6 +6,9 @@ selftest  a lab of its own, for tests that break labs: one that somebody uses is
 own       another of its own, for tests that wipe hosts
 bare      the lab with two bare hosts, and the operator
 pair      the lab with a pair that was set up and is whole, and the operator
+
+Tests run in several processes at once (pytest-xdist): each has labs of its own, by a name and ports that follow
+from its number.
 """
 
 from __future__ import annotations
@@ -18,6 +21,21 @@ import pytest
 
 from lbkit.lab import api, requirements, settings, world
 from tests.lab.rehearsal import Rehearsal, until
+
+PORTS_OF_A_WORKER = 100
+
+
+def _apart() -> None:
+    """In the environment, so that every program that the tests start has the same lab in mind. The first worker
+    keeps the names that a run without workers has."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    if number:
+        mine = settings.current()
+        os.environ["LBKIT_LAB"] = f"{mine.name[:11]}-{number}"
+        os.environ["LBKIT_LAB_PORTS"] = str(mine.base_port + number * PORTS_OF_A_WORKER)
+
+
+_apart()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
