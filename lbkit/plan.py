@@ -278,6 +278,18 @@ def _(wanted: resources.Sysctl, state: dict[str, Any]) -> list[Change]:
     return [change(wanted, "set", f"{state['value']} → {wanted.value}", request=request)]
 
 
+KEEP = "# lbkit: keepalived's address is not networkd's to drop.\n[Network]\nKeepConfiguration=static\n"
+
+
+@compares
+def _(wanted: resources.KeptAddresses, state: dict[str, Any]) -> list[Change]:
+    if state["keeps"]:
+        return []
+    path = f"/etc/systemd/network/{state['network']}.d/lbkit.conf"
+    request = {"kind": wanted.kind, "path": path, "content": KEEP}
+    return [change(wanted, "keep", "systemd-networkd would drop keepalived's", request=request)]
+
+
 @compares
 def _(wanted: resources.Service, state: dict[str, Any]) -> list[Change]:
     found = []

@@ -152,6 +152,25 @@ class Sysctl(Resource):
 
 
 @dataclass(frozen=True)
+class KeptAddresses(Resource):
+    """systemd-networkd, where it manages the interface, leaves addresses there that it did not set.
+
+    It drops them whenever it is restarted or told to reconfigure (by `netplan apply` too), and keepalived's
+    address is one of them.
+    """
+
+    kind: ClassVar[str] = "kept_addresses"
+    interface: str
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "interface": self.interface}
+
+    @property
+    def label(self) -> str:
+        return f"addresses on {self.interface}"
+
+
+@dataclass(frozen=True)
 class Service(Resource):
     """The unit is enabled and runs, and what it runs is what the named files say now.
 
