@@ -37,6 +37,11 @@ class Elastic(Rehearsal):
         path.write_text(text)
         return path
 
+    def furnish(self) -> None:
+        """The account has what these tests do not test: the hosts' role, and the topic."""
+        self.lab.give_role()
+        self.lab.aws_client("sns").create_topic(Name="failover")
+
     def holders(self) -> list[str]:
         holder = self.lab.elastic_ip_holder()
         return [holder] if holder else []
