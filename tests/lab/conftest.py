@@ -132,11 +132,15 @@ def pair(rehearsal: Rehearsal) -> Rehearsal:
 
 
 @pytest.fixture(scope="session")
-def operator(rehearsal: Rehearsal) -> Iterator[Elastic]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "lab")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "lab")
-        yield Elastic(rehearsal.lab, rehearsal.directory, 1000)
+def operator(rehearsal: Rehearsal) -> Elastic:
+    return Elastic(rehearsal.lab, rehearsal.directory, 1000)
+
+
+def _account(lab: api.Lab) -> None:
+    """The AWS account is as `inv ipv6` and `inv iam` leave it; a test before may have made it bare."""
+    lab.give_ipv6()
+    lab.give_role()
+    lab.aws_client("sns").create_topic(Name="failover")
 
 
 @pytest.fixture
@@ -145,11 +149,11 @@ def anywhere(operator: Elastic) -> Elastic:
     lab.heal()
     if not lab.has_snapshot(operator.mark("elastic")):
         lab.reset()
-        operator.furnish()
+        _account(lab)
         operator.done("setup")
         lab.snapshot(operator.mark("elastic"))
     else:
-        operator.furnish()  # another test may have reset the account
+        _account(lab)
         if not operator.whole():
             lab.restore(operator.mark("elastic"))
     until(operator.whole)
