@@ -58,7 +58,9 @@ class Api:
                     config=config,
                 )
             except BotoCoreError as error:
-                raise self._failed(f"preparing calls to {service}", error) from None
+                raise self._failed(
+                    f"preparing calls to {service} in {self.region_of(service)}", error
+                ) from None
             self._clients[service] = made
             return made
 
@@ -106,7 +108,7 @@ class Api:
         try:
             answer: dict[str, Any] = work()
         except (BotoCoreError, ClientError) as error:
-            what = f"{service}:{action(operation)}{about(arguments)}"
+            what = f"{service}:{action(operation)}{about(arguments)} in {self.region_of(service)}"
             raise self._failed(what, error) from None
         return answer
 
@@ -115,7 +117,7 @@ class Api:
         code, message = (answer.get("Error", {}).get(name, "") for name in ("Code", "Message"))
         said = f"{code}: {message}" if code else f"{type(error).__name__}: {error}"
         next_step = self._next_step(code, error, what)
-        return errors.AwsFailed(f"AWS: {what} in {self.region} failed ({said}).\nNext: {next_step}.", code)
+        return errors.AwsFailed(f"AWS: {what} failed ({said}).\nNext: {next_step}.", code)
 
     def _next_step(self, code: str, error: Exception, what: str) -> str:
         name = type(error).__name__

@@ -149,9 +149,9 @@ def account(application: tuple[front.Front, int], monkeypatch: pytest.MonkeyPatc
     moto_api_backend.reset()
     aws.seed()
     found = Account(*application)
+    found.front.fault = {}
     furnish(found.client())
     found.front.calls.clear()
-    found.front.fault = {}
     return found
 
 

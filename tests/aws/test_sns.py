@@ -95,7 +95,11 @@ def test_all_pages_of_subscribers_are_read(account, client, cluster, bring):
 
 def test_a_topic_in_another_region_is_called_there(account, client, cluster, bring):
     elsewhere = TOPIC.replace(aws.REGION, "us-east-1")
-    assert bring(cluster(f'[notify]\ntopic = "{elsewhere}"', TABLE))[0] == f"topic {elsewhere}: create"
+    one = cluster(f'[notify]\ntopic = "{elsewhere}"', TABLE)
+    assert bring(one)[0] == f"topic {elsewhere}: create"
+    account.front.fault = {"mode": "refuse"}
+    with pytest.raises(errors.AwsFailed, match="in us-east-1 failed"):
+        Api(one).read("sns", "list_topics")
 
 
 def test_what_aws_refuses_says_what_was_tried_on_what_and_the_next_step(account, client, cluster, bring):
