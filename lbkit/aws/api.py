@@ -74,9 +74,11 @@ class Api:
         return str(self.client("ec2").meta.partition)
 
     def warm(self) -> None:
-        """The client that everything needs is made; what stands in its way is said by the first call."""
+        """The clients that the inventory asks for are made; what stands in their way the first call says."""
+        wanted = {"ec2": True, "iam": self.aws.iam, "sns": self.aws.sns}
         with contextlib.suppress(errors.AwsFailed):
-            self.client("ec2")
+            for service in (name for name, table in wanted.items() if table):
+                self.client(service)
 
     def read(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
         """The whole answer of an operation that only reads, all its pages. Raises AwsFailed."""
