@@ -55,23 +55,8 @@ def test_from_nothing_to_a_topic_with_subscribers_and_the_second_run_is_empty(
     assert subscribers(client) == sorted([*before, *ours])
 
 
-def test_a_run_that_is_cut_after_any_write_is_finished_by_the_next(
-    account, client, cluster, bring, monkeypatch
-):
-    one, real = cluster(NOTIFY, TABLE), Api.write
-
-    class Cut(Exception):
-        pass
-
-    def cut(self, request):
-        real(self, request)
-        raise Cut
-
-    monkeypatch.setattr(Api, "write", cut)
-    for _ in range(3):
-        with pytest.raises(Cut):
-            bring(one)
-    assert bring(one) == []
+def test_a_run_that_is_cut_after_any_write_is_finished_by_the_next(account, client, cluster, cut):
+    assert cut(cluster(NOTIFY, TABLE)) == 3
     assert account.writes() == ["CreateTopic", "Subscribe", "Subscribe"]
 
 
