@@ -7,15 +7,15 @@ tag is touched; nothing is ever deleted, but for rules that are too many in a se
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 from lbkit import errors, steps
 from lbkit.aws import iam, ipv6, network, security_group, sns
-from lbkit.aws.api import Api
+from lbkit.aws.api import Api, together
 from lbkit.aws.resource import WAIT, Resource, Seen
 from lbkit.inventory import Cluster
 from lbkit.plan import Change
@@ -58,11 +58,9 @@ def look(api: Api, cluster: Cluster, only: Sequence[str]) -> Place:
 
 def read(api: Api, cluster: Cluster, only: Sequence[str]) -> Seen:
     """What the named steps need to know, side by side."""
-    wanted = {step: work for step, work in READS.items() if step in steps.in_account(cluster, only)}
-    with ThreadPoolExecutor(1 + len(wanted)) as pool:
-        begun = {step: pool.submit(work, api, cluster) for step, work in wanted.items()}
-        where = network.read(api, cluster)
-        return Seen(where, **{step: future.result() for step, future in begun.items()})
+    asked = steps.in_account(cluster, only)
+    works = {"network": network.read, **{step: work for step, work in READS.items() if step in asked}}
+    return Seen(**together({name: functools.partial(work, api, cluster) for name, work in works.items()}))
 
 
 def desired(cluster: Cluster, seen: Seen, only: Sequence[str]) -> list[tuple[str, Resource]]:

@@ -9,6 +9,8 @@ import contextlib
 import functools
 import threading
 import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from lbkit import errors
@@ -178,6 +180,13 @@ def call(
 def _whole(client: Any, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = client.get_paginator(operation).paginate(**arguments).build_full_result()
     return found
+
+
+def together(questions: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+    """The answers by the questions' names, asked side by side. Raises what one of them raises."""
+    with ThreadPoolExecutor(len(questions)) as pool:
+        begun = {name: pool.submit(question) for name, question in questions.items()}
+        return {name: future.result() for name, future in begun.items()}
 
 
 def action(operation: str) -> str:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from lbkit import errors
 from lbkit.aws import policy
-from lbkit.aws.api import Api, call
+from lbkit.aws.api import Api, call, together
 from lbkit.aws.network import TAG
 from lbkit.aws.resource import Resource, Seen, is_ours, tag_list
 from lbkit.inventory import Cluster, Eip
@@ -72,9 +71,7 @@ def read(api: Api, cluster: Cluster) -> Iam:
         "named": ask("get_instance_profile", "InstanceProfile", InstanceProfileName=name),
         "associations": lambda: _associations(api),
     }  # fmt: skip
-    with ThreadPoolExecutor(len(questions)) as pool:
-        begun = {key: pool.submit(question) for key, question in questions.items()}
-        found = {key: future.result() for key, future in begun.items()}
+    found = together(questions)
     profiles = [*(found.pop("holding", None) or ()), found.pop("named", None)]
     if as_user:
         found["keys"] = {key["AccessKeyId"]: key["Status"] for key in found["keys"] or ()}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from lbkit import errors
-from lbkit.aws.api import Api
+from lbkit.aws.api import Api, together
 from lbkit.inventory import Cluster
 
 TAG = "lbkit:cluster"  # what carries it, with the cluster's name as value, is ours
@@ -88,9 +87,7 @@ def read(api: Api, cluster: Cluster) -> Network:
         "attached": ask("describe_security_groups", "SecurityGroups", {"group-id": attached}),
         "ours": ask("describe_security_groups", "SecurityGroups", {"vpc-id": vpc_id, **ours}),
     }
-    with ThreadPoolExecutor(len(questions)) as pool:
-        begun = {name: pool.submit(question) for name, question in questions.items()}
-        found = {name: future.result() for name, future in begun.items()}
+    found = together(questions)
     groups = {one["GroupId"]: one for one in (*found.pop("attached"), *found.pop("ours"))}
     (vpc,) = found.pop("vpcs")
     mark = {"Key": TAG, "Value": cluster.name}

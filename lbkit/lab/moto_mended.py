@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ def mend(ec2: Any) -> None:
     """Once for each backend, and again after its reset. ec2: moto's backend of the region."""
     _take_rules_without_ports()
     _tell_state_of_ipv6_blocks()
+    _wait_for_subscribers()
     ec2.associate_address = _as_in_a_vpc(ec2.associate_address)
     ec2.associate_vpc_cidr_block = _with_egress(ec2, ec2.associate_vpc_cidr_block)
 
@@ -40,6 +42,26 @@ def _tell_state_of_ipv6_blocks() -> None:
         return [one for one in associations if one["ipv6CidrBlockState"]["State"] == "associated"]
 
     Subnet.ipv6_cidr_block_association_set = property(told)  # type: ignore[assignment,method-assign]
+
+
+def _wait_for_subscribers() -> None:
+    """moto takes every subscriber at once; AWS lists one by mail or HTTP as pending until it has confirmed
+    (`confirmed` of moto's subscription, which nothing sets here: nobody reads the mail)."""
+    from moto.sns.models import SNSBackend
+
+    original = SNSBackend.list_subscriptions_by_topic
+    if original.__name__ == "told":
+        return
+
+    def told(self: Any, topic_arn: str, next_token: str | None = None) -> tuple[list[Any], Any]:
+        found, rest = original(self, topic_arn, next_token=next_token)
+        shown = [copy.copy(one) for one in found]
+        for one in shown:
+            if one.protocol in ("email", "email-json", "http", "https") and not one.confirmed:
+                one.arn = "PendingConfirmation"
+        return shown, rest
+
+    SNSBackend.list_subscriptions_by_topic = told  # type: ignore[method-assign]
 
 
 def _as_in_a_vpc(associate: Callable) -> Callable:

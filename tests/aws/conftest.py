@@ -174,6 +174,32 @@ def cluster(account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
+def cut(bring: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> Callable[[Cluster], int]:
+    """Runs that are cut after every write, until one comes through; returns how many were cut."""
+    real = way.Api.write
+
+    class Cut(Exception):
+        pass
+
+    def write(self: way.Api, request: dict[str, Any]) -> None:
+        real(self, request)
+        raise Cut
+
+    def done(cluster: Cluster) -> int:
+        count = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(way.Api, "write", write)
+            while True:
+                try:
+                    assert bring(cluster) == []
+                    return count
+                except Cut:
+                    count += 1
+
+    return done
+
+
+@pytest.fixture
 def bring() -> Callable[..., list[str]]:
     """Makes the account as the inventory says; returns what was changed, as `label: action`."""
 

@@ -85,22 +85,9 @@ def test_from_nothing_to_a_role_on_both_instances_and_the_second_run_is_empty(
 
 @pytest.mark.parametrize(("table", "writes"), [(ROLE, 6), (USER, 2)])
 def test_a_run_that_is_cut_after_any_write_is_finished_by_the_next(
-    account, client, cluster, bring, monkeypatch, table, writes
+    account, client, cluster, cut, table, writes
 ):
-    one, real = cluster(table), Api.write
-
-    class Cut(Exception):
-        pass
-
-    def cut(self, request):
-        real(self, request)
-        raise Cut
-
-    monkeypatch.setattr(Api, "write", cut)
-    for _ in range(writes):
-        with pytest.raises(Cut):
-            bring(one)
-    assert bring(one) == []
+    assert cut(cluster(table)) == writes
     assert len(account.writes()) == writes
 
 

@@ -55,24 +55,24 @@ def test_from_nothing_to_a_topic_with_subscribers_and_the_second_run_is_empty(
     assert subscribers(client) == sorted([*before, *ours])
 
 
-def test_a_run_that_is_cut_after_any_write_is_finished_by_the_next(
-    account, client, cluster, bring, monkeypatch
-):
-    one, real = cluster(NOTIFY, TABLE), Api.write
-
-    class Cut(Exception):
-        pass
-
-    def cut(self, request):
-        real(self, request)
-        raise Cut
-
-    monkeypatch.setattr(Api, "write", cut)
-    for _ in range(3):
-        with pytest.raises(Cut):
-            bring(one)
-    assert bring(one) == []
+def test_a_run_that_is_cut_after_any_write_is_finished_by_the_next(account, client, cluster, cut):
+    assert cut(cluster(NOTIFY, TABLE)) == 3
     assert account.writes() == ["CreateTopic", "Subscribe", "Subscribe"]
+
+
+def test_an_unconfirmed_subscriber_is_told_until_it_has_confirmed(account, client, cluster, bring):
+    from moto.sns.models import sns_backends
+
+    one = cluster(NOTIFY, TABLE)
+    bring(one)
+
+    def told() -> list[tuple[str, str]]:
+        return [(change.verdict, change.reason) for change in engine.look(Api(one), one, ("sns",)).changes]
+
+    assert told() == [("warning", "has not confirmed yet, so hears nothing")] * 2
+    for subscription in sns_backends[aws.ACCOUNT][aws.REGION].subscriptions.values():
+        subscription.confirmed = True
+    assert told() == []
 
 
 def test_a_topic_that_is_there_keeps_what_others_subscribed(account, client, cluster, bring):
@@ -108,9 +108,3 @@ def test_what_aws_refuses_says_what_was_tried_on_what_and_the_next_step(account,
         bring(cluster(NOTIFY, TABLE))
     assert "Next: allow sns:ListSubscriptionsByTopic" in str(told.value)
     assert account.writes() == []
-
-
-def test_a_failed_subscription_names_its_place_in_the_inventory(account, client, cluster):
-    one = cluster(NOTIFY, TABLE)
-    place = engine.look(Api(one), one, ("sns",))
-    assert [change.label for change in place.todo][1] == "aws.sns.subscriptions[0] (email, ops@example.com)"
