@@ -243,3 +243,22 @@ def test_long_command_goes_on_when_the_operator_has_gone():
         raise BrokenPipeError
 
     writing.follow(["sh", "-c", "echo one; sleep 1.2; echo two; sleep 1.2; echo three"], {}, gone)
+
+
+# ── the proof before a service starts ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("action", "verb"), [("start", "started"), ("restart", "restarted")])
+def test_service_whose_proof_fails_is_left_as_it_is(monkeypatch, action, verb):
+    ran = []
+    monkeypatch.setattr(writing, "run", lambda argv, *_a, **_k: ran.append(argv))
+    change = {"action": action, "unit": "x.service", "prove_as": "nobody"}
+    proof = ("/bin/sh", "-c", "echo no credentials; echo Next: inv iam; exit 1")
+    with pytest.raises(Failed) as failure:
+        writing.write_service({**change, "prove": proof}, None)
+    assert failure.value.what == f"x.service is not {verb}, for it could not do its work"
+    assert failure.value.output == "no credentials\nNext: inv iam"
+    assert ran == []
+    monkeypatch.setattr(writing, "remember", lambda *_: None)
+    writing.write_service({**change, "prove": ("/bin/true",)}, None)
+    assert ran[-1] == ["systemctl", action, "x.service"]

@@ -32,7 +32,7 @@ class Owner(Elastic):
         return self.written(text)
 
     def proof_fails(self) -> bool:
-        return "FAIL lb-2 may move the address: AWS refuses AssociateAddress" in self.inv("verify").flat
+        return "FAIL lb-2 may move the address: AWS refuses DescribeAddresses" in self.inv("verify").flat
 
 
 def decoys(owner: Owner) -> dict[str, Any]:
@@ -85,7 +85,6 @@ def test_setup_from_nothing_with_a_passive_that_has_no_ipv4_way_out(owner: Owner
         assert f"ok {name} reaches the AWS API over IPv6" in verified
         assert f"ok {name} may move the address" in verified
     assert "ok AWS is as in the inventory" in verified
-    assert "email ops@lab.test" in again.text  # not confirmed: told, and no drift
     assert decoys(owner) == owner.before
 
 
