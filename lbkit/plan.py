@@ -129,7 +129,7 @@ def _(wanted: resources.Packages, state: dict[str, Any]) -> list[Change]:
     missing = tuple(state["missing"])
     if not missing:
         return []
-    request = {"kind": "packages", "names": missing}
+    request = {"kind": "packages", "names": missing, "proxy": wanted.proxy}
     return [change(wanted, "install", " ".join(missing), request=request)]
 
 
@@ -327,6 +327,8 @@ def load(
         "paths": (*wanted.reload_on, *wanted.restart_on) if action != "reload" else wanted.reload_on,
         "restart_on": wanted.restart_on,
         "stats_socket": wanted.stats_socket,
+        "prove": wanted.prove if action != "reload" else (),
+        "prove_as": wanted.prove_as,
     }
     reason = f"{', '.join(paths)}: {why}" if paths else why
     elects = wanted.elects and action in ("start", "restart")

@@ -27,10 +27,11 @@ class Resource:
 
 @dataclass(frozen=True)
 class Packages(Resource):
-    """The distribution's packages are installed, whatever their version."""
+    """The distribution's packages are installed, whatever their version. proxy: URL by which apt fetches."""
 
     kind: ClassVar[str] = "packages"
     names: tuple[str, ...]
+    proxy: str | None = None
 
     def spec(self) -> dict[str, Any]:
         return {"kind": self.kind, "names": self.names}
@@ -177,6 +178,8 @@ class Service(Resource):
     another content a restart; one of `unit_files` written since systemd last read it makes a daemon-reload.
     stats_socket: HAProxy's; after a reload another worker must answer there, or the reload has failed.
     elects: starting it takes part in the election of the MASTER, so converge chooses the moment.
+    prove: a command that must succeed before it is started or restarted, as the user prove_as; where it does
+    not, the process that runs goes on.
     """
 
     kind: ClassVar[str] = "service"
@@ -186,6 +189,8 @@ class Service(Resource):
     unit_files: tuple[str, ...] = ()
     stats_socket: str | None = None
     elects: bool = False
+    prove: tuple[str, ...] = ()
+    prove_as: str = "root"
 
     def spec(self) -> dict[str, Any]:
         return {

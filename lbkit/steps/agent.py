@@ -14,6 +14,7 @@ UNIT = "/etc/systemd/system/lbkit-agent.service"
 CONFIG = "/etc/lbkit/agent.json"
 CREDENTIALS = "/etc/lbkit/aws-credentials"
 USER = "lbkit"
+PROVE_S = 60  # an instance profile that was just attached takes a while to be known everywhere
 
 
 def resources(cluster: Cluster, host: Host) -> list[Resource]:
@@ -29,6 +30,8 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
             # Its restart moves nothing: what it knew is in /run, and keepalived keeps what it was told.
             restart_on=(PROGRAM, CONFIG, UNIT, *(key.label for key in keys)),
             unit_files=(UNIT,),
+            prove=(PROGRAM, "--prove", str(PROVE_S), CONFIG) if isinstance(cluster.address, Eip) else (),
+            prove_as=USER,
         ),
     ]
 
