@@ -164,36 +164,18 @@ def status(json: bool) -> int:
     return SAME if found.whole else FAILED
 
 
-def failover_test(case: str | None, yes_really: str | None, json: bool) -> int:
-    import dataclasses
-
-    from lbkit import drill, errors, inventory, report
+def failover_test(cases: list[str], yes_really: str | None, json: bool) -> int:
+    from lbkit import inventory, report
+    from lbkit.drill import before, run, show
+    from lbkit.drill.cases import chosen
 
     cluster = inventory.load()
-    names = [one.name for one in drill.CASES]
-    if case is not None and case not in names:
-        raise errors.Refused(
-            f"There is no case {case!r}.\nNext: choose one of {', '.join(names)}, or none for all."
-        )
-    confirm(cluster.name, yes_really)
-    results = drill.run(cluster, [case] if case else names, "inv failover-test", report.told)
+    wanted = chosen(cases, cluster)
+    before.confirm(cluster, yes_really)
+    command = "inv " + " ".join(sys.argv[1:])
+    results = run.run(cluster, wanted, command, report.told)
     if json:
-        report.as_json([dataclasses.asdict(result) for result in results])
+        report.as_json(show.as_json(cluster, results))
     else:
-        report.out(report.drill_lines(results))
+        report.out(show.lines(results))
     return SAME if all(result.passed for result in results) else FAILED
-
-
-def confirm(name: str, given: str | None) -> None:
-    """What breaks on purpose wants the cluster's name typed; the lab's pair is there to be broken."""
-    from lbkit import errors
-
-    if name == "lab" or given == name:
-        return
-    if given is None and sys.stdin.isatty():
-        print(
-            f"This cuts clients of {name} off for seconds. Type its name to go on: ", end="", file=sys.stderr
-        )
-        given = input()
-    if given != name:
-        raise errors.Refused(f"Not confirmed; nothing was touched.\nNext: --yes-really {name}")

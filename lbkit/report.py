@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lbkit import drill, pair, plan, status, terminal, verify
+from lbkit import pair, plan, status, terminal, verify
 from lbkit.converge import Outcome
 from lbkit.observe import Picture
 
@@ -196,25 +196,6 @@ def status_cells(row: status.Row) -> tuple[str, ...]:
     holds = {True: "holds it", False: "-", None: "unknown"}[row.holds]
     up = f"{row.servers[0]} of {row.servers[1]} up" if row.servers else "?"
     return row.host, row.role, row.vrrp, holds, row.haproxy, row.keepalived, row.agent, up
-
-
-def drill_lines(results: Sequence[drill.Result]) -> list[str]:
-    """A table of the cases, then the timeline of those that failed."""
-    heads = ("", "case", "outage", "failed", "MASTER", "address")
-    rows = [heads]
-    for one in results:
-        master = "not seen" if one.master_s is None else f"{one.master_s:.2f} s"
-        moved = f"{one.holder_before} → {one.holder_after or 'nobody'}"
-        failed = f"{one.failed_requests} of {one.requests}"
-        rows.append((MARK[one.passed], one.what, f"{one.outage_s:.2f} s", failed, master, moved))
-    lines = columns(rows)
-    for one in results:
-        if not one.passed:
-            lines += ["", f"{one.what}, seconds after the break:"]
-            lines += [
-                line for at, name, text in one.timeline for line in wrapped(f"  {at:7.2f} {name}  ", text)
-            ]
-    return lines
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:

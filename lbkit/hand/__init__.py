@@ -26,6 +26,7 @@ MODULES = (
     "reading",
     "writing",
     "probing",
+    "holding",
     "breaking",
     "talk",
 )  # sent in this order

@@ -13,7 +13,19 @@ from typing import Annotated, Any
 from lbkit import errors
 from lbkit.inventory import forms
 from lbkit.inventory.agent import Agent, Notify
-from lbkit.inventory.forms import Email, Form, HostFile, Interface, Ip, LocalFile, Port, Reachable, Slug, User
+from lbkit.inventory.forms import (
+    Email,
+    Form,
+    HostFile,
+    Interface,
+    Ip,
+    LocalFile,
+    Port,
+    Reachable,
+    Slug,
+    User,
+    WebPath,
+)
 from lbkit.inventory.haproxy import HaProxy
 from lbkit.inventory.keepalived import Keepalived
 from lbkit.inventory.record import OneOf, Record, required
@@ -128,6 +140,12 @@ class Certificate(Record):
     challenge_port: Port = 9090
 
 
+class FailoverTest(Record):
+    """For `inv failover-test`. upgrade_path: where a WebSocket answers pings; None: none is held open."""
+
+    upgrade_path: WebPath | None = None
+
+
 class Document(Record):
     """The whole file."""
 
@@ -141,6 +159,7 @@ class Document(Record):
     keepalived: Keepalived = required()
     agent: Agent = Agent()
     notify: Notify = Notify()
+    failover_test: FailoverTest = FailoverTest()
 
 
 def priorities(hosts: tuple[HostTable, ...]) -> tuple[int, ...]:
@@ -207,6 +226,7 @@ class Cluster(Record):
     keepalived: Keepalived
     agent: Agent
     notify: Notify
+    failover_test: FailoverTest
 
     @property
     def front_name(self) -> str:

@@ -74,6 +74,7 @@ def _cluster(path: Path, document: Document) -> Cluster:
         keepalived=document.keepalived,
         agent=document.agent,
         notify=document.notify,
+        failover_test=document.failover_test,
     )
 
 
