@@ -6,11 +6,13 @@ out, the gateway's rules are those that moto now describes.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 from unittest import mock
 
 from lbkit.lab import front, network, nodes
+from lbkit.lab.instances import Instances
 
 REGION = "ap-northeast-2"
 ACCOUNT = "123456789012"
@@ -146,10 +149,13 @@ class Router:
 
 
 class Application:
-    """WSGI: moto's, then the gateway's rules; GET /lab/addresses says what the gateway does."""
+    """WSGI: the hosts' states, moto, then the gateway's rules and the hosts' power.
 
-    def __init__(self, moto: Callable, router: Router) -> None:
-        self.moto, self.router = moto, router
+    GET /lab/addresses says what the gateway does.
+    """
+
+    def __init__(self, moto: Callable, router: Router, powered: Instances) -> None:
+        self.moto, self.router, self.powered = moto, router, powered
 
     def __call__(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
         if environ["PATH_INFO"] == "/lab/addresses":
@@ -158,12 +164,26 @@ class Application:
                 "200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
             )
             return [body]
-        answer = self.moto(environ, start_response)
+        self.powered.show()
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = io.BytesIO(body)
+        status: list[str] = []
+
+        def started(line: str, headers: list, *more: Any) -> Any:
+            status.append(line)
+            return start_response(line, headers, *more)
+
+        answer = self.moto(environ, started)
         self.router.sync()
+        if status[0].startswith("200"):
+            asked = urllib.parse.parse_qs(body.decode(errors="replace"))
+            ids = [values[0] for key, values in asked.items() if key.startswith("InstanceId.")]
+            force = asked.get("Force", [""])[0].lower() == "true"
+            self.powered.obey(asked.get("Action", [""])[0], ids, force)
         return answer
 
 
-def server(router: Router, port: int) -> Any:
+def server(router: Router, powered: Instances, port: int) -> Any:
     """A threaded HTTP/1.1 server on every address of this namespace, not yet serving."""
     from moto.server import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import WSGIRequestHandler, make_server
@@ -179,8 +199,7 @@ def server(router: Router, port: int) -> Any:
         nodes.NODES[name].address: (nodes.NODES[name].links[0].mac, interface_id)
         for name, interface_id in INTERFACE_IDS.items()
     }
-    application = Application(
-        front.Front(DomainDispatcherApplication(create_backend_app), interfaces), router
-    )
+    moto = Application(DomainDispatcherApplication(create_backend_app), router, powered)
+    application = front.Front(moto, interfaces)
     anywhere = "::" if Path("/proc/net/if_inet6").exists() else "0.0.0.0"
     return make_server(anywhere, port, application, threaded=True, request_handler=Handler)

@@ -12,7 +12,8 @@ import socket
 import sys
 import threading
 
-from lbkit.lab import nodes, relay
+from lbkit.lab import nodes, relay, settings
+from lbkit.lab.machine import Machine
 from lbkit.lab.settings import AWS_PORT_OFFSET
 
 AWS_PORT = 80
@@ -33,10 +34,12 @@ async def _carry(listeners: list[socket.socket]) -> None:
 def _aws(ready: int) -> None:
     # Imported here: moto takes a second, and the way in need not wait for it.
     from lbkit.lab import aws
+    from lbkit.lab.instances import Instances
 
     try:
-        router = aws.Router(aws.seed())
-        server = aws.server(router, AWS_PORT)
+        ec2 = aws.seed()
+        router = aws.Router(ec2)
+        server = aws.server(router, Instances(ec2, _machines()), AWS_PORT)
         router.sync()
         os.write(ready, b"ready\n")
         os.close(ready)
@@ -44,6 +47,14 @@ def _aws(ready: int) -> None:
     except BaseException:
         sys.excepthook(*sys.exc_info())
         os._exit(1)  # a lab without its API is none: end the world, the log says why
+
+
+def _machines() -> dict[str, Machine]:
+    """Instance id → host."""
+    from lbkit.lab import aws, control
+
+    found = control.machines(settings.current())
+    return {instance_id: found[name] for name, instance_id in aws.INSTANCE_IDS.items()}
 
 
 def main(ready: int, fds: list[int]) -> None:

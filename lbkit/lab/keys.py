@@ -38,7 +38,7 @@ def write_dot(lab: Lab) -> None:
 def install(upper: Path, node: Node, lab: Lab) -> None:
     """The node's own directory has its name, its host key, and the operator's key for `ubuntu`."""
     etc = upper / "etc"
-    hosts = "".join(f"{other.address} {other.name}\n" for other in nodes.NODES.values())
+    hosts = "".join(f"{other.address} {_names(other)}\n" for other in nodes.NODES.values())
     _write(etc / "hostname", f"{node.name}\n", 0o644)
     _write(etc / "hosts", f"127.0.0.1 localhost\n::1 localhost\n{hosts}", 0o644)
     if node.port_offset:
@@ -57,14 +57,39 @@ def install(upper: Path, node: Node, lab: Lab) -> None:
             etc / "lab-nginx.conf", _nginx(_APP.replace("NAME", node.name), "keepalive_timeout 60;"), 0o644
         )
         _write(upper / "srv/slow", "slow\n" * 100, 0o644)
+        _write(upper / "srv/echo.py", _ECHO, 0o644)
 
 
-# An application server: says who it is on any path, what it was told at /headers, 5 s long at /slow.
+# A WebSocket that sends back what it gets.
+_ECHO = """
+import asyncio
+import websockets
+
+async def echo(socket, path=None):
+    async for message in socket:
+        await socket.send(message)
+
+async def main():
+    async with websockets.serve(echo, "127.0.0.1", 8081, compression=None):
+        await asyncio.Future()
+
+asyncio.run(main())
+"""
+
+# An application server: says who it is on any path, what it was told at /headers, 5 s long at /slow, and
+# echoes on a WebSocket at /ws.
 _APP = f"""
     listen {nodes.APP_PORT} backlog=1024 reuseport;
     default_type text/plain;
     add_header X-App NAME always;
     location / {{ return 200 "NAME\\n"; }}
+    location /ws {{
+      proxy_pass http://127.0.0.1:8081;
+      proxy_http_version 1.1;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection "upgrade";
+      proxy_read_timeout 1h;
+    }}
     location /slow {{ root /srv; limit_rate 100; try_files /slow =404; }}
     location /headers {{
       return 200 "server: NAME
@@ -84,6 +109,10 @@ user-agent: $http_user_agent
 ";
     }}
 """
+
+
+def _names(node: Node) -> str:
+    return f"{node.name} {nodes.REPOSITORY_NAME}" if node.name == "repo" else node.name
 
 
 def _nginx(server: str, http: str) -> str:

@@ -15,6 +15,7 @@ The gateway is .1 everywhere. The AWS API answers on 10.77.0.3 and fd77::3, the 
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 ELASTIC_IP = "198.51.100.10"
@@ -28,6 +29,7 @@ AWS_ADDRESS = "10.77.0.3"
 AWS_ADDRESS6 = "fd77::3"
 METADATA = "169.254.169.254"
 REPOSITORY = "10.77.0.2"
+REPOSITORY_NAME = "packages.lab"
 APP_PORT = 8080
 LAN_BRIDGE = "br-lan"
 APPS_BRIDGE = "br-apps"
@@ -107,7 +109,9 @@ def _nginx(config: str) -> tuple[str, ...]:
 
 def _app(number: int) -> Node:
     link = Link("eth0", f"r-app-{number}", f"10.77.11.1{number}/24", f"02:77:00:00:11:1{number}", APPS_BRIDGE)
-    return Node(f"app-{number}", (link,), ("apps", "image"), _nginx("/etc/lab-nginx.conf"))
+    nginx = shlex.join(_nginx("/etc/lab-nginx.conf"))
+    both = f"python3 /srv/echo.py & exec {nginx}"
+    return Node(f"app-{number}", (link,), ("apps", "image"), ("/bin/sh", "-c", both))
 
 
 NODES: dict[str, Node] = {
