@@ -104,6 +104,20 @@ def status(c, json=False):
     return commands.status(json)
 
 
+@task(auto_shortflags=False, help={"to": "the host that is to serve: its name", "json": JSON})
+@commands.reports
+def switchover(c, to=None, json=False):
+    """Move service to another host, for maintenance, with no failed new request.
+
+    Starts only from a whole pair. The address moves first, then the role;
+    connections that are open at that moment are cut. Whatever becomes of
+    this machine meanwhile, the pair is whole again within 20 s.
+
+    Example: inv switchover --to lb-2
+    """
+    return commands.switchover(to, json)
+
+
 CASE = "only this case: haproxy, haproxy-hung or keepalived"
 REALLY = "the cluster's name, for scripts: it is asked for outside the lab"
 
@@ -121,4 +135,6 @@ def failover_test(c, case=None, yes_really=None, json=False):
     return commands.failover_test(case, yes_really, json)
 
 
-ns = Collection(plan, setup, prereqs, haproxy, keepalived, agent, verify, status, failover_test, lab=lab.ns)
+ns = Collection(
+    plan, setup, prereqs, haproxy, keepalived, agent, verify, status, switchover, failover_test, lab=lab.ns
+)

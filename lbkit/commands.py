@@ -164,6 +164,24 @@ def status(json: bool) -> int:
     return SAME if found.whole else FAILED
 
 
+def switchover(to: str | None, json: bool) -> int:
+    import dataclasses
+
+    from lbkit import errors, inventory, report
+    from lbkit import switchover as procedure
+
+    cluster = inventory.load()
+    if to is None:
+        names = ", ".join(host.name for host in cluster.hosts)
+        raise errors.Refused(f"Switchover where to? Nothing was touched.\nNext: --to one of {names}")
+    moved = procedure.run(cluster, to, f"inv switchover --to {to}", report.told)
+    if json:
+        report.as_json(dataclasses.asdict(moved) if moved else {"source": to, "target": to})
+    else:
+        report.out(report.switchover_lines(cluster, to, moved))
+    return SAME
+
+
 def failover_test(case: str | None, yes_really: str | None, json: bool) -> int:
     import dataclasses
 

@@ -14,8 +14,9 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lbkit import drill, pair, plan, status, terminal, verify
+from lbkit import drill, pair, plan, status, switchover, terminal, verify
 from lbkit.converge import Outcome
+from lbkit.inventory import Cluster, Eip
 from lbkit.observe import Picture
 
 MARK = {True: "ok", False: "FAIL", None: "?"}
@@ -196,6 +197,19 @@ def status_cells(row: status.Row) -> tuple[str, ...]:
     holds = {True: "holds it", False: "-", None: "unknown"}[row.holds]
     up = f"{row.servers[0]} of {row.servers[1]} up" if row.servers else "?"
     return row.host, row.role, row.vrrp, holds, row.haproxy, row.keepalived, row.agent, up
+
+
+def switchover_lines(cluster: Cluster, to: str, moved: switchover.Moved | None) -> list[str]:
+    """Who serves now, how long it took, and what became of requests and of open connections."""
+    if moved is None:
+        return [f"{to} serves already: nothing to do."]
+    lines = wrapped("", f"{moved.target} serves now; {moved.source} stands by. It took {moved.took_s:.2f} s.")
+    if moved.requests is not None:
+        lines += wrapped("", f"{moved.failed_requests} of {moved.requests} new requests failed meanwhile.")
+    kind = "Elastic" if isinstance(cluster.address, Eip) else "virtual"
+    return lines + wrapped(
+        "", f"Connections that were open at that moment were cut: a moved {kind} IP takes none along."
+    )
 
 
 def drill_lines(results: Sequence[drill.Result]) -> list[str]:

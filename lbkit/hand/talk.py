@@ -6,7 +6,7 @@ import select
 import threading
 import time
 
-from lbkit.hand import breaking, locking, looking, probing, reading, writing
+from lbkit.hand import breaking, locking, looking, orders, probing, reading, writing
 from lbkit.hand.core import Failed
 
 # sudo may hand on another one (secure_path), in which half of what we run is not found.
@@ -34,6 +34,9 @@ OPERATIONS = {
     "probed": lambda _request, _say: probing.stop(),
     "drill": lambda request, _say: breaking.drill(request),
     "undo": lambda request, _say: breaking.undo(request),
+    "order": lambda request, _say: orders.order(request),
+    "release": lambda request, _say: orders.release(request),
+    "maintain": lambda request, _say: orders.maintain(request),
     "events": lambda request, _say: breaking.events(request["since"]),
 }
 
