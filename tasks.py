@@ -118,6 +118,28 @@ def switchover(c, to=None, json=False):
     return commands.switchover(to, json)
 
 
+@task(
+    auto_shortflags=False,
+    positional=["state"],
+    help={
+        "state": "on or off",
+        "host": "the host that is kept out: its name",
+        "reason": "why, for whoever looks at `inv status`",
+        "json": JSON,
+    },
+)
+@commands.reports
+def maintenance(c, state=None, host=None, reason=None, json=False):
+    """Keep a host out of service for work on it, also over its reboots.
+
+    If it serves, service moves first, with no failed new request. It takes
+    over only where nobody else could serve. `off` moves nothing back.
+
+    Example: inv maintenance on --host lb-1 --reason "new kernel"
+    """
+    return commands.maintenance(state, host, reason, json)
+
+
 CASE = "only this case: haproxy, haproxy-hung or keepalived"
 REALLY = "the cluster's name, for scripts: it is asked for outside the lab"
 
@@ -136,5 +158,16 @@ def failover_test(c, case=None, yes_really=None, json=False):
 
 
 ns = Collection(
-    plan, setup, prereqs, haproxy, keepalived, agent, verify, status, switchover, failover_test, lab=lab.ns
+    plan,
+    setup,
+    prereqs,
+    haproxy,
+    keepalived,
+    agent,
+    verify,
+    status,
+    switchover,
+    maintenance,
+    failover_test,
+    lab=lab.ns,
 )

@@ -182,6 +182,31 @@ def switchover(to: str | None, json: bool) -> int:
     return SAME
 
 
+def maintenance(state: str | None, host: str | None, reason: str | None, json: bool) -> int:
+    import dataclasses
+
+    from lbkit import errors, inventory, report
+    from lbkit import maintenance as procedure
+
+    cluster = inventory.load()
+    if state not in ("on", "off") or host is None:
+        names = ", ".join(one.name for one in cluster.hosts)
+        raise errors.Refused(
+            f"Maintenance on or off, and of which host? Nothing was touched.\n"
+            f"Next: inv maintenance {state if state in ('on', 'off') else 'on|off'} --host one of {names}"
+        )
+    command = f"inv maintenance {state} --host {host}"
+    if state == "on":
+        done = procedure.on(cluster, host, reason or "", command, report.told)
+    else:
+        done = procedure.off(cluster, host, command, report.told)
+    if json:
+        report.as_json(dataclasses.asdict(done))
+    else:
+        report.out(report.maintenance_lines(done))
+    return SAME
+
+
 def failover_test(case: str | None, yes_really: str | None, json: bool) -> int:
     import dataclasses
 

@@ -135,10 +135,11 @@ def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError
     if not masters:
         return status("Nobody is MASTER: clients get no answer.", "inv setup, then inv verify")
     out = [one for one in rows if one.maintenance]
-    if len(out) == 1 and holders == masters != [out[0].host] and all(works(one) for one in rows if one.holds):
-        serving = f"{masters[0]} serves alone" if len(rows) == 2 else f"{masters[0]} serves"
+    if out and holders == masters and all(works(one) for one in rows if one.holds):
+        alone = " alone" if len(rows) - len(out) < 2 else ""
+        said = f"{masters[0]} serves{alone if not out[0].holds else ' all the same'}."
         return status(
-            f"{out[0].host} is {out[0].maintenance}. {serving}.", f"inv maintenance off --host {out[0].host}"
+            f"{out[0].host} is {out[0].maintenance}. {said}", f"inv maintenance off --host {out[0].host}"
         )
     if holders != masters:
         return status(

@@ -30,6 +30,7 @@ FRESH_S = 5  # an agent that wrote its state longer ago is not at work
 PROBE_EVERY_S = 0.01
 ANSWER_WITHIN_S = 3.0
 BASELINE_S = 0.5
+RESENT_MS = 1000  # after so long TCP sends a lost SYN again
 
 Tell = Callable[[str, str], None]
 
@@ -38,8 +39,9 @@ Tell = Callable[[str, str], None]
 class Moved:
     """What a switchover did. took_s: from the first order until the target was MASTER and had the address.
 
-    requests, failed_requests: new connections that a client made meanwhile and that got no good answer; None
-    where none could be made.
+    requests: new connections that a client made meanwhile; None where none could be made. cut_requests: those
+    on their way at the moment of the move, that were cut with the other open connections. failed_requests:
+    all others without a good answer.
     """
 
     source: str
@@ -47,6 +49,7 @@ class Moved:
     took_s: float
     requests: int | None = None
     failed_requests: int | None = None
+    cut_requests: int | None = None
 
 
 def run(cluster: Cluster, to: str, command: str, tell: Tell) -> Moved | None:
@@ -244,5 +247,20 @@ class Clients:
     def counted(self, moved: Moved) -> Moved:
         if not self.ask:
             return moved
-        failed = sum(not good for _, _, good in self.samples)
-        return Moved(moved.source, moved.target, moved.took_s, len(self.samples), failed)
+        cut, failed = tally(self.samples)
+        return Moved(moved.source, moved.target, moved.took_s, len(self.samples), failed, cut)
+
+
+def tally(samples: Sequence[tuple[float, float, bool]]) -> tuple[int, int]:
+    """(cut, failed) of (when asked in s, ms until the answer, good). Pure.
+
+    Cut are those that were on their way at one moment: they began within the time that the slowest answer took
+    (without a lost packet, which costs a second), and their next packet came to a host that does not know
+    them. A fault that lasts longer shows in requests that began after that.
+    """
+    begun = sorted(at for at, _, good in samples if not good)
+    window_s = max((ms / 1000 for _, ms, good in samples if good and ms < RESENT_MS), default=0.0)
+    if not begun or not window_s:
+        return 0, len(begun)
+    cut = max(sum(0 <= at - first <= window_s for at in begun) for first in begun)
+    return cut, len(begun) - cut
