@@ -104,6 +104,42 @@ def status(c, json=False):
     return commands.status(json)
 
 
+@task(auto_shortflags=False, help={"to": "the host that is to serve: its name", "json": JSON})
+@commands.reports
+def switchover(c, to=None, json=False):
+    """Move service to another host, for maintenance, with no failed new request.
+
+    Starts only from a whole pair. The address moves first, then the role;
+    connections that are open at that moment are cut. Whatever becomes of
+    this machine meanwhile, the pair is whole again within 20 s.
+
+    Example: inv switchover --to lb-2
+    """
+    return commands.switchover(to, json)
+
+
+@task(
+    auto_shortflags=False,
+    positional=["state"],
+    help={
+        "state": "on or off",
+        "host": "the host that is kept out: its name",
+        "reason": "why, for whoever looks at `inv status`",
+        "json": JSON,
+    },
+)
+@commands.reports
+def maintenance(c, state=None, host=None, reason=None, json=False):
+    """Keep a host out of service for work on it, also over its reboots.
+
+    If it serves, service moves first, with no failed new request. It takes
+    over only where nobody else could serve. `off` moves nothing back.
+
+    Example: inv maintenance on --host lb-1 --reason "new kernel"
+    """
+    return commands.maintenance(state, host, reason, json)
+
+
 CASE = (
     "only these, with commas or repeated: haproxy, haproxy-killed, haproxy-gone, "
     "haproxy-hung, keepalived, keepalived-killed, host, partition, aws (Elastic IP)"
@@ -130,4 +166,17 @@ def failover_test(c, case=None, yes_really=None, json=False):
     return commands.failover_test(case, yes_really, json)
 
 
-ns = Collection(plan, setup, prereqs, haproxy, keepalived, agent, verify, status, failover_test, lab=lab.ns)
+ns = Collection(
+    plan,
+    setup,
+    prereqs,
+    haproxy,
+    keepalived,
+    agent,
+    verify,
+    status,
+    switchover,
+    maintenance,
+    failover_test,
+    lab=lab.ns,
+)

@@ -164,6 +164,49 @@ def status(json: bool) -> int:
     return SAME if found.whole else FAILED
 
 
+def switchover(to: str | None, json: bool) -> int:
+    import dataclasses
+
+    from lbkit import errors, inventory, report
+    from lbkit import switchover as procedure
+
+    cluster = inventory.load()
+    if to is None:
+        names = ", ".join(host.name for host in cluster.hosts)
+        raise errors.Refused(f"Switchover where to? Nothing was touched.\nNext: --to one of {names}")
+    moved = procedure.run(cluster, to, f"inv switchover --to {to}", report.told)
+    if json:
+        report.as_json(dataclasses.asdict(moved) if moved else {"source": to, "target": to})
+    else:
+        report.out(report.switchover_lines(cluster, to, moved))
+    return SAME
+
+
+def maintenance(state: str | None, host: str | None, reason: str | None, json: bool) -> int:
+    import dataclasses
+
+    from lbkit import errors, inventory, report
+    from lbkit import maintenance as procedure
+
+    cluster = inventory.load()
+    if state not in ("on", "off") or host is None:
+        names = ", ".join(one.name for one in cluster.hosts)
+        raise errors.Refused(
+            f"Maintenance on or off, and of which host? Nothing was touched.\n"
+            f"Next: inv maintenance {state if state in ('on', 'off') else 'on|off'} --host one of {names}"
+        )
+    command = f"inv maintenance {state} --host {host}"
+    if state == "on":
+        done = procedure.on(cluster, host, reason or "", command, report.told)
+    else:
+        done = procedure.off(cluster, host, command, report.told)
+    if json:
+        report.as_json(dataclasses.asdict(done))
+    else:
+        report.out(report.maintenance_lines(done))
+    return SAME
+
+
 def failover_test(cases: list[str], yes_really: str | None, json: bool) -> int:
     from lbkit import inventory, report
     from lbkit.drill import before, run, show

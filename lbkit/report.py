@@ -14,8 +14,9 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lbkit import pair, plan, status, terminal, verify
+from lbkit import maintenance, pair, plan, status, switchover, terminal, verify
 from lbkit.converge import Outcome
+from lbkit.inventory import Cluster, Eip
 from lbkit.observe import Picture
 
 MARK = {True: "ok", False: "FAIL", None: "?"}
@@ -194,8 +195,37 @@ def status_lines(found: status.Status) -> list[str]:
 
 def status_cells(row: status.Row) -> tuple[str, ...]:
     holds = {True: "holds it", False: "-", None: "unknown"}[row.holds]
+    agent = "maintenance" if row.maintenance else row.agent
     up = f"{row.servers[0]} of {row.servers[1]} up" if row.servers else "?"
-    return row.host, row.role, row.vrrp, holds, row.haproxy, row.keepalived, row.agent, up
+    return row.host, row.role, row.vrrp, holds, row.haproxy, row.keepalived, agent, up
+
+
+def switchover_lines(cluster: Cluster, to: str, moved: switchover.Moved | None) -> list[str]:
+    """Who serves now, how long it took, and what became of requests and of open connections."""
+    if moved is None:
+        return [f"{to} serves already: nothing to do."]
+    lines = wrapped("", f"{moved.target} serves now; {moved.source} stands by. It took {moved.took_s:.2f} s.")
+    if moved.requests is not None:
+        lines += wrapped("", f"Of {moved.requests} new requests meanwhile {moved.failed_requests} failed.")
+    cut = f", {moved.cut_requests} of those requests among them" if moved.cut_requests else ""
+    kind = "Elastic" if isinstance(cluster.address, Eip) else "virtual"
+    return lines + wrapped(
+        "",
+        f"Connections that were open at that moment were cut{cut}: a moved {kind} IP takes none along.",
+    )
+
+
+def maintenance_lines(done: maintenance.Done) -> list[str]:
+    """What is so now, and what follows from it."""
+    if done.state == "off":
+        if not done.changed:
+            return [f"{done.host} is not in maintenance: nothing to do."]
+        return wrapped("", f"{done.host} is in maintenance no more. {done.serves} serves.")
+    if not done.changed:
+        return wrapped("", f"{done.host} is {done.text} already: nothing to do.")
+    return wrapped("", f"{done.host} is {done.text}. {done.serves} serves.") + wrapped(
+        "  ", f"Next: when the work is done: inv maintenance off --host {done.host}"
+    )
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -42,15 +42,15 @@ def confirm(cluster: Cluster, given: str | None, warning: str = "") -> None:
 
 
 def refuse_without_agent(cluster: Cluster, opened: dict[str, Any]) -> None:
-    """Nobody else moves an Elastic IP: without the agent the test would only cut clients off."""
-    if cluster.address.kind != "eip":
-        return
+    """The agents move an Elastic IP, and send either kind of address home: without them the test would only
+    cut clients off.
+    """
     for node in observe.read(cluster, (), opened).nodes:
         state = node.seen.facts["units"]["lbkit-agent.service"]
         if state not in pair.RUNNING:
             raise errors.Refused(
-                f"The agent that moves the Elastic IP does not run on {node.host.name} "
-                f"({state or 'unknown'}); nothing was touched.\nNext: inv setup, then inv failover-test"
+                f"The failover agent does not run on {node.host.name} ({state or 'unknown'}); "
+                f"nothing was touched.\nNext: inv setup, then inv failover-test"
             )
 
 

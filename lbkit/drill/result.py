@@ -32,15 +32,15 @@ class Phases:
 @dataclass(frozen=True)
 class Facts:
     """What was seen of the pair. taken: what had to come of the break came within its time. hears: the one
-    that was broken heard the new MASTER. verdict: of the pair after the repair, "" where it was whole. home:
-    whether the address is back where it was. preempted: it came back by itself, which the repair's time
-    covers.
+    that was broken heard the new MASTER. verdict: of the pair after the repair, "" where it was whole.
+    astray: why the address is not back where it was, "" where it is. preempted: it came back by itself,
+    which the repair's time covers.
     """
 
     taken: bool
     hears: bool
     verdict: str
-    home: bool
+    astray: str
     holder_before: str
     holder_after: str | None
     highest: str
@@ -175,8 +175,8 @@ def reasons(
         found.append(f"{facts.holder_before} hears no advert of the new MASTER: {facts.fix}")
     if facts.verdict:
         found.append(f"mended, but not whole again: {facts.verdict.rstrip('.')}")
-    elif not facts.home:
-        found.append(f"the address did not come home to {facts.holder_before}")
+    elif facts.astray:
+        found.append(f"the address did not come home to {facts.holder_before}: {facts.astray.rstrip('.')}")
     if failback is not None and failback.outage_s > FAILBACK_LIMIT_S:
         found.append(f"sent home, no answer for {failback.outage_s:.2f} s")
     return found

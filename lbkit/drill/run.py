@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lbkit import converge, errors, observe, pair, remote, status, steps
+from lbkit import converge, errors, observe, pair, remote, status, steps, switchover
 from lbkit.drill import before, cases, figures, probe
 from lbkit.drill.cases import Case
 from lbkit.drill.result import Facts, Phases, Result, result
@@ -44,7 +44,7 @@ def run(
             results = []
             for one in chosen:
                 results.append(drill.run(one))
-                if results[-1].facts.verdict or not results[-1].facts.home:
+                if results[-1].facts.verdict or results[-1].facts.astray:
                     break
     return results
 
@@ -93,7 +93,7 @@ class Drill:
         time.sleep(SETTLE_S)
         holder_after, home_from = self.holder(), time.time()
         preempted = self.cluster.keepalived.preempt and one.expected == "moved" and holder_after == victim
-        home = not verdict and (holder_after == victim or self.go_home(holder_after, victim))
+        astray = "" if verdict or holder_after == victim else self.go_home(victim)
         time.sleep(SETTLE_S)
         answers, ended = prober.stop(), time.time()
         timeline = self.timeline(began, broken)
@@ -102,7 +102,7 @@ class Drill:
         if moments.master_s is not None and one.expected == "stayed":
             holder_after = "another for a while" if holder_after == victim else holder_after
         facts = Facts(
-            taken, hears, verdict, home, victim, holder_after, self.highest, preempted=preempted, fix=fix
+            taken, hears, verdict, astray, victim, holder_after, self.highest, preempted=preempted, fix=fix
         )
         phases = Phases(began, broken, mended, None if verdict else whole, home_from, ended, broken_first)
         return result(one, one.limit(self.cluster), facts, phases, moments, timeline, answers)
@@ -253,24 +253,31 @@ class Drill:
 
         def whole() -> bool:
             now = status.of(self.cluster, self.opened)
+            unfit = [row.host for row in now.rows if row.agent == "unfit"]
             preempts = self.cluster.keepalived.preempt and self.masters() != [self.highest]
-            last[:] = [now.verdict if not now.whole else f"{self.highest} does not preempt"]
-            return now.whole and not preempts
+            last[:] = [
+                now.verdict
+                if not now.whole
+                else f"{unfit[0]} is unfit"
+                if unfit
+                else f"{self.highest} does not take the address back, although `preempt` is true"
+            ]
+            return now.whole and not unfit and not preempts
 
         return "" if self.wait(whole, within_s) else last[0]
 
-    def go_home(self, holder: str | None, home: str) -> bool:
-        """The address is back where it was."""
-        if holder is None:
-            return False
-        self.say(f"the address is sent home to {home}", time.time(), holder)
-        order = {"do": "systemctl stop keepalived", "undo": cases.ELECT}
-        self.opened[holder].call("drill", **order, undo_after_s=UNDO_AFTER_S)
-        self.wait(lambda: self.masters() == [home] and self.holder() == home, TAKEN_WITHIN_S)
-        self.opened[holder].call("undo", **order)
-        return self.wait(lambda: status.of(self.cluster, self.opened).whole, TAKEN_WITHIN_S) and (
-            self.holder() == home
-        )
+    def go_home(self, home: str) -> str:
+        """ "" when the address is back where it was, by a planned move; otherwise why not."""
+        self.say(f"the address is sent home to {home}", time.time())
+
+        def told(name: str, line: str) -> None:
+            self.say(line, time.time(), name)
+
+        try:
+            switchover.move(self.cluster, self.opened, home, told)
+        except errors.LbkitError as error:
+            return str(error).partition("\nNext: ")[0]
+        return self.whole_again(TAKEN_WITHIN_S)
 
     def wait(self, condition: Callable[[], bool], within_s: float) -> bool:
         deadline = time.monotonic() + within_s

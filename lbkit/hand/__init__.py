@@ -23,6 +23,7 @@ MODULES = (
     "looking",
     "sockets",
     "loaded",
+    "orders",
     "reading",
     "writing",
     "probing",

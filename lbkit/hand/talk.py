@@ -6,7 +6,7 @@ import select
 import threading
 import time
 
-from lbkit.hand import breaking, holding, locking, looking, probing, reading, writing
+from lbkit.hand import breaking, holding, locking, looking, orders, probing, reading, writing
 from lbkit.hand.core import Failed
 
 # sudo may hand on another one (secure_path), in which half of what we run is not found.
@@ -39,6 +39,9 @@ OPERATIONS = {
     "drill": lambda request, _say: breaking.drill(request),
     "undo": lambda request, _say: breaking.undo(request),
     "armed": lambda _request, _say: breaking.armed(),
+    "order": lambda request, _say: orders.order(request),
+    "release": lambda request, _say: orders.release(request),
+    "maintain": lambda request, _say: orders.maintain(request),
     "events": lambda request, _say: breaking.events(request["since"]),
 }
 

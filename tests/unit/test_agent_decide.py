@@ -33,7 +33,8 @@ ADDRESS = {
     "asked": (NOW - 1, NOW - 100),  # after the election in memory, before it
     "check": (SERVES, STOPPED, None),
     "instance": (None, "stopped"),
-    "held": (False, True),
+    "aside": (False, True),
+    "take": (False, True),
 }
 REMEMBERED = {
     "term": (TERM, EARLIER, 0),
@@ -68,10 +69,14 @@ def is_master(seen: Any) -> bool:
     return seen.keepalived == "runs" and bool(seen.term)
 
 
+def is_backup(seen: Any) -> bool:
+    return seen.keepalived == "runs" and seen.term == 0
+
+
 def test_only_a_master_whose_keepalived_works_moves_the_address(table: list[Any]) -> None:
     claim(
         table,
-        lambda s, m, d: not is_master(s),
+        lambda s, m, d: not is_master(s) and not (is_backup(s) and s.take),
         lambda s, m, d: not d.call and d.stance in ("leaves", "waits"),
     )
 
@@ -107,7 +112,7 @@ def test_unknown_holder_moves_nothing_after_a_start(table: list[Any]) -> None:
 def test_who_holds_it_calls_nobody(table: list[Any]) -> None:
     claim(
         table,
-        lambda s, m, d: s.holder == "me" and s.asked >= d.memory.began and is_master(s) and not s.held,
+        lambda s, m, d: s.holder == "me" and s.asked >= d.memory.began and is_master(s) and not s.aside,
         lambda s, m, d: d.stance == "holds" and not d.call and d.memory.taken,
     )
 
@@ -124,7 +129,7 @@ def test_it_takes_again_when_the_holder_is_gone(table: list[Any]) -> None:
     claim(
         table,
         lambda s, m, d: s.holder == "higher" and m.taken and m.term == s.term and s.instance == "stopped"
-        and is_master(s) and s.check is SERVES and d.fit and not s.held,
+        and is_master(s) and s.check is SERVES and d.fit and not s.aside,
         lambda s, m, d: d.call,
     )  # fmt: skip
 
@@ -133,7 +138,7 @@ def test_the_higher_priority_always_takes_what_it_does_not_hold(table: list[Any]
     claim(
         table,
         lambda s, m, d: s.holder in ("lower", "nobody", "stranger")
-        and is_master(s) and s.check is SERVES and d.fit and not s.held,
+        and is_master(s) and s.check is SERVES and d.fit and not s.aside,
         lambda s, m, d: d.stance == "takes" and d.call,
     )  # fmt: skip
 
@@ -142,7 +147,7 @@ def test_a_new_election_takes_the_address_from_whomever(table: list[Any]) -> Non
     claim(
         table,
         lambda s, m, d: s.holder not in (None, "me") and is_master(s) and m.term != s.term
-        and s.check is SERVES and d.fit and not s.held,
+        and s.check is SERVES and d.fit and not s.aside,
         lambda s, m, d: d.call,
     )  # fmt: skip
 
@@ -156,7 +161,7 @@ def test_a_node_that_does_not_serve_takes_nothing_from_another(table: list[Any])
 
 
 def test_an_unfit_node_and_a_held_address_move_nothing(table: list[Any]) -> None:
-    claim(table, lambda s, m, d: not d.fit or s.held, lambda s, m, d: not d.call)
+    claim(table, lambda s, m, d: not d.fit or s.aside, lambda s, m, d: not d.call)
 
 
 def test_one_decision_makes_one_call(table: list[Any]) -> None:
