@@ -25,23 +25,22 @@ def as_json(cluster: Cluster, results: Sequence[Result]) -> dict[str, Any]:
 HEADS = ("", "case", "outage", "failed", "noticed", "MASTER", "address", "back", "holder")
 
 
+OPEN_HEADS = ("", "case", "kept alive", "outage", "failed", "upgraded", "outage", "failed")
+
+
 def lines(results: Sequence[Result]) -> list[str]:
     """A table of the cases, what became of open connections, then why a case failed and its timeline."""
-    rows = [HEADS, *(row(one) for one in results)]
-    found = report.columns(rows)
+    found = report.columns([HEADS, *(row(one) for one in results)])
     found += [
         "",
         "Seconds. outage: longest time without a good answer to a new connection;",
-        "failed: such requests, of all; then, after the break: noticed by a host,",
-        "another was MASTER, the address was there; back: outage when it was sent home.",
+        "failed: such requests, of all. After the break: noticed by a host, another",
+        "was MASTER, it had the address. back: outage when the address was sent home.",
     ]
-    held = [text for one in results for text in report.wrapped("  ", open_ones(one)) if one.kept_alive]
+    held = [open_row(one) for one in results if one.kept_alive]
     if held:
-        found += [
-            "",
-            "Connections that were open (broken when the address moved, and again on its way back):",
-        ]
-        found += held
+        found += ["", *report.columns([OPEN_HEADS, *held])]
+        found += ["", "Of connections that were open, broken: by the case + on the way home."]
     for one in results:
         if not one.passed:
             found += ["", *report.wrapped("", f"{one.case.what} failed: {'; '.join(one.why)}.")]
@@ -68,26 +67,22 @@ def seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def open_ones(one: Result) -> str:
-    """What became of the connections that were open, in a sentence."""
-    said = [
-        f"{name} {became(there, back)}"
-        for name, there, back in (
-            ("kept alive", one.kept_alive, one.failback_kept_alive),
-            ("upgraded", one.upgraded, one.failback_upgraded),
-        )
-        if there
-    ]
-    return f"{one.case.name}: {'; '.join(said)}"
+def open_row(one: Result) -> tuple[str, ...]:
+    """What became of the connections that were open."""
+    kept, upgraded = one.kept_alive, one.upgraded
+    return (
+        "",
+        one.case.name,
+        *open_cells(kept, one.failback_kept_alive),
+        *open_cells(upgraded, one.failback_upgraded),
+    )
 
 
-def became(there: Asked, back: Asked | None) -> str:
-    def times(asked: Asked) -> str:
-        gap = f" ({asked.outage_s:.2f} s)" if asked.broken else ""
-        return f"{asked.broken}{gap}"
-
-    total = f"{there.failed_requests} of {there.requests} requests failed"
-    return f"broken {times(there)}{f' and {times(back)}' if back else ''}, {total}"
+def open_cells(there: Asked | None, back: Asked | None) -> tuple[str, str, str]:
+    if there is None:
+        return "-", "-", "-"
+    broken = f"broken {there.broken}" + (f"+{back.broken}" if back else "")
+    return broken, f"{there.outage_s:.2f}", f"{there.failed_requests}/{there.requests}"
 
 
 def timeline(one: Result) -> list[str]:
