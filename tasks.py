@@ -145,15 +145,16 @@ CASE = (
     "haproxy-hung, keepalived, keepalived-killed, host, partition, aws (Elastic IP)"
 )
 REALLY = "the cluster's name, for scripts: it is asked for outside the lab"
+REPORT = "write the same, with plots, to this HTML file"
 
 
 @task(
     auto_shortflags=False,
     iterable=["case"],
-    help={"case": CASE, "yes-really": REALLY, "json": JSON},
+    help={"case": CASE, "yes-really": REALLY, "report": REPORT, "json": JSON},
 )
 @commands.reports
-def failover_test(c, case=None, yes_really=None, json=False):
+def failover_test(c, case=None, yes_really=None, report=None, json=False):
     """Break the node in charge on purpose, and measure what clients saw.
 
     All cases in a row, or those named; after each the address is sent
@@ -163,7 +164,7 @@ def failover_test(c, case=None, yes_really=None, json=False):
 
     Example: inv failover-test --case haproxy,keepalived
     """
-    return commands.failover_test(case, yes_really, json)
+    return commands.failover_test(case, yes_really, report, json)
 
 
 ns = Collection(

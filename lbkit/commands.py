@@ -207,16 +207,25 @@ def maintenance(state: str | None, host: str | None, reason: str | None, json: b
     return SAME
 
 
-def failover_test(cases: list[str], yes_really: str | None, json: bool) -> int:
+def failover_test(cases: list[str], yes_really: str | None, page: str | None, json: bool) -> int:
+    from pathlib import Path
+
     from lbkit import inventory, report
     from lbkit.drill import before, run, show
     from lbkit.drill.cases import chosen
 
     cluster = inventory.load()
     wanted = chosen(cases, cluster)
+    if page:
+        before.refuse_unwritable(Path(page))
     before.confirm(cluster, yes_really)
     command = "inv " + " ".join(sys.argv[1:])
     results = run.run(cluster, wanted, command, report.told)
+    if page:
+        from lbkit.drill import page as html
+
+        html.write(Path(page), cluster, results)
+        report.told("", f"The report is in {page}.")
     if json:
         report.as_json(show.as_json(cluster, results))
     else:

@@ -121,28 +121,20 @@ class Drill:
 
     def break_it(self, one: Case, victim: str) -> float:
         """When it was broken, by our clock."""
-        if one.reboots and self.power:
-            at = time.time()
-            self.drop(victim)
-            self.power(victim)
+        if one.reboots:
+            at = self.cut_power(victim)
         else:
             # The others first, so that the last of the ways is cut when the victim is.
-            names = (
-                [host.name for host in self.cluster.hosts if host.name != victim] if one.everywhere else []
-            )
-            at = [self.break_on(one, name) for name in [*names, victim]][-1]
-            if one.reboots:
-                self.drop(victim)
+            peers = self.cluster.peers(self.cluster.host(victim)) if one.everywhere else ()
+            at = [self.break_on(one, name) for name in [*(peer.name for peer in peers), victim]][-1]
         self.say(one.what, at, victim)
         return at
 
     def break_on(self, one: Case, name: str) -> float:
-        order: dict[str, Any] = self.order(one, name)
-        if one.reboots:
-            order["last"] = True
-        elif not one.first:  # what was broken first armed the undo of both
-            order["undo_after_s"] = UNDO_AFTER_S
-        return self.clock(name).ours(self.opened[name].call("drill", **order)["at"])
+        # What was broken first armed the undo of both.
+        armed = {} if one.first else {"undo_after_s": UNDO_AFTER_S}
+        answer = self.opened[name].call("drill", **self.order(one, name), **armed)
+        return self.clock(name).ours(answer["at"])
 
     def order(self, one: Case, name: str) -> dict[str, Any]:
         return {"do": cases.filled(one.do, self.cluster, self.cluster.host(name)), "undo": one.undo}
@@ -169,9 +161,15 @@ class Drill:
 
     # ---- a host that goes down
 
-    def drop(self, name: str) -> None:
-        """Its session is over; it is not waited for."""
+    def cut_power(self, name: str) -> float:
+        """When the host went down, by our clock. Its session is over."""
+        if self.power:
+            at = time.time()
+            self.power(name)
+        else:
+            at = self.clock(name).ours(self.opened[name].call("cut_power")["at"])
         self.opened.pop(name).close()
+        return at
 
     def await_boot(self, one: Case, name: str) -> None:
         """A new session, and the lock again, when the host answers. Raises Unreachable at the deadline."""

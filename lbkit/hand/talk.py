@@ -37,6 +37,7 @@ OPERATIONS = {
     "missing": lambda request, _say: looking.missing(request["programs"]),
     "clock": lambda _request, _say: time.time(),
     "drill": lambda request, _say: breaking.drill(request),
+    "cut_power": lambda _request, _say: breaking.cut_power(),
     "undo": lambda request, _say: breaking.undo(request),
     "armed": lambda _request, _say: breaking.armed(),
     "order": lambda request, _say: orders.order(request),
