@@ -82,7 +82,7 @@ CASES = (
     ),
     Case(
         "host",
-        "host without power",
+        "Host without power",
         "",
         "",
         5,
@@ -90,10 +90,10 @@ CASES = (
         reboots=True,
         back_within_s=600,
     ),
-    Case("partition", "partition", "{cut_peers}", OPEN, 5, adverts=4, expected="highest", everywhere=True),
+    Case("partition", "Partition", "{cut_peers}", OPEN, 5, adverts=4, expected="highest", everywhere=True),
     Case(
         "aws",
-        "no AWS API, HAProxy stopped",
+        "No AWS API, then HAProxy stopped",
         "systemctl stop haproxy",
         f"{OPEN}; {SERVE}",
         5,

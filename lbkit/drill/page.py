@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing else. What is drawn is computed here, shown by report.html.j2."""
+"""The report: one HTML file that needs nothing else. Drawn here, shown by report.html.j2."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lbkit.drill.result import Result
 from lbkit.inventory import Cluster
 
 WIDTH, LEFT, RIGHT = 960, 84, 12  # px, of which LEFT and RIGHT are margins
-ROW, PLOT, LANE, AXIS = 15, 130, 20, 26  # heights in px: a row of labels, the plot, a lane below it, the axis
+ROW, PLOT, GAP, LANE, AXIS = 15, 130, 10, 20, 26  # heights in px: a row of labels, the plot, what is below it
 LETTER = 6.4  # px that a letter of a label takes, on average
 SLOWEST_MS, QUICKEST_MS = ANSWER_WITHIN_S * 1000, 1.0
 LANES = (("kept_alive", "kept alive"), ("upgraded", "upgraded"))
@@ -120,7 +120,7 @@ def plot(title: str, one: Result, begin: float, end: float) -> Plot:
         return [row for row in rows if begin <= row[0] <= end]
 
     new = within(one.answers.new)
-    lanes, bottom = [], float(top + PLOT)
+    lanes, bottom = [], float(top + PLOT + GAP)
     for kind, name in LANES:
         if kind in one.answers.held:
             asked = within(one.answers.held[kind][0])
