@@ -254,9 +254,9 @@ class Clients:
 def tally(samples: Sequence[tuple[float, float, bool]]) -> tuple[int, int]:
     """(cut, failed) of (when asked in s, ms until the answer, good). Pure.
 
-    Cut are those that were on their way at one moment: they began within the time that the slowest answer took
-    (without a lost packet, which costs a second), and their next packet came to a host that does not know
-    them. A fault that lasts longer shows in requests that began after that.
+    Cut are those that were on their way at one moment: they began within the time that the slowest answer
+    took (without a lost packet, which costs a second), and their next packet came to a host that does not
+    know them. A fault that lasts longer shows in requests that began after that.
     """
     begun = sorted(at for at, _, good in samples if not good)
     window_s = max((ms / 1000 for _, ms, good in samples if good and ms < RESENT_MS), default=0.0)
