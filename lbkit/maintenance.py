@@ -130,6 +130,6 @@ def wait(cluster: Cluster, opened: dict[str, Any], name: str, *, out: bool) -> s
         time.sleep(0.2)
     state = "on" if out else "off"
     raise errors.CommandFailed(
-        f"Maintenance of {name} is {state}, but {OBEYED_WITHIN_S} s later it is {row.vrrp}, and its agent says "
-        f"{row.agent}.\nNext: on {name}: journalctl -u lbkit-agent -n 20; inv status"
+        f"Maintenance of {name} is {state}, but {OBEYED_WITHIN_S} s later it is {row.vrrp}, and its agent "
+        f"says {row.agent}.\nNext: on {name}: journalctl -u lbkit-agent -n 20; inv status"
     )

@@ -135,10 +135,8 @@ def source_of(cluster: Cluster, opened: dict[str, Any], to: str) -> str:
     picture = observe.read(cluster, (), opened)
     masters = [node.host.name for node in pair.masters(picture.nodes)]
     if picture.missing or len(masters) != 1 or masters == [to]:
-        raise errors.Refused(
-            f"There must be one MASTER, and it must not be {to}, but MASTER: {', '.join(masters) or 'nobody'}; "
-            f"nothing was touched.\nNext: inv status"
-        )
+        is_so = f"{' and '.join(masters) or 'nobody'} is MASTER"
+        raise errors.Refused(f"Service cannot move to {to}: {is_so}; nothing was touched.\nNext: inv status")
     for node in picture.nodes:
         said = node.seen.facts.get("agent")
         runs = node.seen.facts["units"]["lbkit-agent.service"] in pair.RUNNING

@@ -26,7 +26,7 @@ BROKEN = judged(row("lb-1", "MASTER", True), row("lb-2", "FAULT", agent="unfit")
 
 
 def preempting(cluster: inventory.Cluster) -> inventory.Cluster:
-    return replace(cluster, keepalived=replace(cluster.keepalived, preempt=True))
+    return cluster.replace(keepalived=cluster.keepalived.replace(preempt=True))
 
 
 # ── switchover ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -67,8 +67,8 @@ def samples(*bad: float, every_s: float = 0.01, ms: float = 20.0) -> list[tuple[
     [
         ((), (0, 0)),
         ((1.0,), (1, 0)),
-        ((1.0, 1.01, 1.02), (3, 0)),  # all on their way at one moment
-        ((1.0, 1.01, 1.02, 1.05), (3, 1)),
+        ((1.0, 1.005, 1.015), (3, 0)),  # all on their way at one moment
+        ((1.0, 1.005, 1.015, 1.05), (3, 1)),
         ((0.5, 1.0, 1.5), (1, 2)),  # no one moment explains them
     ],
 )
