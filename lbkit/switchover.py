@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lbkit import converge, errors, observe, pair, remote, status, verify
@@ -41,7 +41,7 @@ class Moved:
 
     requests: new connections that a client made meanwhile; None where none could be made. cut_requests: those
     on their way at the moment of the move, that were cut with the other open connections. failed_requests:
-    all others without a good answer.
+    all others without a good answer. late_requests: answered, but a packet was lost first.
     """
 
     source: str
@@ -50,6 +50,7 @@ class Moved:
     requests: int | None = None
     failed_requests: int | None = None
     cut_requests: int | None = None
+    late_requests: int | None = None
 
 
 def run(cluster: Cluster, to: str, command: str, tell: Tell) -> Moved | None:
@@ -246,7 +247,14 @@ class Clients:
         if not self.ask:
             return moved
         cut, failed = tally(self.samples)
-        return Moved(moved.source, moved.target, moved.took_s, len(self.samples), failed, cut)
+        late = sum(good and ms >= RESENT_MS for _, ms, good in self.samples)
+        return replace(
+            moved,
+            requests=len(self.samples),
+            failed_requests=failed,
+            cut_requests=cut,
+            late_requests=late,
+        )
 
 
 def tally(samples: Sequence[tuple[float, float, bool]]) -> tuple[int, int]:

@@ -29,7 +29,9 @@ def moved(pair: Rehearsal, to: str) -> dict:
     return found
 
 
-def there_and_back(pair: Rehearsal) -> None:
+def there_and_back(pair: Rehearsal) -> int:
+    """No new request fails; returned is how many had to be sent twice, since nobody took the first packet."""
+    late = 0
     for _ in range(2):
         holder, standby = pair.roles()
         found = moved(pair, standby)
@@ -38,6 +40,8 @@ def there_and_back(pair: Rehearsal) -> None:
         assert found["failed_requests"] == 0
         assert found["cut_requests"] <= MOST_CUT
         assert pair.whole()
+        late += found["late_requests"]
+    return late
 
 
 def left_behind(pair: Rehearsal) -> str:
@@ -61,7 +65,8 @@ def cut_short(pair: Rehearsal, to: str, at: str) -> None:
 
 
 def test_a_virtual_ip_moves_there_and_back_with_no_failed_request(pair: Rehearsal) -> None:
-    there_and_back(pair)
+    # If nobody answered between the one keepalived and the other, each move would cost several.
+    assert there_and_back(pair) <= 1
     assert not left_behind(pair)
     holder, standby = pair.roles()
     assert "already: nothing to do" in pair.done("switchover", "--to", holder).out
