@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
-from lbkit import errors, inventory, maintenance, status, switchover
+from lbkit import errors, inventory, maintenance, observe, pair, plan, status, switchover
 
 SINCE = "in maintenance since 12:00 (by kim): new kernel"
 
@@ -128,3 +129,85 @@ def test_what_is_worse_than_a_maintenance_is_told_first() -> None:
 def test_a_host_that_serves_in_spite_of_its_maintenance_is_called_that() -> None:
     found = judged(row("lb-1", "MASTER", True, maintenance=SINCE), row("lb-2", "BACKUP"))
     assert "serves all the same" in found.verdict
+
+
+# ── what the hosts are told ──────────────────────────────────────────────────────────────────────────────────
+
+
+class Told:
+    """The hosts of a cluster: who is MASTER follows from their orders, unless the target is deaf to them."""
+
+    def __init__(self, cluster: inventory.Cluster, *, deaf: bool = False) -> None:
+        self.cluster, self.deaf = cluster, deaf
+        self.calls: list[tuple[str, str, str]] = []
+        self.aside: set[str] = set()
+        self.master = "lb-1"
+
+    @property
+    def opened(self) -> dict[str, Any]:
+        return {host.name: ToldHost(self, host.name) for host in self.cluster.hosts}
+
+    def node(self, host: inventory.Host) -> pair.Node:
+        said = {
+            "role": "?",
+            "stance": "none",
+            "why_stance": "x",
+            "fit": True,
+            "why_fit": "serves",
+            "age_s": 0,
+        }
+        facts = {"units": {"lbkit-agent.service": "active"}, "agent": said}
+        state: Any = "MASTER" if host.name == self.master else "BACKUP"
+        return pair.Node(host, plan.Seen((), facts), (), state, None)
+
+    def picture(self, *_: object) -> observe.Picture:
+        return observe.Picture(self.cluster, tuple(self.node(host) for host in self.cluster.hosts))
+
+
+@dataclass
+class ToldHost:
+    told: Told
+    name: str
+
+    def call(self, op: str, **request: Any) -> Any:
+        told = self.told
+        if op == "read":
+            return {"facts": {"agent": {"fit": self.name not in told.aside}}}
+        told.calls.append((self.name, op, request.get("name", "")))
+        if op == "order":
+            told.aside.add(self.name)
+            free = [host.name for host in told.cluster.hosts if host.name not in told.aside]
+            if told.master == self.name and not told.deaf:
+                told.master = free[0]
+        return {}
+
+
+@pytest.fixture
+def three(cluster: inventory.Cluster) -> inventory.Cluster:
+    last = cluster.hosts[1]
+    third = last.replace(name="lb-3", private_address="10.77.9.13", priority=230)
+    return cluster.replace(hosts=(*cluster.hosts, third))
+
+
+@pytest.mark.parametrize("to", ["lb-2", "lb-3"])
+def test_of_three_hosts_only_the_target_can_win_the_election(
+    three: inventory.Cluster, to: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told(three)
+    monkeypatch.setattr(observe, "read", told.picture)
+    done = switchover.move(three, told.opened, to, lambda *_: None)
+    other = {"lb-2": "lb-3", "lb-3": "lb-2"}[to]
+    assert (done.source, done.target, told.master) == ("lb-1", to, to)
+    assert told.calls[:2] == [(other, "order", "aside"), ("lb-1", "order", "aside")]
+    assert [call[:2] for call in told.calls[2:]] == [(host.name, "release") for host in three.hosts]
+
+
+def test_where_service_does_not_move_the_orders_are_withdrawn_and_the_hosts_quoted(
+    cluster: inventory.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told(cluster, deaf=True)
+    monkeypatch.setattr(observe, "read", told.picture)
+    monkeypatch.setattr(switchover, "MOVE_WITHIN_S", 0.1)
+    with pytest.raises(errors.CommandFailed, match=r"did not move to lb-2(.|\n)*lb-1: MASTER(.|\n)*Next: "):
+        switchover.move(cluster, told.opened, "lb-2", lambda *_: None)
+    assert [call[:2] for call in told.calls[-2:]] == [("lb-1", "release"), ("lb-2", "release")]
