@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,8 @@ def on(cluster: Cluster, name: str, reason: str, command: str, tell: Tell) -> Do
         if row.maintenance:
             return Done(name, "on", False, serving(now), row.maintenance)
         to = stand_in(cluster, now, host.name)
-        with converge.locked(opened, command):
+        alive: dict[str, Any] = refuse_missing(opened)
+        with converge.locked(alive, command):
             entry = {
                 "who": f"{converge.who()}@{socket.gethostname()}",
                 "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
@@ -48,13 +49,13 @@ def on(cluster: Cluster, name: str, reason: str, command: str, tell: Tell) -> Do
             }
 
             def keep_out() -> None:
-                opened[name].call("maintain", maintenance=entry)
+                alive[name].call("maintain", maintenance=entry)
 
             if row.holds or row.vrrp == "MASTER":
-                switchover.move(cluster, opened, to, tell, before_return=keep_out)
+                switchover.move(cluster, alive, to, tell, before_return=keep_out)
             else:
                 keep_out()
-            now = wait(cluster, opened, name, out=True)
+            now = wait(cluster, alive, name, out=True)
     text = next(one.maintenance for one in now.rows if one.host == name)
     return Done(name, "on", True, serving(now), text)
 
@@ -63,18 +64,24 @@ def off(cluster: Cluster, name: str, command: str, tell: Tell) -> Done:
     """The host may serve again; nothing moves back because of it, unless `preempt` wants that."""
     host = cluster.host(name)
     with remote.sessions(cluster.hosts) as opened:
-        if isinstance(opened[name], errors.LbkitError):
-            raise opened[name]
-        alive = {one: session for one, session in opened.items() if isinstance(session, remote.Session)}
+        alive: dict[str, Any] = refuse_missing(opened, only=name)
         now = status.of(cluster, opened)
         if not next(one.maintenance for one in now.rows if one.host == name):
             return Done(name, "off", False, serving(now))
         with converge.locked(alive, command):
-            opened[name].call("maintain", maintenance=None)
-            now = wait(cluster, opened, name, out=False)
+            alive[name].call("maintain", maintenance=None)
+            now = wait(cluster, dict(opened), name, out=False)
     if cluster.keepalived.preempt and serving(now) != name and host.priority == highest(cluster):
         tell(name, "takes service back by its priority (`keepalived.preempt`)")
     return Done(name, "off", True, serving(now))
+
+
+def refuse_missing(opened: Mapping[str, object], only: str | None = None) -> dict[str, Any]:
+    """The sessions that are open. Raises why one of them is not; only: where just this one must be."""
+    for name, session in opened.items():
+        if isinstance(session, errors.LbkitError) and only in (None, name):
+            raise session
+    return {name: session for name, session in opened.items() if not isinstance(session, errors.LbkitError)}
 
 
 def highest(cluster: Cluster) -> int:
@@ -123,6 +130,6 @@ def wait(cluster: Cluster, opened: dict[str, Any], name: str, *, out: bool) -> s
         time.sleep(0.2)
     state = "on" if out else "off"
     raise errors.CommandFailed(
-        f"Maintenance of {name} is {state}, but {OBEYED_WITHIN_S} s later it is {row.vrrp}, and its agent says "
-        f"{row.agent}.\nNext: on {name}: journalctl -u lbkit-agent -n 20; inv status"
+        f"Maintenance of {name} is {state}, but {OBEYED_WITHIN_S} s later it is {row.vrrp}, and its agent "
+        f"says {row.agent}.\nNext: on {name}: journalctl -u lbkit-agent -n 20; inv status"
     )

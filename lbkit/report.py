@@ -206,7 +206,10 @@ def switchover_lines(cluster: Cluster, to: str, moved: switchover.Moved | None) 
         return [f"{to} serves already: nothing to do."]
     lines = wrapped("", f"{moved.target} serves now; {moved.source} stands by. It took {moved.took_s:.2f} s.")
     if moved.requests is not None:
-        lines += wrapped("", f"Of {moved.requests} new requests meanwhile {moved.failed_requests} failed.")
+        late = f", {moved.late_requests} waited a second for a lost packet" if moved.late_requests else ""
+        lines += wrapped(
+            "", f"Of {moved.requests} new requests meanwhile {moved.failed_requests} failed{late}."
+        )
     cut = f", {moved.cut_requests} of those requests among them" if moved.cut_requests else ""
     kind = "Elastic" if isinstance(cluster.address, Eip) else "virtual"
     return lines + wrapped(

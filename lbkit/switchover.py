@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lbkit import converge, errors, observe, pair, remote, status, verify
@@ -41,7 +41,7 @@ class Moved:
 
     requests: new connections that a client made meanwhile; None where none could be made. cut_requests: those
     on their way at the moment of the move, that were cut with the other open connections. failed_requests:
-    all others without a good answer.
+    all others without a good answer. late_requests: answered, but a packet was lost first.
     """
 
     source: str
@@ -50,6 +50,7 @@ class Moved:
     requests: int | None = None
     failed_requests: int | None = None
     cut_requests: int | None = None
+    late_requests: int | None = None
 
 
 def run(cluster: Cluster, to: str, command: str, tell: Tell) -> Moved | None:
@@ -135,10 +136,8 @@ def source_of(cluster: Cluster, opened: dict[str, Any], to: str) -> str:
     picture = observe.read(cluster, (), opened)
     masters = [node.host.name for node in pair.masters(picture.nodes)]
     if picture.missing or len(masters) != 1 or masters == [to]:
-        raise errors.Refused(
-            f"There must be one MASTER, and it must not be {to}, but MASTER: {', '.join(masters) or 'nobody'}; "
-            f"nothing was touched.\nNext: inv status"
-        )
+        is_so = f"{' and '.join(masters) or 'nobody'} is MASTER"
+        raise errors.Refused(f"Service cannot move to {to}: {is_so}; nothing was touched.\nNext: inv status")
     for node in picture.nodes:
         said = node.seen.facts.get("agent")
         runs = node.seen.facts["units"]["lbkit-agent.service"] in pair.RUNNING
@@ -248,15 +247,22 @@ class Clients:
         if not self.ask:
             return moved
         cut, failed = tally(self.samples)
-        return Moved(moved.source, moved.target, moved.took_s, len(self.samples), failed, cut)
+        late = sum(good and ms >= RESENT_MS for _, ms, good in self.samples)
+        return replace(
+            moved,
+            requests=len(self.samples),
+            failed_requests=failed,
+            cut_requests=cut,
+            late_requests=late,
+        )
 
 
 def tally(samples: Sequence[tuple[float, float, bool]]) -> tuple[int, int]:
     """(cut, failed) of (when asked in s, ms until the answer, good). Pure.
 
-    Cut are those that were on their way at one moment: they began within the time that the slowest answer took
-    (without a lost packet, which costs a second), and their next packet came to a host that does not know
-    them. A fault that lasts longer shows in requests that began after that.
+    Cut are those that were on their way at one moment: they began within the time that the slowest answer
+    took (without a lost packet, which costs a second), and their next packet came to a host that does not
+    know them. A fault that lasts longer shows in requests that began after that.
     """
     begun = sorted(at for at, _, good in samples if not good)
     window_s = max((ms / 1000 for _, ms, good in samples if good and ms < RESENT_MS), default=0.0)

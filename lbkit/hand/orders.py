@@ -1,4 +1,4 @@
-"""Orders to the failover agent of this host, and its maintenance: small files that it reads ten times a second.
+"""Orders to the failover agent of this host, and its maintenance: files that it reads ten times a second.
 
 An order ends by itself, by the time that stands in it, and so does what is kept here for clients meanwhile:
 nobody need live to end a switchover.
