@@ -91,9 +91,9 @@ def refuse_without_tools(cases: Sequence[Case], opened: dict[str, Any]) -> None:
 def refuse_ways_through(cluster: Cluster, victim: str, cases: Sequence[Case]) -> None:
     """A host by way of which others are reached keeps its power: their management path would go with it."""
     host = cluster.host(victim)
-    mine = {host.ssh, host.private_address, host.name}
+    mine = ((host.ssh, host.port), (host.private_address, host.port))
     logins = [*cluster.peers(host), *([cluster.client] if cluster.client else [])]
-    others = [one.name for one in logins if one.jump and one.jump.ssh in mine]
+    others = [one.name for one in logins if one.jump and (one.jump.ssh, one.jump.port) in mine]
     if others and any(one.reboots for one in cases):
         rest = ",".join(one.name for one in cases if not one.reboots)
         raise errors.Refused(
