@@ -23,6 +23,7 @@ MODULES = (
     "looking",
     "sockets",
     "loaded",
+    "networkd",
     "orders",
     "reading",
     "writing",

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from lbkit import errors
 from lbkit.inventory import forms
 from lbkit.inventory.agent import Agent, Notify
+from lbkit.inventory.aws import Aws
 from lbkit.inventory.forms import (
     Email,
     Form,
@@ -44,12 +45,11 @@ class ClusterTable(Record):
 
 
 class Eip(Record):
-    """An Elastic IP, moved by a call to the AWS API. endpoint: the API as this machine reaches it."""
+    """An Elastic IP, moved by a call to the AWS API."""
 
     kind: Annotated[str, Form(forms.choice("eip"))] = required()
     allocation_id: Annotated[str, Form(forms.allocation)] = required()
     region: Annotated[str, Form(forms.region)] = required()
-    endpoint: Annotated[str | None, Form(forms.url)] = None
     public_ip: Annotated[str | None, Form(forms.ipv4)] = None
     transport: Annotated[str, Form(forms.choice("unicast"))] = "unicast"
 
@@ -146,6 +146,12 @@ class FailoverTest(Record):
     upgrade_path: WebPath | None = None
 
 
+class Packages(Record):
+    """`[packages]`. proxy: by which apt reaches the repositories where a host has no way of its own."""
+
+    proxy: Annotated[str | None, Form(forms.proxy)] = None
+
+
 class Document(Record):
     """The whole file."""
 
@@ -160,6 +166,8 @@ class Document(Record):
     agent: Agent = Agent()
     notify: Notify = Notify()
     failover_test: FailoverTest = FailoverTest()
+    aws: Aws | None = None
+    packages: Packages = Packages()
 
 
 def priorities(hosts: tuple[HostTable, ...]) -> tuple[int, ...]:
@@ -227,6 +235,8 @@ class Cluster(Record):
     agent: Agent
     notify: Notify
     failover_test: FailoverTest
+    aws: Aws
+    packages: Packages
 
     @property
     def front_name(self) -> str:

@@ -1,11 +1,11 @@
 """The hosts' image and the packages they may install, built once and kept in /var/cache/lbkit-lab.
 
     <suite>-<hash of the recipe>/image   what a cloud image has: systemd, sshd, sudo, Python; nothing of ours
-                                /apps    a layer over it with nginx and a WebSocket library, for the application servers
+                                /apps    a layer over it for the applications: nginx, a WebSocket library
                                 /repo    .deb files and their index
 
-How packages reach the hosts: the image knows one apt source, `http://packages.lab/`, the lab's own repository.
-It serves REPOSITORY_PACKAGES and everything they depend on, fetched while the image is built, from the
+How packages reach the hosts: the image knows one apt source, `http://packages.lab/`, the lab's own one. It
+serves REPOSITORY_PACKAGES and everything they depend on, fetched while the image is built, from the
 sources that this machine uses itself (or LBKIT_LAB_MIRROR). On a host `apt-get update` and `apt-get
 install` run as anywhere; a second fresh lab downloads nothing, and no host needs the internet.
 
@@ -42,7 +42,7 @@ REPOSITORY_PACKAGES = (
     *("openssl", "curl", "acl", "socat", "tcpdump", "strace", "nftables", "iptables", "conntrack"),
     *("systemd-timesyncd", "cron", "rsync", "vim-tiny", "nano", "jq", "psmisc", "lsof"),
     *("iperf3", "apache2-utils", "hatop", "nginx", "python3-requests", "python3-apt", "python3-websockets"),
-    *("netplan.io", "faketime"),
+    "faketime",
 )
 
 # Runs with the new root as its argument. Timers that fetch packages would hold apt's lock at random.
@@ -82,7 +82,8 @@ chmod 755 merged/usr/sbin/policy-rc.d
 export DEBIAN_FRONTEND=noninteractive
 # As root: apt's own user may not read below the cache directory.
 chroot merged apt-get -q -o APT::Sandbox::User=root update
-chroot merged apt-get -q -y -o APT::Sandbox::User=root install --no-install-recommends nginx python3-websockets
+chroot merged apt-get -q -y -o APT::Sandbox::User=root install --no-install-recommends \\
+  nginx python3-websockets
 """
 
 

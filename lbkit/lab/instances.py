@@ -1,4 +1,4 @@
-"""The EC2 instances are the lab's hosts: one stopped through the API is off, and one that is off shows as stopped."""
+"""The EC2 instances are the lab's hosts: stopped by the API they are off, and off they show as stopped."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lbkit.lab.calls import Call, Refusal
 from lbkit.lab.machine import Machine
 
 _CODES = {"running": 16, "stopping": 64, "stopped": 80}
@@ -27,6 +28,14 @@ class Instances:
             state = self.ec2.get_instance(instance_id)._state
             state.name, state.code = name, _CODES[name]
 
+    def refused(self, call: Call) -> Refusal | None:
+        """A host that is still stopping cannot be started, as on AWS."""
+        if call.action == "StartInstances" and self.stopping.intersection(call.listed("InstanceId")):
+            return Refusal(
+                "400 Bad Request", "IncorrectInstanceState", "The instance is not in a state to be started."
+            )
+        return None
+
     def obey(self, action: str, ids: Iterable[str], force: bool = False) -> None:
         """What a call that was answered with success asked for happens, as on AWS after its answer.
 
@@ -39,7 +48,7 @@ class Instances:
             if action == "StopInstances":
                 self.stopping.add(instance_id)
                 self._aside(self._stop, instance_id, machine, force)
-            elif action == "StartInstances" and instance_id not in self.stopping:
+            elif action == "StartInstances":
                 self._aside(machine.power_on)
             elif action == "RebootInstances":
                 self._aside(self._reboot, machine)

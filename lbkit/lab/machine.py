@@ -142,7 +142,7 @@ class Machine:
     def wipe(self) -> None:
         """The next start is from the bare image, with this lab's names and keys."""
         self._stand_on([])
-        keys.install(self.upper, self.node, self.lab)
+        keys.install(self.upper, self.node, self.lab, self.image.layer("image"))
 
     def snapshot(self, name: str) -> None:
         """What the node is now can be had back with restore(name). Cuts its power, and brings it back."""
@@ -266,7 +266,7 @@ class Machine:
         # of the machine below it to survive. Its mark in the work directory forbids using that twice.
         options = f"lowerdir={':'.join(map(str, lowers))},upperdir={self.upper},workdir={work},volatile"
         start = self._systemd() if self.node.boots else self._process()
-        mark = secrets.token_hex(8)
+        mark, late = secrets.token_hex(8), self.directory / network.IPV6_SCRIPT
         # nspawn exits with 133 when the host reboots itself. What a kernel would forget then, addresses
         # above all, goes with the network namespace, and nothing answers while the firmware has its say.
         # Where the mark is another's, somebody has cut the power meanwhile: nothing here is ours any more.
@@ -277,6 +277,7 @@ ours() {{ [ "$(cat '{self._power}' 2>/dev/null)" = {mark} ]; }}
 start() {{
 {network.detach_script(self.node)}
 {network.attach_script(self.node)}
+[ ! -e '{late}' ] || sh -e '{late}'
 ( echo 0 > '{self.cgroup}/cgroup.procs'; {start} )
 }}
 ( rc=133
