@@ -70,6 +70,15 @@ def carries_address(cluster: Cluster, host: Host, facts: Mapping[str, Any]) -> b
     return wanted.split("/")[0] in {found.split("/")[0] for found in addresses.get(interface, ())}
 
 
+def maintenance(node: Node) -> str:
+    """ "in maintenance since … by …: reason" of a host that is kept out, else nothing."""
+    entry = node.seen.facts.get("maintenance")
+    if not entry:
+        return ""
+    reason = f": {entry['reason']}" if entry["reason"] else ""
+    return f"in maintenance since {entry['since']} (by {entry['who']}){reason}"
+
+
 def speaks_otherwise(node: Node) -> bool:
     """Its keepalived runs, and perhaps with other parameters than the inventory's: with the old file, or with
     one that was written and that it has not loaded (a run that was cut)."""

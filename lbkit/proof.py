@@ -18,11 +18,11 @@ EVERY_S = 1.0
 
 # Stage at which the way ended (see the hand's `reach`) → what to do about it.
 WAYS_ON = {
-    "address": "on {host}, {interface} must ask for an address: netplan `dhcp6: true`, then netplan apply",
-    "name": "on {host}: resolvectl query {name}; `agent.endpoint` in the inventory?",
-    "route": "on {host}: ip -6 route; {interface} must take router advertisements (netplan `accept-ra: true`)",
-    "connect": "inv ipv6 --plan (route, security group); a network ACL of the subnet may stand in the way too",
-    "tls": "on {host}: curl -6 https://{name}/; what stands between, and do its clock and certificates hold?",
+    "address": "on {host}, have {interface} ask for one (netplan: `dhcp6: true`, then netplan apply)",
+    "name": "on {host}: resolvectl query {name}; is `agent.endpoint` in the inventory right?",
+    "route": "on {host}: ip -6 route; {interface} must take router advertisements (netplan: `accept-ra`)",
+    "connect": "inv ipv6 --plan; a network ACL of the subnet may stand in the way too",
+    "tls": "on {host}: curl -6 https://{name}/; are its clock and its CA certificates right?",
 }
 
 

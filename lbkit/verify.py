@@ -132,6 +132,9 @@ def fit(picture: observe.Picture, alive: dict[str, Any]) -> list[Check]:
         if node.vrrp == "BACKUP":
             said = alive[node.host.name].call("vrrp_state")
             name, fix = f"{node.host.name} could take over", f"on {node.host.name}: journalctl -u keepalived"
+            if out := pair.maintenance(node):
+                checks.append(Check(name, False, out, f"inv maintenance off --host {node.host.name}"))
+                continue
             checks.append(Check(name, None if said is None else said != "FAULT", said or "unknown", fix))
     return checks
 

@@ -57,8 +57,8 @@ def test_group_of_ours_lets_in_clients_admins_and_the_peer_and_nobody_else(accou
     ours = group(account)
     assert {"Key": "lbkit:cluster", "Value": "lab"} in ours["Tags"]
     for interface_id in aws.INTERFACE_IDS.values():
-        groups = [one["GroupId"] for one in account.world()["interfaces"][interface_id]["Groups"]]
-        assert groups == [aws.SECURITY_GROUP_ID, ours["GroupId"]]
+        groups = {one["GroupId"] for one in account.world()["interfaces"][interface_id]["Groups"]}
+        assert groups == {aws.SECURITY_GROUP_ID, ours["GroupId"]}
     account.front.calls.clear()
     assert bring(one) == []
     assert account.writes() == []

@@ -365,10 +365,10 @@ def test_no_reader_ever_sees_half_a_track_file(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_agent_left_half_written_is_cleared(tmp_path: Path) -> None:
-    for name in ("agent.json", "agent.json.123", "haproxy-unfit", "hold"):
+    for name in ("agent.json", "agent.json.123", "haproxy-unfit", "aside"):
         (tmp_path / name).write_text("0")
     agent.Files(str(tmp_path)).clear()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["agent.json", "haproxy-unfit", "hold"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["agent.json", "aside", "haproxy-unfit"]
 
 
 def test_memory_survives_a_restart_and_not_a_reboot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,14 +391,14 @@ def test_memory_survives_a_restart_and_not_a_reboot(tmp_path: Path, monkeypatch:
     assert files.read_memory() == agent.Memory(fit=False)
 
 
-def test_a_hold_ends_by_its_time(tmp_path: Path) -> None:
+def test_an_order_ends_by_its_time(tmp_path: Path) -> None:
     files = agent.Files(str(tmp_path))
-    assert not files.held()
-    for until_s, held in ((60, True), (-1, False)):
-        (tmp_path / "hold").write_text(f"{time.time() + until_s}\n")
-        assert files.held() is held
-    (tmp_path / "hold").write_text("nonsense")
-    assert not files.held()
+    assert not files.ordered("aside")
+    for left_s, stands in ((10, True), (-1, False), (1e6, False)):
+        (tmp_path / "aside").write_text(f"{time.monotonic() + left_s}\n")
+        assert files.ordered("aside") is stands
+    (tmp_path / "aside").write_text("nonsense")
+    assert not files.ordered("aside")
 
 
 def test_metrics_are_in_prometheus_text_format() -> None:
