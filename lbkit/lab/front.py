@@ -63,16 +63,18 @@ class Front:
         call = calls.parse(environ, body)
         if not call.action:
             return self.behind(environ, start_response)
-        self.calls.append(
-            {
-                "at": time.time(),
-                "service": call.service,
-                "action": call.action,
-                "from": call.source,
-                "key": call.key,
-            }
-        )
-        return self._answer(environ, start_response, call, body)
+        told: dict[str, Any] = {
+            "at": time.time(),
+            "service": call.service,
+            "action": call.action,
+            "from": call.source,
+            "key": call.key,
+        }
+        self.calls.append(told)
+        try:
+            return self._answer(environ, start_response, call, body)
+        finally:
+            told["took_s"] = time.time() - told["at"]
 
     def _answer(
         self, environ: dict[str, Any], start_response: Callable, call: Call, body: bytes
