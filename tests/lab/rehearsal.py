@@ -310,16 +310,16 @@ def _carries(machine: Machine) -> bool:
 PROBE = """
 import http.client, json, ssl, sys, time
 context = ssl._create_unverified_context()
-rate, failed, count, begun = float(sys.argv[2]), [], 0, time.time()
+rate, within_s, failed, count, begun = float(sys.argv[2]), float(sys.argv[4]), [], 0, time.time()
 print("ready", flush=True)
 import select
 while not select.select([0], [], [], max(0, begun + count / rate - time.time()))[0]:
     at = time.time()
     try:
         if sys.argv[3] == "tls":
-            c = http.client.HTTPSConnection(sys.argv[1], timeout=3, context=context)
+            c = http.client.HTTPSConnection(sys.argv[1], timeout=within_s, context=context)
         else:
-            c = http.client.HTTPConnection(sys.argv[1], timeout=3)
+            c = http.client.HTTPConnection(sys.argv[1], timeout=within_s)
         c.request("GET", "/")
         a = c.getresponse(); a.read(); c.close()
         if a.status >= 400: failed.append([at, str(a.status)])
@@ -338,12 +338,15 @@ class Probe:
 
 
 @contextlib.contextmanager
-def probed(lab: api.Lab, rate: float, tls: bool = False) -> Iterator[Probe]:
-    """A client outside asks through the address, `rate` new connections a second."""
-    probe = Probe()
-    argv = lab.host("client").enter(
-        ["python3", "-IS", "-c", PROBE, VIP, str(rate), "tls" if tls else "plain"]
-    )
+def probed(
+    lab: api.Lab, rate: float, tls: bool = False, address: str = VIP, within_s: float = 3
+) -> Iterator[Probe]:
+    """A client outside asks through the address, at most `rate` new connections a second, one after the other.
+
+    within_s: no answer by then is a failure. Less than 1 s: a first packet that was lost is one too.
+    """
+    probe, how = Probe(), "tls" if tls else "plain"
+    argv = lab.host("client").enter(["python3", "-IS", "-c", PROBE, address, str(rate), how, str(within_s)])
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/")
     assert process.stdout
     assert process.stdout.readline() == "ready\n"

@@ -1,0 +1,87 @@
+"""The operator of a pair with an Elastic IP, on the lab's VPC side."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from lbkit.lab import aws, nodes
+from tests.lab.rehearsal import NAMES, Edit, Probe, Rehearsal, probed, until
+
+TOPIC = f"arn:aws:sns:{aws.REGION}:{aws.ACCOUNT}:failover"
+
+
+class Elastic(Rehearsal):
+    def hosts(self, *edits: Edit, more: str = "") -> Path:
+        path = super().hosts()
+        text = path.read_text()
+        kind = (
+            f'[address]\nkind = "eip"\nallocation_id = "{aws.ALLOCATION_ID}"\nregion = "{aws.REGION}"\n'
+            f'public_ip = "{nodes.ELASTIC_IP}"\nendpoint = "{self.lab.settings.aws_url}"\n\n'
+        )
+        text = re.sub(r"\[address\].*?\n\n", kind, text, flags=re.S)
+        for lan, private in (("10.77.9.11", "10.77.1.11"), ("10.77.9.12", "10.77.2.12")):
+            text = text.replace(
+                f'private_address = "{lan}"\ninterface = "lan0"',
+                f'private_address = "{private}"\ninterface = "ens5"',
+            )
+        text += f'\n{more}\n[agent]\nendpoint = "http://{nodes.AWS_ADDRESS}"\n'
+        text += f'[notify]\ntopic = "{TOPIC}"\nendpoint = "http://{nodes.AWS_ADDRESS}"\n'
+        for old, new in edits:
+            assert old in text, old
+            text = text.replace(old, new)
+        path.write_text(text)
+        return path
+
+    def holders(self) -> list[str]:
+        holder = self.lab.elastic_ip_holder()
+        return [holder] if holder else []
+
+    def answers(self) -> bool:
+        argv = ["curl", "-sk", "-m", "1", "-o", "/dev/null", "-f", f"https://{nodes.ELASTIC_IP}/"]
+        return self.lab.client_exec(argv, check=False).returncode == 0
+
+    def state(self, name: str) -> dict:
+        """What the agent says of itself."""
+        return json.loads(self.read(name, "/run/lbkit/agent.json"))
+
+    def token(self, name: str) -> bool:
+        return "169.254.99.1" in self.on(name, "ip", "-o", "addr", "show", "lo")
+
+    def calls(self, action: str, since: float) -> list[str]:
+        """Which hosts called it, in order, by the API's own log."""
+        names = {nodes.NODES[name].address: name for name in NAMES}
+        called = self.lab.aws_calls(action, since)
+        return [names[one["from"]] for one in called if one["from"] in names]
+
+    def moves(self, since: float) -> list[str]:
+        return self.calls("AssociateAddress", since)
+
+    def looks(self, *names: str, times: int = 2) -> None:
+        """These agents (both, without names) have asked so often again who holds the address, and acted on it.
+
+        What they have not done by then they do not do: no wait for a time could tell that.
+        """
+        since = self.lab.aws_calls()[-1]["at"]
+        for name in names or NAMES:
+            until(lambda name=name: self.calls("DescribeAddresses", since).count(name) > times, 60)
+
+    def journal_of(self, name: str) -> str:
+        return self.on(name, "journalctl", "-u", "lbkit-agent", "-o", "cat", "--no-pager")
+
+    def home(self) -> None:
+        """lb-1 is MASTER and holds the address."""
+        if self.holders() != ["lb-1"] or not self.token("lb-1"):
+            self.sh("lb-2", "systemctl stop keepalived")
+            until(lambda: self.token("lb-1") and self.served_by("lb-1"))
+            self.sh("lb-2", "systemctl start keepalived")
+            until(self.whole)
+
+    @contextlib.contextmanager
+    def asked(self) -> Iterator[Probe]:
+        """A client outside asks over HTTPS, about 50 times a second, and waits for less than a SYN's repetition."""
+        with probed(self.lab, 50, tls=True, address=nodes.ELASTIC_IP, within_s=0.9) as probe:
+            yield probe

@@ -1,0 +1,189 @@
+"""The failover agent while what is around it goes wrong: the AWS API, SNS, the clock, the network's manager."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from lbkit.lab import aws
+from tests.lab.elastic import Elastic
+from tests.lab.rehearsal import NAMES, Rehearsal, until
+
+pytestmark = pytest.mark.lab
+
+# ── the API ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_api_out_of_reach_moves_nothing(anywhere: Elastic) -> None:
+    """Whether it hangs, fails, cuts or shows what was: nobody's address moves, and nobody stops serving."""
+    holder, _ = anywhere.roles()
+    began = time.time()
+    with anywhere.asked() as probe:
+        for mode in ("hang", "error", "reset", "throttle", "refuse", "stale"):
+            with anywhere.lab.aws_fault(mode):
+                anywhere.looks(times=1)
+    assert anywhere.moves(began) == []
+    assert anywhere.holders() == [holder]
+    assert probe.failed == []
+    until(anywhere.whole)
+
+
+@pytest.mark.parametrize("mode", ["hang", "slow", "throttle", "error", "refuse", "reset", "mute", "stale"])
+def test_a_faulty_api_delays_the_move_at_most_and_is_not_stormed(anywhere: Elastic, mode: str) -> None:
+    holder, standby = anywhere.roles()
+    actions = [] if mode == "stale" else ["AssociateAddress"]
+    began = time.time()
+    with anywhere.lab.aws_fault(mode, seconds=5, actions=actions):
+        anywhere.sh(holder, "systemctl stop haproxy")
+        until(lambda: anywhere.token(standby) and anywhere.moves(began))
+        if mode == "refuse":
+            until(lambda: "api" in anywhere.state(standby)["troubles"])
+        anywhere.looks(standby)  # as lasts longer than AWS's own repetitions would
+    lasted = time.time() - began
+    until(lambda: anywhere.served_by(standby))
+    until(lambda: anywhere.state(standby)["stance"] == "holds")
+    calls = anywhere.moves(began)
+    assert set(calls) == {standby}
+    # With a backoff from 0.25 to 5 s, halved by chance at most; hung ones get company every 2.5 s; one that worked
+    # is not repeated whatever is read.
+    most = {"mute": 2, "stale": 1}.get(mode, 6 + lasted / 2.5)
+    assert len(calls) <= most
+    anywhere.sh(holder, "systemctl start haproxy")
+    until(anywhere.whole)
+
+
+def test_with_an_access_key_it_needs_no_instance_profile(anywhere: Elastic) -> None:
+    """As the runbook has it: keys in a file for the agent's user alone."""
+    holder, standby = anywhere.roles()
+    secret = anywhere.directory / "secret"
+    secret.write_text("no" + "body" * 9 + "\n")
+    secret.chmod(0o600)
+    keys = f'[agent]\naccess_key_id = "AKIA{"X" * 16}"\nsecret_access_key = {{ file = "{secret}" }}\n'
+    ids = [
+        (f'name = "{name}"\n', f'name = "{name}"\nnetwork_interface_id = "{aws.INTERFACE_IDS[name]}"\n')
+        for name in NAMES
+    ]
+    hosts = anywhere.hosts(("[agent]\n", keys), *ids)
+    shown = anywhere.done("agent", hosts=hosts)
+    assert secret.read_text().strip() not in shown.text
+    for name in NAMES:
+        assert anywhere.on(name, "stat", "-c", "%U %a", "/etc/lbkit/aws-credentials") == "lbkit 600\n"
+        anywhere.sh(name, "ip route add blackhole 169.254.169.254; systemctl restart lbkit-agent")
+    anywhere.looks()
+    anywhere.sh(holder, "systemctl stop haproxy")
+    until(lambda: anywhere.served_by(standby))
+    anywhere.sh(holder, "systemctl start haproxy")
+    for name in NAMES:
+        anywhere.sh(name, "ip route del blackhole 169.254.169.254; rm /etc/lbkit/aws-credentials")
+    anywhere.done("agent")
+    until(anywhere.whole)
+
+
+# ── who is told ──────────────────────────────────────────────────────────────────────────────────────────────
+
+NOTICE = "#!/bin/sh\ncat >> /run/lbkit/told\necho >> /run/lbkit/told\n"
+
+
+def test_each_event_is_told_once_and_a_dead_sns_delays_neither_the_move_nor_the_command(
+    elastic: Elastic,
+) -> None:
+    """The runbook's way: the passive alone tells."""
+    began = time.time()
+    for name in NAMES:
+        script = "cat > /usr/local/bin/tell; chmod 755 /usr/local/bin/tell; rm -f /run/lbkit/told"
+        elastic.lab.host(name).exec(["sh", "-c", script], input=NOTICE)
+    more = '[notify]\ncommand = ["/usr/local/bin/tell"]\nactive = []\n'
+    elastic.done("agent", hosts=elastic.hosts(("[notify]\n", more)))
+
+    def told(name: str) -> list[tuple[str, str | None]]:
+        lines = elastic.on(name, "cat", "/run/lbkit/told", check=False).splitlines()
+        rows = [json.loads(line) for line in lines if line]
+        return [(row["event"], row.get("state")) for row in rows]
+
+    with elastic.lab.aws_fault("hang", actions=["Publish"]):
+        elastic.sh("lb-1", "systemctl stop haproxy")
+        until(lambda: elastic.served_by("lb-2"))
+        until(lambda: told("lb-2") == [("moved", None)])
+        until(lambda: elastic.calls("Publish", began) == ["lb-2"])
+    until(lambda: len(elastic.calls("Publish", began)) > 1, 60)  # SNS works again
+    elastic.sh("lb-1", "systemctl start haproxy")
+    until(elastic.whole)
+    published = len(elastic.calls("Publish", began))
+    elastic.sh("lb-2", "systemctl stop haproxy")
+    until(lambda: elastic.served_by("lb-1"))
+    elastic.sh("lb-2", "systemctl start haproxy")
+    events = [("moved", None), ("haproxy", "begun"), ("haproxy", "over")]
+    until(lambda: told("lb-2") == events)
+    until(lambda: len(elastic.calls("Publish", began)) == published + 2)
+    until(elastic.whole)
+    elastic.looks()
+    assert told("lb-2") == events
+    assert told("lb-1") == []
+    assert set(elastic.calls("Publish", began)) == {"lb-2"}
+    elastic.done("agent")
+    until(elastic.whole)
+
+
+# ── the clock ────────────────────────────────────────────────────────────────────────────────────────────────
+
+FAKED = "lbkit-agent keepalived haproxy"
+FAKE = """set -e
+DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends faketime >/dev/null
+echo +0 > /etc/faketime
+for unit in lbkit-agent keepalived haproxy; do
+  mkdir -p /run/systemd/system/$unit.service.d
+  cat > /run/systemd/system/$unit.service.d/zz-clock.conf <<END
+[Service]
+Environment=LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketimeMT.so.1) FAKETIME_TIMESTAMP_FILE=/etc/faketime
+Environment=FAKETIME_NO_CACHE=1 DONT_FAKE_MONOTONIC=1
+END
+done
+systemctl daemon-reload
+systemctl restart haproxy lbkit-agent keepalived
+"""
+REAL = """rm -f /run/systemd/system/*.service.d/zz-clock.conf /etc/faketime
+systemctl daemon-reload
+systemctl restart haproxy lbkit-agent keepalived
+"""
+
+
+def test_a_clock_that_jumps_moves_nothing_and_hinders_no_move(anywhere: Elastic) -> None:
+    """The hosts share the machine's clock, so what jumps is what the programs see of it (libfaketime)."""
+    for name in NAMES:
+        anywhere.sh(name, FAKE)
+        until(anywhere.whole)
+    for hours in ("+1h", "-1h"):
+        holder, standby = anywhere.roles()
+        began = time.time()
+        with anywhere.asked() as probe:
+            for name in NAMES:
+                anywhere.sh(name, f"echo {hours} > /etc/faketime.new; mv /etc/faketime.new /etc/faketime")
+            anywhere.looks()
+        told = json.loads(anywhere.read(holder, "/run/lbkit/agent.json"))["time"]
+        assert abs(told - time.time()) > 3000, "the agent does not see the jump"
+        assert anywhere.moves(began) == []
+        assert probe.failed == []
+        anywhere.sh(holder, "systemctl stop haproxy")
+        until(lambda standby=standby: anywhere.served_by(standby))
+        anywhere.sh(holder, "systemctl start haproxy")
+        until(lambda holder=holder: anywhere.state(holder)["fit"])
+    for name in NAMES:
+        anywhere.sh(name, REAL)
+        until(anywhere.whole)
+
+
+# ── a virtual IP ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_with_a_virtual_ip_the_agents_check_decides_before_the_script_does(pair: Rehearsal) -> None:
+    holder, standby = pair.roles()
+    since = pair.now(holder)
+    pair.sh(holder, "systemctl stop haproxy")
+    until(lambda: pair.holders() == [standby])
+    said = pair.journal(holder, since, "-u", "keepalived")
+    assert "haproxy_unfit" in said
+    assert "check_haproxy" not in said.partition("haproxy_unfit")[0]
+    pair.sh(holder, "systemctl start haproxy")
+    until(pair.whole)
