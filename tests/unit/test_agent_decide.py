@@ -454,6 +454,13 @@ def test_both_nodes_tell_of_a_split_brain() -> None:
     assert "split-brain" not in decide(after, higher.memory).troubles
 
 
+def test_one_whose_keepalived_hangs_calls_it_no_split_brain_that_the_other_took_over() -> None:
+    seen, memory = taking(holder="lower")
+    hung = decide(replace(seen, keepalived="hung"), replace(memory, taken=True))
+    assert hung.role == "HUNG"
+    assert "split-brain" not in hung.troubles
+
+
 def test_an_api_that_refuses_is_told_at_once_and_one_that_fails_after_a_while() -> None:
     seen, memory = taking()
     denied = decide(replace(seen, call=Call(1, TERM, NOW, NOW, "denied", "UnauthorizedOperation")), memory)
