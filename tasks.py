@@ -148,7 +148,9 @@ def status(c, json=False):
     return commands.status(json)
 
 
-@task(auto_shortflags=False, help={"to": "the host that is to serve: its name", "json": JSON})
+@task(
+    auto_shortflags=False, help={"to": "the host that is to serve: its name, active or passive", "json": JSON}
+)
 @commands.reports
 def switchover(c, to=None, json=False):
     """Move service to another host, for maintenance, with no failed new request.
@@ -167,7 +169,7 @@ def switchover(c, to=None, json=False):
     positional=["state"],
     help={
         "state": "on or off",
-        "host": "the host that is kept out: its name",
+        "host": "the host that is kept out: its name, active or passive",
         "reason": "why, for whoever looks at `inv status`",
         "json": JSON,
     },

@@ -190,16 +190,16 @@ def switchover(to: str | None, json: bool) -> int:
         raise errors.Refused(f"Switchover where to? Nothing was touched.\nNext: --to one of {names}")
     moved = procedure.run(cluster, to, f"inv switchover --to {to}", report.told)
     if json:
-        report.as_json(dataclasses.asdict(moved) if moved else {"source": to, "target": to})
+        report.as_json(dataclasses.asdict(moved))
     else:
-        report.out(report.switchover_lines(cluster, to, moved))
+        report.out(report.switchover_lines(cluster, moved))
     return SAME
 
 
 def maintenance(state: str | None, host: str | None, reason: str | None, json: bool) -> int:
     import dataclasses
 
-    from lbkit import errors, inventory, report
+    from lbkit import errors, inventory, report, switchover
     from lbkit import maintenance as procedure
 
     cluster = inventory.load()
@@ -209,11 +209,12 @@ def maintenance(state: str | None, host: str | None, reason: str | None, json: b
             f"Maintenance on or off, and of which host? Nothing was touched.\n"
             f"Next: inv maintenance {state if state in ('on', 'off') else 'on|off'} --host one of {names}"
         )
-    command = f"inv maintenance {state} --host {host}"
+    name = switchover.one_host(cluster, host).name
+    command = f"inv maintenance {state} --host {name}"
     if state == "on":
-        done = procedure.on(cluster, host, reason or "", command, report.told)
+        done = procedure.on(cluster, name, reason or "", command, report.told)
     else:
-        done = procedure.off(cluster, host, command, report.told)
+        done = procedure.off(cluster, name, command, report.told)
     if json:
         report.as_json(dataclasses.asdict(done))
     else:

@@ -32,14 +32,13 @@ class Done:
 
 
 def on(cluster: Cluster, name: str, reason: str, command: str, tell: Tell) -> Done:
-    """The host is kept out; if it has service, that moves first. Raises an LbkitError."""
-    host = cluster.host(name)
+    """The host of that name is kept out; if it has service, that moves first. Raises an LbkitError."""
     with remote.sessions(cluster.hosts) as opened:
         now = status.of(cluster, opened)
-        row = next(one for one in now.rows if one.host == host.name)
+        row = next(one for one in now.rows if one.host == name)
         if row.maintenance:
             return Done(name, "on", False, serving(now), row.maintenance)
-        to = stand_in(cluster, now, host.name)
+        to = stand_in(cluster, now, name)
         alive: dict[str, Any] = refuse_missing(opened)
         with converge.locked(alive, command):
             entry = {
@@ -62,7 +61,6 @@ def on(cluster: Cluster, name: str, reason: str, command: str, tell: Tell) -> Do
 
 def off(cluster: Cluster, name: str, command: str, tell: Tell) -> Done:
     """The host may serve again; nothing moves back because of it, unless `preempt` wants that."""
-    host = cluster.host(name)
     with remote.sessions(cluster.hosts) as opened:
         alive: dict[str, Any] = refuse_missing(opened, only=name)
         now = status.of(cluster, opened)
@@ -71,7 +69,11 @@ def off(cluster: Cluster, name: str, command: str, tell: Tell) -> Done:
         with converge.locked(alive, command):
             alive[name].call("maintain", maintenance=None)
             now = wait(cluster, dict(opened), name, out=False)
-    if cluster.keepalived.preempt and serving(now) != name and host.priority == highest(cluster):
+    if (
+        cluster.keepalived.preempt
+        and serving(now) != name
+        and cluster.host(name).priority == highest(cluster)
+    ):
         tell(name, "takes service back by its priority (`keepalived.preempt`)")
     return Done(name, "off", True, serving(now))
 

@@ -102,7 +102,7 @@ def vip_holder(nodes: Sequence[Node], missing: Sequence[str]) -> str | None:
         raise errors.Undecided(
             f"{' and '.join(holders)} both carry the virtual address: two MASTERs, or one left behind by a "
             f"keepalived that was killed.\n"
-            f"Next: stop keepalived on the one that should not have it, then `inv verify`."
+            f"Next: {let_go(nodes)}, then `inv verify`."
         )
     if not holders and unread:
         raise errors.Undecided(
@@ -110,6 +110,18 @@ def vip_holder(nodes: Sequence[Node], missing: Sequence[str]) -> str | None:
             f"Next: bring {unread[0]} back, or leave it out: --without {unread[0]} (only if it is down)."
         )
     return holders[0] if holders else None
+
+
+def let_go(nodes: Sequence[Node]) -> str:
+    """How a person takes the virtual address from where it should not be."""
+    for found in nodes:
+        if found.carries and found.vrrp == "STOPPED":
+            ours = {one.split("/")[0] for one in found.seen.facts.get("virtual_addresses", ())}
+            for interface, addresses in found.seen.facts["addresses"].items():
+                for address in addresses:
+                    if address.split("/")[0] in ours:
+                        return f"on {found.host.name}: sudo ip address del {address} dev {interface}"
+    return "stop keepalived on the one that should not have it (do the hosts hear each other?)"
 
 
 def way_for_adverts(cluster: Cluster, host: Host) -> str:

@@ -234,10 +234,10 @@ def status_cells(row: status.Row) -> tuple[str, ...]:
     return row.host, row.role, row.vrrp, holds, row.haproxy, row.keepalived, agent, up
 
 
-def switchover_lines(cluster: Cluster, to: str, moved: switchover.Moved | None) -> list[str]:
+def switchover_lines(cluster: Cluster, moved: switchover.Moved) -> list[str]:
     """Who serves now, how long it took, and what became of requests and of open connections."""
-    if moved is None:
-        return [f"{to} serves already: nothing to do."]
+    if moved.source == moved.target:
+        return [f"{moved.target} serves already: nothing to do."]
     lines = wrapped("", f"{moved.target} serves now; {moved.source} stands by. It took {moved.took_s:.2f} s.")
     if moved.requests is not None:
         late = f", {moved.late_requests} waited a second for a lost packet" if moved.late_requests else ""

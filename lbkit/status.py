@@ -163,7 +163,8 @@ def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError
             )
         if one.holds and one.servers[0] < one.servers[1]:
             return status(
-                f"{one.servers[0]} of {one.servers[1]} servers are up.", "look at the servers; inv verify"
+                f"{one.servers[0]} of {one.servers[1]} servers are up.",
+                "inv verify, which names the others and why",
             )
     for one in rows:
         for name, text in one.troubles:

@@ -53,16 +53,28 @@ class Moved:
     late_requests: int | None = None
 
 
-def run(cluster: Cluster, to: str, command: str, tell: Tell) -> Moved | None:
-    """Service is with the host named `to`; None where it was there already. Raises an LbkitError."""
-    target = cluster.host(to)
+def run(cluster: Cluster, to: str, command: str, tell: Tell) -> Moved:
+    """Service is with the host `to`; source and target are the same where it was there already.
+
+    Raises an LbkitError.
+    """
+    target = one_host(cluster, to)
     with remote.sessions(cluster.hosts) as opened:
         if refuse(cluster, status.of(cluster, opened), target) is None:
-            return None
+            return Moved(target.name, target.name, 0.0)
         with converge.locked(opened, command), Clients(cluster, tell) as clients:
-            moved = move(cluster, opened, to, tell)
+            moved = move(cluster, opened, target.name, tell)
             wait_until_whole(cluster, opened)
         return clients.counted(moved)
+
+
+def one_host(cluster: Cluster, which: str) -> Host:
+    """The host of that name, or of that role where no other has it. Raises NoSuchHost or Refused."""
+    found = cluster.select(which)
+    if len(found) > 1:
+        names = ", ".join(host.name for host in found)
+        raise errors.Refused(f"{which} are several; nothing was touched.\nNext: name one of {names}")
+    return found[0]
 
 
 def refuse(cluster: Cluster, now: status.Status, target: Host) -> str | None:

@@ -468,3 +468,13 @@ def test_a_failing_notice_is_repeated_then_given_up(tmp_path: Path) -> None:
     told.put("moved", "x")
     until(lambda: told.lost == 1)
     assert out.read_text() == "x\nx\nx\n"
+
+
+def test_at_boot_a_node_in_maintenance_begins_unfit_and_at_a_restart_as_it_was(tmp_path: Path) -> None:
+    out = tmp_path / "maintenance"
+    out.touch()
+    files = agent.Files(str(tmp_path), maintenance=str(out))
+    assert not files.read_memory().fit
+    files.write_memory(agent.Memory())  # the last node standing
+    files.write_fit(True)
+    assert files.read_memory().fit

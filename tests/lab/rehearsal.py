@@ -84,9 +84,13 @@ class Rehearsal:
         for old, new in edits:
             assert old in text, old
             text = text.replace(old, new)
+        return self.written(f"{text}{more}\n")
+
+    def written(self, text: str) -> Path:
+        """An inventory on disk, under a name of its own."""
         self.count += 1
         path = self.directory / f"hosts-{self.count}.toml"
-        path.write_text(f"{text}{more}\n")
+        path.write_text(text)
         return path
 
     def mark(self, name: str) -> str:

@@ -13,8 +13,8 @@ import time
 
 import pytest
 
+from tests.lab.elastic import Elastic
 from tests.lab.rehearsal import NAMES, VIP, Rehearsal, until
-from tests.lab.test_agent import Elastic, elastic, operator  # noqa: F401
 
 pytestmark = pytest.mark.lab
 
@@ -131,7 +131,7 @@ def test_with_preempt_a_host_is_kept_out_by_maintenance_alone(pair: Rehearsal) -
 # ── an Elastic IP ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_elastic_ip_moves_there_and_back_with_no_failed_request_and_one_call(elastic: Elastic) -> None:  # noqa: F811
+def test_an_elastic_ip_moves_there_and_back_with_no_failed_request_and_one_call(elastic: Elastic) -> None:
     began = time.time()
     there_and_back(elastic)
     assert elastic.moves(began) == ["lb-2", "lb-1"]
@@ -141,7 +141,7 @@ def test_an_elastic_ip_moves_there_and_back_with_no_failed_request_and_one_call(
 
 
 def test_an_agent_that_restarts_in_the_middle_and_an_api_that_fails_leave_the_pair_whole(
-    elastic: Elastic,  # noqa: F811
+    elastic: Elastic,
 ) -> None:
     process = elastic.start("switchover", "--to", "lb-2")
     assert process.stderr

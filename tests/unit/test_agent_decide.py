@@ -715,6 +715,17 @@ def test_kept_out_of_a_pair_that_nobody_serves_a_node_steps_in_and_stays() -> No
     assert not decide(kept_out(True, NOW + 7), over.memory, rules).fit
 
 
+def test_a_node_whose_haproxy_is_dead_does_not_step_in() -> None:
+    rules = replace(RULES, moves=False)
+    memory = decide(kept_out(True, NOW), Memory(well_since=NOW - 9), rules).memory
+    for second in range(1, 9):
+        seen = kept_out(False, NOW + second)
+        dead = replace(seen.check, answer="refused", unit="stopped")
+        memory = decide(replace(seen, check=dead), memory, rules).memory
+    assert not memory.fit
+    assert not decide(kept_out(True, NOW + 10), memory, rules).fit
+
+
 def test_silence_at_an_address_that_never_answered_from_here_brings_nobody_in() -> None:
     rules, memory = replace(RULES, moves=False), Memory(well_since=NOW - 9)
     for second in range(10):

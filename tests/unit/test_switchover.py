@@ -211,3 +211,9 @@ def test_where_service_does_not_move_the_orders_are_withdrawn_and_the_hosts_quot
     with pytest.raises(errors.CommandFailed, match=r"did not move to lb-2(.|\n)*lb-1: MASTER(.|\n)*Next: "):
         switchover.move(cluster, told.opened, "lb-2", lambda *_: None)
     assert [call[:2] for call in told.calls[-2:]] == [("lb-1", "release"), ("lb-2", "release")]
+
+
+def test_a_role_names_a_host_where_only_one_has_it(three: inventory.Cluster) -> None:
+    assert switchover.one_host(three, "active").name == "lb-1"
+    with pytest.raises(errors.Refused, match="Next: name one of lb-2, lb-3"):
+        switchover.one_host(three, "passive")
