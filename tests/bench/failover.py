@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lbkit.lab import api, aws
+from lbkit.lab import api
 from tests.bench import figures
 from tests.lab.elastic import Elastic
 from tests.lab.rehearsal import NAMES, until
@@ -42,15 +42,10 @@ def load() -> dict[str, Any]:
 
 
 def prepared(lab: api.Lab, folder: Path) -> Elastic:
-    import boto3
-
-    keys = {"aws_access_key_id": "lab", "aws_secret_access_key": "lab"}
-    boto3.client("sns", endpoint_url=lab.settings.aws_url, region_name=aws.REGION, **keys).create_topic(
-        Name="failover"
-    )
     operator = Elastic(lab, folder)
     tell("setting the pair up")
     lab.reset()
+    operator.account()
     operator.done("setup")
     until(operator.whole, 60)
     operator.home()
