@@ -46,31 +46,27 @@ def prepared(lab: api.Lab, folder: Path) -> Elastic:
     tell("setting the pair up")
     lab.reset()
     operator.account()
-    operator.done("setup")
-    until(operator.whole, 60)
+    ready(operator, operator.hosts())
     operator.home()
     return operator
 
 
 def cases(operator: Elastic) -> dict[str, Any]:
     """{cases: as the drill says, extra_ms: […]} of all cases, with the default adverts."""
-    began = time.time()
-    return {"cases": drill(operator, operator.hosts()), "extra_ms": beyond_the_api(operator, began)}
+    began, hosts = time.time(), operator.hosts()
+    ready(operator, hosts)
+    return {"cases": drill(operator, hosts), "extra_ms": beyond_the_api(operator, began)}
 
 
 def fast(operator: Elastic) -> dict[str, Any]:
     hosts = operator.hosts(FAST)
-    operator.done("setup", hosts=hosts)
-    until(operator.whole, 60)
-    try:
-        return {"cases": drill(operator, hosts, "--case", "host")}
-    finally:
-        operator.done("setup")
-        until(operator.whole, 60)
+    ready(operator, hosts)
+    return {"cases": drill(operator, hosts, "--case", "host")}
 
 
 def switchover(operator: Elastic) -> dict[str, Any]:
     """There and back: {moves: […]}."""
+    ready(operator, operator.hosts())
     return {
         "moves": [
             json.loads(operator.done("switchover", "--to", name, "--json").out) for name in ("lb-2", "lb-1")
@@ -94,8 +90,13 @@ def drill(operator: Elastic, hosts: Path, *words: str) -> list[dict[str, Any]]:
         raise SystemExit(f"bench: the drill was refused: {told}")
     for one in told["cases"]:
         tell(f"  {one['case']}: {one['outage_s']:.2f} s, {one['failed_requests']} failed {one['why'] or ''}")
-    until(operator.whole, 120)
     return told["cases"]
+
+
+def ready(operator: Elastic, hosts: Path) -> None:
+    """The pair is as this inventory says, and whole."""
+    operator.done("setup", hosts=hosts)
+    until(lambda: operator.inv("status", hosts=hosts).code == 0, 120, pause_s=1)
 
 
 def beyond_the_api(operator: Elastic, began: float) -> list[float]:
