@@ -60,7 +60,8 @@ def test_with_an_access_key_it_needs_no_instance_profile(anywhere: Elastic) -> N
     secret = anywhere.directory / "secret"
     secret.write_text("no" + "body" * 9 + "\n")
     secret.chmod(0o600)
-    keys = f'[agent]\naccess_key_id = "AKIA{"X" * 16}"\nsecret_access_key = {{ file = "{secret}" }}\n'
+    key = f"AKIA{'X' * 16}"
+    keys = f'[agent]\naccess_key_id = "{key}"\nsecret_access_key = {{ file = "{secret}" }}\n'
     ids = [
         (f'name = "{name}"\n', f'name = "{name}"\nnetwork_interface_id = "{aws.INTERFACE_IDS[name]}"\n')
         for name in NAMES
@@ -71,9 +72,12 @@ def test_with_an_access_key_it_needs_no_instance_profile(anywhere: Elastic) -> N
     for name in NAMES:
         assert anywhere.on(name, "stat", "-c", "%U %a", "/etc/lbkit/aws-credentials") == "lbkit 600\n"
         anywhere.sh(name, "ip route add blackhole 169.254.169.254; systemctl restart lbkit-agent")
-    anywhere.looks()
+    until(lambda: anywhere.state(standby)["holder"] in ("higher", "lower"))
+    began = time.time()
     anywhere.sh(holder, "systemctl stop haproxy")
     until(lambda: anywhere.served_by(standby))
+    moves = anywhere.lab.aws_calls("AssociateAddress", began)
+    assert {one["key"] for one in moves} == {key}
     anywhere.sh(holder, "systemctl start haproxy")
     for name in NAMES:
         anywhere.sh(name, "ip route del blackhole 169.254.169.254; rm /etc/lbkit/aws-credentials")
