@@ -126,6 +126,24 @@ def chosen(given: Sequence[str], cluster: Cluster) -> tuple[Case, ...]:
     return tuple(one for one in fitting if not names or one.name in names)
 
 
+def for_instance(given: Sequence[str], cluster: Cluster, instance: str | None) -> Sequence[str]:
+    """The names of cases that go with `--stop-instance`: host alone. Raises Refused, NoSuchHost."""
+    if instance is None:
+        return given
+    cluster.host(instance)
+    if cluster.address.kind != "eip":
+        raise errors.Refused(
+            f"The AWS API stops instances, and the address here is of kind {cluster.address.kind!r}; "
+            f"nothing was touched.\nNext: inv failover-test --case host"
+        )
+    if [name for text in given for name in text.split(",") if name.strip() != "host"]:
+        raise errors.Refused(
+            f"--stop-instance is one way of the case host, and goes with no other; nothing was touched.\n"
+            f"Next: inv failover-test --stop-instance {instance}"
+        )
+    return ["host"]
+
+
 def filled(text: str, cluster: Cluster, host: Host) -> str:
     """Shell text of a case for one host."""
     return text.replace("{cut_peers}", nft(cut_peers(cluster, host))).replace(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lbkit import converge, errors, observe, pair, remote, status, steps, switchover
 from lbkit.drill import before, cases, figures, probe
 from lbkit.drill.cases import Case
 from lbkit.drill.result import Facts, Phases, Result, result
 from lbkit.inventory import Cluster
+
+if TYPE_CHECKING:
+    from lbkit.aws.instances import Power
 
 UNDO_AFTER_S = 45  # with what a repaired node needs until it serves, less than the minute that is promised
 TAKEN_WITHIN_S = 30
@@ -26,11 +29,11 @@ def run(
     chosen: Sequence[Case],
     command: str,
     tell: Tell,
-    power: Callable[[str], None] | None = None,
+    instance: str | None = None,
 ) -> list[Result]:
     """Runs the cases, each from a whole pair to a whole pair with the address where it was before.
 
-    power: cuts a host's power and gives it back, in place of the host's own reboot.
+    instance: the host whose EC2 instance the case host stops by the API, in place of the host's own reset.
     Ends early where the pair does not become whole again. Raises Refused where it is not whole before.
     """
     with remote.sessions(cluster.hosts) as opened, remote.outside(cluster.client) as ask:
@@ -39,14 +42,25 @@ def run(
         before.refuse_armed(opened)
         before.refuse_without_tools(chosen, opened)
         before.refuse_ways_through(cluster, home, chosen)
+        before.refuse_other_instance(home, instance)
         with converge.locked(opened, command):
-            drill = Drill(cluster, opened, ask, tell, command, power)
+            drill = Drill(cluster, opened, ask, tell, command, power_of(cluster, instance))
             results = []
             for one in chosen:
                 results.append(drill.run(one))
                 if results[-1].facts.verdict or results[-1].facts.astray:
                     break
     return results
+
+
+def power_of(cluster: Cluster, instance: str | None) -> Power | None:
+    if instance is None:
+        return None
+    from lbkit.aws import instances  # boto3 costs 150 ms: only where it is asked
+
+    power = instances.Power(cluster)
+    power.instance(instance)  # refuses now what it could not do later
+    return power
 
 
 class Drill:
@@ -59,7 +73,7 @@ class Drill:
         ask: Callable[..., Any],
         tell: Tell,
         command: str = "",
-        power: Callable[[str], None] | None = None,
+        power: Power | None = None,
     ) -> None:
         self.cluster, self.opened, self.ask, self.tell = cluster, opened, ask, tell
         self.command, self.power = command, power
@@ -154,8 +168,11 @@ class Drill:
         """Whatever went wrong or whoever pressed Ctrl-C: what still can be mended from here is, and the
         hosts do the rest themselves.
         """
+        with contextlib.suppress(errors.LbkitError):
+            if one.reboots and self.power:
+                self.power.on(victim)
         for name in self.opened if one.everywhere else [victim]:
-            if name in self.opened and not one.reboots:
+            if not one.reboots:
                 with contextlib.suppress(errors.LbkitError):
                     self.opened[name].call("undo", **self.order(one, name))
 
@@ -165,7 +182,7 @@ class Drill:
         """When the host went down, by our clock. Its session is over."""
         if self.power:
             at = time.time()
-            self.power(name)
+            self.power.off(name)
         else:
             at = self.clock(name).ours(self.opened[name].call("cut_power")["at"])
         self.opened.pop(name).close()
@@ -173,6 +190,8 @@ class Drill:
 
     def await_boot(self, one: Case, name: str) -> None:
         """A new session, and the lock again, when the host answers. Raises Unreachable at the deadline."""
+        if self.power:
+            self.power.on(name)
         deadline = time.monotonic() + one.back_within_s
         while True:
             session = remote.try_open(self.cluster.host(name))

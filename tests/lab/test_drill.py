@@ -97,6 +97,21 @@ def test_every_case_passes_with_a_virtual_ip(pair: Rehearsal, tmp_path: Path) ->
     assert nothing_is_left(pair)
 
 
+def test_instance_that_is_named_is_stopped_by_the_api_and_started_again(anywhere: Elastic) -> None:
+    (holder,) = anywhere.holders()
+    standby = next(name for name in HOSTS if name != holder)
+    since = anywhere.lab.aws_calls()[-1]["at"]
+    assert "is in charge" in anywhere.refused("failover-test", "--stop-instance", standby).err
+    told = json.loads(anywhere.done("failover-test", "--stop-instance", holder, "--json").out)
+    (case,) = told["cases"]
+    assert (case["case"], case["passed"], case["holder_after"]) == ("host", True, standby)
+    assert case["failed_requests"] > 0
+    called = [one["action"] for one in anywhere.lab.aws_calls(since=since)]
+    assert called.count("StopInstances") == called.count("StartInstances") == 1
+    until(anywhere.whole)
+    assert anywhere.holders() == [holder]
+
+
 # ── the operator's machine dies ──────────────────────────────────────────────────────────────────────────
 
 # How it shows on the holder that it is broken. The host without power needs nobody: it boots.

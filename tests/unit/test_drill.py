@@ -354,6 +354,19 @@ def test_host_that_is_the_way_to_another_keeps_its_power(cluster: Cluster) -> No
     before.refuse_ways_through(cluster, "lb-1", CASES)
 
 
+def test_instance_is_stopped_in_the_case_host_alone(cluster: Cluster) -> None:
+    pair = elastic(cluster)
+    assert cases.for_instance([], pair, None) == []
+    assert cases.for_instance([], pair, "lb-1") == cases.for_instance(["host"], pair, "lb-1") == ["host"]
+    for given, which, clusters in ((["haproxy"], "lb-1", pair), ([], "lb-1", cluster)):
+        with pytest.raises(errors.Refused, match="nothing was touched"):
+            cases.for_instance(given, clusters, which)
+    with pytest.raises(errors.NoSuchHost):
+        cases.for_instance([], pair, "lb-9")
+    with pytest.raises(errors.Refused, match="lb-1 is in charge, and not lb-2"):
+        before.refuse_other_instance("lb-1", "lb-2")
+
+
 def test_report_that_could_not_be_written_is_refused_before_anything_breaks(tmp_path: Path) -> None:
     with pytest.raises(errors.Refused, match="cannot be written"):
         before.refuse_unwritable(tmp_path / "no" / "report.html")
