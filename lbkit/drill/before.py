@@ -39,7 +39,7 @@ def confirm(cluster: Cluster, given: str | None, instance: str | None = None) ->
     if given is None and sys.stdin.isatty():
         asking = f"This cuts clients of {name} off for seconds.{warning} Type its name to go on: "
         print(asking, end="", file=sys.stderr, flush=True)
-        given = input().strip()
+        given = sys.stdin.readline().strip()
     if given != name:
         raise errors.Refused(f"Not confirmed; nothing was touched.\nNext: --yes-really {name}")
 

@@ -126,7 +126,7 @@ class Drill:
     def break_first(self, one: Case, victim: str) -> float | None:
         if not one.first:
             return None
-        order = {"do": cases.filled(one.first, self.cluster, self.cluster.host(victim)), "undo": one.undo}
+        order = {**self.order(one, victim, victim), "do": self.filled(one.first, victim, victim)}
         there = self.opened[victim].call("drill", **order, undo_after_s=UNDO_AFTER_S)["at"]
         at = self.clock(victim).ours(there)
         self.say("the AWS API is out of its reach", at, victim)
@@ -140,18 +140,22 @@ class Drill:
         else:
             # The others first, so that the last of the ways is cut when the victim is.
             peers = self.cluster.peers(self.cluster.host(victim)) if one.everywhere else ()
-            at = [self.break_on(one, name) for name in [*(peer.name for peer in peers), victim]][-1]
+            names = [*(peer.name for peer in peers), victim]
+            at = [self.break_on(one, name, victim) for name in names][-1]
         self.say(one.what, at, victim)
         return at
 
-    def break_on(self, one: Case, name: str) -> float:
+    def break_on(self, one: Case, name: str, victim: str) -> float:
         # What was broken first armed the undo of both.
         armed = {} if one.first else {"undo_after_s": UNDO_AFTER_S}
-        answer = self.opened[name].call("drill", **self.order(one, name), **armed)
+        answer = self.opened[name].call("drill", **self.order(one, name, victim), **armed)
         return self.clock(name).ours(answer["at"])
 
-    def order(self, one: Case, name: str) -> dict[str, Any]:
-        return {"do": cases.filled(one.do, self.cluster, self.cluster.host(name)), "undo": one.undo}
+    def order(self, one: Case, name: str, victim: str) -> dict[str, Any]:
+        return {"do": self.filled(one.do, name, victim), "undo": one.undo}
+
+    def filled(self, text: str, name: str, victim: str) -> str:
+        return cases.filled(text, self.cluster, self.cluster.host(name), self.cluster.host(victim))
 
     def mend(self, one: Case, victim: str) -> float:
         """When all was mended, by our clock; a host that lost its power is waited for."""
@@ -159,7 +163,7 @@ class Drill:
             self.await_boot(one, victim)
         else:
             broken = list(self.opened) if one.everywhere else [victim]
-            remote.in_parallel(lambda name: self.opened[name].call("undo", **self.order(one, name)), broken)
+            remote.in_parallel(lambda name: self.opened[name].call("undo", undo=one.undo), broken)
         at = time.time()
         self.say("back" if one.reboots else "mended", at, victim)
         return at
@@ -174,7 +178,7 @@ class Drill:
         for name in self.opened if one.everywhere else [victim]:
             if not one.reboots:
                 with contextlib.suppress(errors.LbkitError):
-                    self.opened[name].call("undo", **self.order(one, name))
+                    self.opened[name].call("undo", undo=one.undo)
 
     # ---- a host that goes down
 
@@ -226,9 +230,9 @@ class Drill:
         return time.time() - self.own[-1][0] >= seconds
 
     def rests(self, name: str) -> bool:
-        """The highest priority has the address, and the other, which took it once, has yielded."""
+        """It has the address, and no other wants it: who took it once has yielded."""
         return self.holder() == name and all(
-            self.stance(other) == "yields" for other in self.opened if other != name
+            self.stance(other) in ("yields", "leaves") for other in self.opened if other != name
         )
 
     def stance(self, name: str) -> str:

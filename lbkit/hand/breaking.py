@@ -75,7 +75,8 @@ UNITS = ("keepalived", "haproxy", "lbkit-agent")
 
 
 def events(since):
-    """[(time in s since 1970, unit, line)] of keepalived, HAProxy and the agent in the journal since then.
+    """[(time in s since 1970, unit, line)] of keepalived, HAProxy and the agent in the journal since then, without
+    HAProxy's line for each request.
 
     The time is the one at which the line was sent, where the journal knows it, and not the one of its
     arrival.
@@ -86,7 +87,7 @@ def events(since):
     for row in run(argv).splitlines():
         entry = json.loads(row)
         message = entry.get("MESSAGE")
-        if isinstance(message, str):
+        if isinstance(message, str) and "HTTP/1" not in message:
             at = entry.get("_SOURCE_REALTIME_TIMESTAMP", entry["__REALTIME_TIMESTAMP"])
             # systemd's own lines about a unit name it in another field.
             unit = entry.get("UNIT") or entry.get("_SYSTEMD_UNIT", "")
