@@ -75,11 +75,10 @@ UNITS = ("keepalived", "haproxy", "lbkit-agent")
 
 
 def events(since):
-    """[(time in s since 1970, unit, line)] of keepalived, HAProxy and the agent in the journal since then, without
-    HAProxy's line for each request.
+    """[(time in s since 1970, unit, line)] of keepalived, HAProxy and the agent in the journal since then.
 
-    The time is the one at which the line was sent, where the journal knows it, and not the one of its
-    arrival.
+    Without HAProxy's line for each request. The time is the one at which the line was sent, where the
+    journal knows it, and not the one of its arrival.
     """
     units = [word for unit in UNITS for word in ("-u", unit)]
     argv = ["journalctl", "-o", "json", "--no-pager", f"--since=@{since:.3f}", *units]
