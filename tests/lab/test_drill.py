@@ -64,8 +64,6 @@ def check_each(found: dict[str, dict], home: str, other: str) -> None:
             assert one["kept_alive"]["broken"] >= 1
             assert one["upgraded"]["broken"] >= 1
         assert (one["failback_outage_s"] is None) == (one["holder_after"] == home)
-        hosts = {row["host"] for row in one["timeline"] if row["source"] != "drill"}
-        assert hosts == set(HOSTS) or name == "haproxy-killed", name
         assert [row["at_s"] for row in one["timeline"]] == sorted(row["at_s"] for row in one["timeline"])
     assert found["haproxy-killed"]["master_s"] is None
     assert found["haproxy-killed"]["failback_requests"] is None
