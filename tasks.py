@@ -197,10 +197,16 @@ REPORT = "write the same, with plots, to this HTML file"
 @task(
     auto_shortflags=False,
     iterable=["case"],
-    help={"case": CASE, "yes-really": REALLY, "report": REPORT, "json": JSON},
+    help={
+        "case": CASE,
+        "stop-instance": "of this host, which is in charge, stop the EC2 instance (case host)",
+        "yes-really": REALLY,
+        "report": REPORT,
+        "json": JSON,
+    },
 )
 @commands.reports
-def failover_test(c, case=None, yes_really=None, report=None, json=False):
+def failover_test(c, case=None, stop_instance=None, yes_really=None, report=None, json=False):
     """Break the node in charge on purpose, and measure what clients saw.
 
     All cases in a row, or those named; after each the address is sent
@@ -210,7 +216,7 @@ def failover_test(c, case=None, yes_really=None, report=None, json=False):
 
     Example: inv failover-test --case haproxy,keepalived
     """
-    return commands.failover_test(case, yes_really, report, json)
+    return commands.failover_test(case, stop_instance, yes_really, report, json)
 
 
 STEPS = (ipv6, security_group, iam, sns, prereqs, haproxy, keepalived, agent)

@@ -222,20 +222,22 @@ def maintenance(state: str | None, host: str | None, reason: str | None, json: b
     return SAME
 
 
-def failover_test(cases: list[str], yes_really: str | None, page: str | None, json: bool) -> int:
+def failover_test(
+    cases: list[str], stop_instance: str | None, yes_really: str | None, page: str | None, json: bool
+) -> int:
     from pathlib import Path
 
     from lbkit import inventory, report
     from lbkit.drill import before, run, show
-    from lbkit.drill.cases import chosen
+    from lbkit.drill.cases import chosen, for_instance
 
     cluster = inventory.load()
-    wanted = chosen(cases, cluster)
+    wanted = chosen(for_instance(cases, cluster, stop_instance), cluster)
     if page:
         before.refuse_unwritable(Path(page))
-    before.confirm(cluster, yes_really)
+    before.confirm(cluster, yes_really, stop_instance)
     command = "inv " + " ".join(sys.argv[1:])
-    results = run.run(cluster, wanted, command, report.told)
+    results = run.run(cluster, wanted, command, report.told, stop_instance)
     if page:
         from lbkit.drill import page as html
 

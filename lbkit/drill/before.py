@@ -28,15 +28,18 @@ def is_rehearsal(cluster: Cluster) -> bool:
     )
 
 
-def confirm(cluster: Cluster, given: str | None, warning: str = "") -> None:
+def confirm(cluster: Cluster, given: str | None, instance: str | None = None) -> None:
     """What breaks on purpose wants the cluster's name typed; the lab's pair is there to be broken."""
+    warning = (
+        f" It stops the instance of {instance}, and only this machine starts it again." if instance else ""
+    )
     name = cluster.name
     if given == name or (given is None and is_rehearsal(cluster)):
         return
     if given is None and sys.stdin.isatty():
         asking = f"This cuts clients of {name} off for seconds.{warning} Type its name to go on: "
         print(asking, end="", file=sys.stderr, flush=True)
-        given = input().strip()
+        given = sys.stdin.readline().strip()
     if given != name:
         raise errors.Refused(f"Not confirmed; nothing was touched.\nNext: --yes-really {name}")
 
@@ -100,6 +103,15 @@ def refuse_ways_through(cluster: Cluster, victim: str, cases: Sequence[Case]) ->
             f"{', '.join(others)} is reached by way of {victim}, whose power the case host would cut; "
             f"nothing was touched.\n"
             f"Next: --case {rest or 'haproxy'}, or reach {others[0]} another way (`jump`)."
+        )
+
+
+def refuse_other_instance(home: str, instance: str | None) -> None:
+    """It is the node in charge that is broken."""
+    if instance not in (None, home):
+        raise errors.Refused(
+            f"{home} is in charge, and not {instance}; nothing was touched.\n"
+            f"Next: --stop-instance {home}, or inv switchover --to {instance} first."
         )
 
 

@@ -126,11 +126,29 @@ def chosen(given: Sequence[str], cluster: Cluster) -> tuple[Case, ...]:
     return tuple(one for one in fitting if not names or one.name in names)
 
 
-def filled(text: str, cluster: Cluster, host: Host) -> str:
-    """Shell text of a case for one host."""
-    return text.replace("{cut_peers}", nft(cut_peers(cluster, host))).replace(
-        "{cut_aws}", nft(cut_aws(cluster, host))
-    )
+def for_instance(given: Sequence[str], cluster: Cluster, instance: str | None) -> Sequence[str]:
+    """The names of cases that go with `--stop-instance`: host alone. Raises Refused, NoSuchHost."""
+    if instance is None:
+        return given
+    cluster.host(instance)
+    if cluster.address.kind != "eip":
+        raise errors.Refused(
+            f"The AWS API stops instances, and the address here is of kind {cluster.address.kind!r}; "
+            f"nothing was touched.\nNext: inv failover-test --case host"
+        )
+    if [name for text in given for name in text.split(",") if name.strip() != "host"]:
+        raise errors.Refused(
+            f"--stop-instance is one way of the case host, and goes with no other; nothing was touched.\n"
+            f"Next: inv failover-test --stop-instance {instance}"
+        )
+    return ["host"]
+
+
+def filled(text: str, cluster: Cluster, host: Host, victim: Host) -> str:
+    """Shell text of a case for one host. victim: the one in charge."""
+    others = cluster.peers(host) if host == victim else (victim,)
+    text = text.replace("{cut_peers}", nft(cut_peers(cluster, others)))
+    return text.replace("{cut_aws}", nft(cut_aws(cluster, host)))
 
 
 def nft(rules: str) -> str:
@@ -138,11 +156,11 @@ def nft(rules: str) -> str:
     return f"nft -f - <<'RULES'\n{rules}RULES"
 
 
-def cut_peers(cluster: Cluster, host: Host) -> str:
-    """nft: nothing passes between this host and its peers but ssh, which may be the way to one of them."""
+def cut_peers(cluster: Cluster, others: Sequence[Host]) -> str:
+    """nft: nothing passes between this host and the others but ssh, which may be the way to one of them."""
     ports = ", ".join(map(str, ssh_ports(cluster)))
     both, inward, outward = [f"tcp dport {{ {ports} }} accept", f"tcp sport {{ {ports} }} accept"], [], []
-    for peer in cluster.peers(host):
+    for peer in others:
         family = "ip6" if ":" in peer.private_address else "ip"
         inward.append(f"{family} saddr {peer.private_address} drop")
         outward.append(f"{family} daddr {peer.private_address} drop")

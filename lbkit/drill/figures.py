@@ -106,7 +106,7 @@ TELLING = re.compile(
     r"|AssociateAddress|unfit|^fit:|trouble|^over:|^keepalived: |the address is with"
     r"|^(takes|holds|yields|waits): "
 )
-NOISE = re.compile(r"HTTP/1|not ready|reset-failed")
+NOISE = re.compile(r"not ready|reset-failed")
 
 # A host has noticed, and is about to do something.
 NOTICED = re.compile(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lbkit import converge, errors, observe, pair, remote, status, steps, switchover
 from lbkit.drill import before, cases, figures, probe
 from lbkit.drill.cases import Case
 from lbkit.drill.result import Facts, Phases, Result, result
 from lbkit.inventory import Cluster
+
+if TYPE_CHECKING:
+    from lbkit.aws.instances import Power
 
 UNDO_AFTER_S = 45  # with what a repaired node needs until it serves, less than the minute that is promised
 TAKEN_WITHIN_S = 30
@@ -26,11 +29,11 @@ def run(
     chosen: Sequence[Case],
     command: str,
     tell: Tell,
-    power: Callable[[str], None] | None = None,
+    instance: str | None = None,
 ) -> list[Result]:
     """Runs the cases, each from a whole pair to a whole pair with the address where it was before.
 
-    power: cuts a host's power and gives it back, in place of the host's own reboot.
+    instance: the host whose EC2 instance the case host stops by the API, in place of the host's own reset.
     Ends early where the pair does not become whole again. Raises Refused where it is not whole before.
     """
     with remote.sessions(cluster.hosts) as opened, remote.outside(cluster.client) as ask:
@@ -39,14 +42,25 @@ def run(
         before.refuse_armed(opened)
         before.refuse_without_tools(chosen, opened)
         before.refuse_ways_through(cluster, home, chosen)
+        before.refuse_other_instance(home, instance)
         with converge.locked(opened, command):
-            drill = Drill(cluster, opened, ask, tell, command, power)
+            drill = Drill(cluster, opened, ask, tell, command, power_of(cluster, instance))
             results = []
             for one in chosen:
                 results.append(drill.run(one))
                 if results[-1].facts.verdict or results[-1].facts.astray:
                     break
     return results
+
+
+def power_of(cluster: Cluster, instance: str | None) -> Power | None:
+    if instance is None:
+        return None
+    from lbkit.aws import instances  # boto3 costs 150 ms: only where it is asked
+
+    power = instances.Power(cluster)
+    power.instance(instance)  # refuses now what it could not do later
+    return power
 
 
 class Drill:
@@ -59,7 +73,7 @@ class Drill:
         ask: Callable[..., Any],
         tell: Tell,
         command: str = "",
-        power: Callable[[str], None] | None = None,
+        power: Power | None = None,
     ) -> None:
         self.cluster, self.opened, self.ask, self.tell = cluster, opened, ask, tell
         self.command, self.power = command, power
@@ -112,7 +126,7 @@ class Drill:
     def break_first(self, one: Case, victim: str) -> float | None:
         if not one.first:
             return None
-        order = {"do": cases.filled(one.first, self.cluster, self.cluster.host(victim)), "undo": one.undo}
+        order = {**self.order(one, victim, victim), "do": self.filled(one.first, victim, victim)}
         there = self.opened[victim].call("drill", **order, undo_after_s=UNDO_AFTER_S)["at"]
         at = self.clock(victim).ours(there)
         self.say("the AWS API is out of its reach", at, victim)
@@ -126,18 +140,22 @@ class Drill:
         else:
             # The others first, so that the last of the ways is cut when the victim is.
             peers = self.cluster.peers(self.cluster.host(victim)) if one.everywhere else ()
-            at = [self.break_on(one, name) for name in [*(peer.name for peer in peers), victim]][-1]
+            names = [*(peer.name for peer in peers), victim]
+            at = [self.break_on(one, name, victim) for name in names][-1]
         self.say(one.what, at, victim)
         return at
 
-    def break_on(self, one: Case, name: str) -> float:
+    def break_on(self, one: Case, name: str, victim: str) -> float:
         # What was broken first armed the undo of both.
         armed = {} if one.first else {"undo_after_s": UNDO_AFTER_S}
-        answer = self.opened[name].call("drill", **self.order(one, name), **armed)
+        answer = self.opened[name].call("drill", **self.order(one, name, victim), **armed)
         return self.clock(name).ours(answer["at"])
 
-    def order(self, one: Case, name: str) -> dict[str, Any]:
-        return {"do": cases.filled(one.do, self.cluster, self.cluster.host(name)), "undo": one.undo}
+    def order(self, one: Case, name: str, victim: str) -> dict[str, Any]:
+        return {"do": self.filled(one.do, name, victim), "undo": one.undo}
+
+    def filled(self, text: str, name: str, victim: str) -> str:
+        return cases.filled(text, self.cluster, self.cluster.host(name), self.cluster.host(victim))
 
     def mend(self, one: Case, victim: str) -> float:
         """When all was mended, by our clock; a host that lost its power is waited for."""
@@ -145,7 +163,7 @@ class Drill:
             self.await_boot(one, victim)
         else:
             broken = list(self.opened) if one.everywhere else [victim]
-            remote.in_parallel(lambda name: self.opened[name].call("undo", **self.order(one, name)), broken)
+            remote.in_parallel(lambda name: self.opened[name].call("undo", undo=one.undo), broken)
         at = time.time()
         self.say("back" if one.reboots else "mended", at, victim)
         return at
@@ -154,10 +172,13 @@ class Drill:
         """Whatever went wrong or whoever pressed Ctrl-C: what still can be mended from here is, and the
         hosts do the rest themselves.
         """
+        with contextlib.suppress(errors.LbkitError):
+            if one.reboots and self.power:
+                self.power.on(victim)
         for name in self.opened if one.everywhere else [victim]:
-            if name in self.opened and not one.reboots:
+            if not one.reboots:
                 with contextlib.suppress(errors.LbkitError):
-                    self.opened[name].call("undo", **self.order(one, name))
+                    self.opened[name].call("undo", undo=one.undo)
 
     # ---- a host that goes down
 
@@ -165,7 +186,7 @@ class Drill:
         """When the host went down, by our clock. Its session is over."""
         if self.power:
             at = time.time()
-            self.power(name)
+            self.power.off(name)
         else:
             at = self.clock(name).ours(self.opened[name].call("cut_power")["at"])
         self.opened.pop(name).close()
@@ -173,6 +194,8 @@ class Drill:
 
     def await_boot(self, one: Case, name: str) -> None:
         """A new session, and the lock again, when the host answers. Raises Unreachable at the deadline."""
+        if self.power:
+            self.power.on(name)
         deadline = time.monotonic() + one.back_within_s
         while True:
             session = remote.try_open(self.cluster.host(name))
@@ -207,9 +230,9 @@ class Drill:
         return time.time() - self.own[-1][0] >= seconds
 
     def rests(self, name: str) -> bool:
-        """The highest priority has the address, and the other, which took it once, has yielded."""
+        """It has the address, and no other wants it: who took it once has yielded."""
         return self.holder() == name and all(
-            self.stance(other) == "yields" for other in self.opened if other != name
+            self.stance(other) in ("yields", "leaves") for other in self.opened if other != name
         )
 
     def stance(self, name: str) -> str:

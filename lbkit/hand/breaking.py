@@ -9,6 +9,7 @@ import time
 from lbkit.hand.core import Failed, run
 
 UNIT = "lbkit-drill-undo"
+SCRIPT = "/run/lbkit-drill-undo"
 ANSWER_S = 0.3  # what the answer needs to get out before a host that ends itself is gone
 AUTOBOOT = 0x01234567  # reboot(2), LINUX_REBOOT_CMD_RESTART
 
@@ -19,11 +20,7 @@ def drill(request):
     undo is armed to run by itself after `undo_after_s`; without that time what is armed already covers it.
     """
     if request.get("undo_after_s"):
-        # One that is still armed is another drill's, whose damage it is to mend: systemd-run refuses then.
-        with contextlib.suppress(Failed):
-            run(["systemctl", "reset-failed", f"{UNIT}.service"])
-        arm = ["systemd-run", "--quiet", f"--unit={UNIT}", f"--on-active={request['undo_after_s']}"]
-        run([*arm, "--timer-property=AccuracySec=100ms", "--", "/bin/sh", "-c", request["undo"]])
+        arm(request["undo"], request["undo_after_s"])
     at = time.time()
     try:
         run(["/bin/sh", "-ec", request["do"]])
@@ -31,6 +28,22 @@ def drill(request):
         undo(request)
         raise
     return {"at": at}
+
+
+def arm(undo, after_s):
+    """The host runs the shell text by itself after so long.
+
+    From a file: systemd-run writes `;` as `\\;` into its unit, which counts at the next daemon-reload.
+    """
+    if armed():
+        raise Failed("what an earlier drill broke still waits to be mended")
+    descriptor = os.open(SCRIPT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(undo + "\n")
+    with contextlib.suppress(Failed):
+        run(["systemctl", "reset-failed", f"{UNIT}.service"])
+    timer = [f"--unit={UNIT}", f"--on-active={after_s}", "--timer-property=AccuracySec=100ms"]
+    run(["systemd-run", "--quiet", *timer, "--", "/bin/sh", SCRIPT])
 
 
 def cut_power():
@@ -77,8 +90,8 @@ UNITS = ("keepalived", "haproxy", "lbkit-agent")
 def events(since):
     """[(time in s since 1970, unit, line)] of keepalived, HAProxy and the agent in the journal since then.
 
-    The time is the one at which the line was sent, where the journal knows it, and not the one of its
-    arrival.
+    Without HAProxy's line for each request. The time is the one at which the line was sent, where the
+    journal knows it, and not the one of its arrival.
     """
     units = [word for unit in UNITS for word in ("-u", unit)]
     argv = ["journalctl", "-o", "json", "--no-pager", f"--since=@{since:.3f}", *units]
@@ -86,7 +99,7 @@ def events(since):
     for row in run(argv).splitlines():
         entry = json.loads(row)
         message = entry.get("MESSAGE")
-        if isinstance(message, str):
+        if isinstance(message, str) and "HTTP/1" not in message:
             at = entry.get("_SOURCE_REALTIME_TIMESTAMP", entry["__REALTIME_TIMESTAMP"])
             # systemd's own lines about a unit name it in another field.
             unit = entry.get("UNIT") or entry.get("_SYSTEMD_UNIT", "")

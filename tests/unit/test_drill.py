@@ -132,11 +132,10 @@ def test_what_was_not_seen_is_null() -> None:
         ("trouble: haproxy: HAProxy was stopped", True),
         ("yields: taken once; a higher priority took it back", True),
         ("haproxy.service: Main process exited, code=killed, status=9/KILL", True),
-        ('10.0.0.1:4 web~ apps/app-1 0/0/0/0/0 200 138 - - ---- "GET / HTTP/1.1"', False),
         ("Starting VRRP child process, pid=3", False),
     ],
 )
-def test_timeline_keeps_what_tells_and_no_access_log(line: str, wanted: bool) -> None:
+def test_timeline_keeps_what_tells(line: str, wanted: bool) -> None:
     assert figures.telling(line) is wanted
 
 
@@ -183,7 +182,7 @@ def test_partition_spares_every_port_that_ssh_may_come_in_by(cluster: Cluster) -
         cluster.hosts[0].replace(jump=Jump(ssh="198.51.100.7", port=2222)),
         cluster.hosts[1].replace(private_address="fd77::12"),
     )
-    rules = cases.cut_peers(cluster.replace(hosts=hosts), hosts[0])
+    rules = cases.cut_peers(cluster.replace(hosts=hosts), hosts[1:])
     assert rules.count("tcp dport { 22, 2201, 2202, 2222 } accept") == 2
     assert rules.count("tcp sport { 22, 2201, 2202, 2222 } accept") == 2
     assert rules.index("accept") < rules.index("drop")
@@ -192,9 +191,21 @@ def test_partition_spares_every_port_that_ssh_may_come_in_by(cluster: Cluster) -
     assert "112" not in rules
 
 
+def test_of_three_hosts_the_one_in_charge_alone_is_cut_off(cluster: Cluster) -> None:
+    third = cluster.hosts[1].replace(name="lb-3", private_address="10.77.9.13")
+    three = cluster.replace(hosts=(*cluster.hosts, third))
+    victim, second, _ = three.hosts
+    at_victim = cases.filled("{cut_peers}", three, victim, victim)
+    assert "saddr 10.77.9.12 drop" in at_victim
+    assert "saddr 10.77.9.13 drop" in at_victim
+    at_second = cases.filled("{cut_peers}", three, second, victim)
+    assert "saddr 10.77.9.11 drop" in at_second
+    assert "10.77.9.13" not in at_second
+
+
 def test_partition_cuts_multicast_adverts_too(cluster: Cluster) -> None:
     multicast = cluster.replace(address=cluster.address.replace(transport="multicast"))
-    assert cases.cut_peers(multicast, multicast.active).count("meta l4proto 112 drop") == 2
+    assert cases.cut_peers(multicast, multicast.passives).count("meta l4proto 112 drop") == 2
 
 
 def test_without_the_api_the_agent_still_reaches_its_peers(cluster: Cluster) -> None:
@@ -352,6 +363,19 @@ def test_host_that_is_the_way_to_another_keeps_its_power(cluster: Cluster) -> No
         before.refuse_ways_through(jumping, "lb-1", CASES)
     before.refuse_ways_through(jumping, "lb-1", [CASE["partition"]])
     before.refuse_ways_through(cluster, "lb-1", CASES)
+
+
+def test_instance_is_stopped_in_the_case_host_alone(cluster: Cluster) -> None:
+    pair = elastic(cluster)
+    assert cases.for_instance([], pair, None) == []
+    assert cases.for_instance([], pair, "lb-1") == cases.for_instance(["host"], pair, "lb-1") == ["host"]
+    for given, which, clusters in ((["haproxy"], "lb-1", pair), ([], "lb-1", cluster)):
+        with pytest.raises(errors.Refused, match="nothing was touched"):
+            cases.for_instance(given, clusters, which)
+    with pytest.raises(errors.NoSuchHost):
+        cases.for_instance([], pair, "lb-9")
+    with pytest.raises(errors.Refused, match="lb-1 is in charge, and not lb-2"):
+        before.refuse_other_instance("lb-1", "lb-2")
 
 
 def test_report_that_could_not_be_written_is_refused_before_anything_breaks(tmp_path: Path) -> None:
