@@ -148,22 +148,76 @@ def status(c, json=False):
     return commands.status(json)
 
 
-CASE = "only this case: haproxy, haproxy-hung or keepalived"
-REALLY = "the cluster's name, for scripts: it is asked for outside the lab"
-
-
-@task(auto_shortflags=False, help={"case": CASE, "yes-really": REALLY, "json": JSON})
+@task(
+    auto_shortflags=False, help={"to": "the host that is to serve: its name, active or passive", "json": JSON}
+)
 @commands.reports
-def failover_test(c, case=None, yes_really=None, json=False):
+def switchover(c, to=None, json=False):
+    """Move service to another host, for maintenance, with no failed new request.
+
+    Starts only from a whole pair. The address moves first, then the role;
+    connections that are open at that moment are cut. Whatever becomes of
+    this machine meanwhile, the pair is whole again within 20 s.
+
+    Example: inv switchover --to lb-2
+    """
+    return commands.switchover(to, json)
+
+
+@task(
+    auto_shortflags=False,
+    positional=["state"],
+    help={
+        "state": "on or off",
+        "host": "the host that is kept out: its name, active or passive",
+        "reason": "why, for whoever looks at `inv status`",
+        "json": JSON,
+    },
+)
+@commands.reports
+def maintenance(c, state=None, host=None, reason=None, json=False):
+    """Keep a host out of service for work on it, also over its reboots.
+
+    If it serves, service moves first, with no failed new request. It takes
+    over only where nobody else could serve. `off` moves nothing back.
+
+    Example: inv maintenance on --host lb-1 --reason "new kernel"
+    """
+    return commands.maintenance(state, host, reason, json)
+
+
+CASE = (
+    "only these, with commas or repeated: haproxy, haproxy-killed, haproxy-gone, "
+    "haproxy-hung, keepalived, keepalived-killed, host, partition, aws (Elastic IP)"
+)
+REALLY = "the cluster's name, for scripts: it is asked for outside the lab"
+REPORT = "write the same, with plots, to this HTML file"
+
+
+@task(
+    auto_shortflags=False,
+    iterable=["case"],
+    help={
+        "case": CASE,
+        "stop-instance": "of this host, which is in charge, stop the EC2 instance (case host)",
+        "yes-really": REALLY,
+        "report": REPORT,
+        "json": JSON,
+    },
+)
+@commands.reports
+def failover_test(c, case=None, stop_instance=None, yes_really=None, report=None, json=False):
     """Break the node in charge on purpose, and measure what clients saw.
 
-    Starts only from a whole pair. What it breaks mends itself within a
-    minute, whatever becomes of this machine. Exit code 1: a case failed.
+    All cases in a row, or those named; after each the address is sent
+    home. Starts only from a whole pair. What it breaks mends itself
+    within a minute, whatever becomes of this machine. Exit code 1: a
+    case failed. What is measured and how: docs/failover-test.md.
 
-    Example: inv failover-test --case haproxy
+    Example: inv failover-test --case haproxy,keepalived
     """
-    return commands.failover_test(case, yes_really, json)
+    return commands.failover_test(case, stop_instance, yes_really, report, json)
 
 
 STEPS = (ipv6, security_group, iam, sns, prereqs, haproxy, keepalived, agent)
-ns = Collection(plan, setup, *STEPS, verify, status, failover_test, lab=lab.ns)
+ns = Collection(plan, setup, *STEPS, verify, status, switchover, maintenance, failover_test, lab=lab.ns)

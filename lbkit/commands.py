@@ -178,36 +178,73 @@ def status(json: bool) -> int:
     return SAME if found.whole else FAILED
 
 
-def failover_test(case: str | None, yes_really: str | None, json: bool) -> int:
+def switchover(to: str | None, json: bool) -> int:
     import dataclasses
 
-    from lbkit import drill, errors, inventory, report
+    from lbkit import errors, inventory, report
+    from lbkit import switchover as procedure
 
     cluster = inventory.load()
-    names = [one.name for one in drill.CASES]
-    if case is not None and case not in names:
-        raise errors.Refused(
-            f"There is no case {case!r}.\nNext: choose one of {', '.join(names)}, or none for all."
-        )
-    confirm(cluster.name, yes_really)
-    results = drill.run(cluster, [case] if case else names, "inv failover-test", report.told)
+    if to is None:
+        names = ", ".join(host.name for host in cluster.hosts)
+        raise errors.Refused(f"Switchover where to? Nothing was touched.\nNext: --to one of {names}")
+    moved = procedure.run(cluster, to, f"inv switchover --to {to}", report.told)
     if json:
-        report.as_json([dataclasses.asdict(result) for result in results])
+        report.as_json(dataclasses.asdict(moved))
     else:
-        report.out(report.drill_lines(results))
-    return SAME if all(result.passed for result in results) else FAILED
+        report.out(report.switchover_lines(cluster, moved))
+    return SAME
 
 
-def confirm(name: str, given: str | None) -> None:
-    """What breaks on purpose wants the cluster's name typed; the lab's pair is there to be broken."""
-    from lbkit import errors
+def maintenance(state: str | None, host: str | None, reason: str | None, json: bool) -> int:
+    import dataclasses
 
-    if name == "lab" or given == name:
-        return
-    if given is None and sys.stdin.isatty():
-        print(
-            f"This cuts clients of {name} off for seconds. Type its name to go on: ", end="", file=sys.stderr
+    from lbkit import errors, inventory, report, switchover
+    from lbkit import maintenance as procedure
+
+    cluster = inventory.load()
+    if state not in ("on", "off") or host is None:
+        names = ", ".join(one.name for one in cluster.hosts)
+        raise errors.Refused(
+            f"Maintenance on or off, and of which host? Nothing was touched.\n"
+            f"Next: inv maintenance {state if state in ('on', 'off') else 'on|off'} --host one of {names}"
         )
-        given = input()
-    if given != name:
-        raise errors.Refused(f"Not confirmed; nothing was touched.\nNext: --yes-really {name}")
+    name = switchover.one_host(cluster, host).name
+    command = f"inv maintenance {state} --host {name}"
+    if state == "on":
+        done = procedure.on(cluster, name, reason or "", command, report.told)
+    else:
+        done = procedure.off(cluster, name, command, report.told)
+    if json:
+        report.as_json(dataclasses.asdict(done))
+    else:
+        report.out(report.maintenance_lines(done))
+    return SAME
+
+
+def failover_test(
+    cases: list[str], stop_instance: str | None, yes_really: str | None, page: str | None, json: bool
+) -> int:
+    from pathlib import Path
+
+    from lbkit import inventory, report
+    from lbkit.drill import before, run, show
+    from lbkit.drill.cases import chosen, for_instance
+
+    cluster = inventory.load()
+    wanted = chosen(for_instance(cases, cluster, stop_instance), cluster)
+    if page:
+        before.refuse_unwritable(Path(page))
+    before.confirm(cluster, yes_really, stop_instance)
+    command = "inv " + " ".join(sys.argv[1:])
+    results = run.run(cluster, wanted, command, report.told, stop_instance)
+    if page:
+        from lbkit.drill import page as html
+
+        html.write(Path(page), cluster, results)
+        report.told("", f"The report is in {page}.")
+    if json:
+        report.as_json(show.as_json(cluster, results))
+    else:
+        report.out(show.lines(results))
+    return SAME if all(result.passed for result in results) else FAILED

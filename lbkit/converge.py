@@ -229,14 +229,22 @@ def who() -> str:
 def locked(opened: dict[str, Any], command: str) -> Iterator[None]:
     """Ours is the pair: taken on every host, in the order of their names, so that two runs cannot each hold
     half. Each lock ends with its session, however that ends."""
-    me = f"{who()}@{socket.gethostname()}"
-    entry: dict[str, Any] = {"who": me, "since": time.strftime("%Y-%m-%d %H:%M:%S %z"), "command": command}
     for name in sorted(opened):
-        held = opened[name].call("lock", **entry)["held"]
-        if held:
-            raise errors.Locked(
-                f"{name} is locked by {held['who']} since {held['since']} ({held['command']}); "
-                f"nothing was changed.\n"
-                f"Next: wait until that has ended. The lock ends with its process: none is ever left behind."
-            )
+        lock(name, opened[name], command)
     yield
+
+
+def lock(name: str, session: Any, command: str) -> None:
+    """One host is ours, until its session ends. Raises Locked."""
+    entry = {
+        "who": f"{who()}@{socket.gethostname()}",
+        "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "command": command,
+    }
+    held = session.call("lock", **entry)["held"]
+    if held:
+        raise errors.Locked(
+            f"{name} is locked by {held['who']} since {held['since']} ({held['command']}); "
+            f"nothing was changed.\n"
+            f"Next: wait until that has ended. The lock ends with its process: none is ever left behind."
+        )

@@ -70,6 +70,15 @@ def carries_address(cluster: Cluster, host: Host, facts: Mapping[str, Any]) -> b
     return wanted.split("/")[0] in {found.split("/")[0] for found in addresses.get(interface, ())}
 
 
+def maintenance(node: Node) -> str:
+    """ "in maintenance since … by …: reason" of a host that is kept out, else nothing."""
+    entry = node.seen.facts.get("maintenance")
+    if not entry:
+        return ""
+    reason = f": {entry['reason']}" if entry["reason"] else ""
+    return f"in maintenance since {entry['since']} (by {entry['who']}){reason}"
+
+
 def speaks_otherwise(node: Node) -> bool:
     """Its keepalived runs, and perhaps with other parameters than the inventory's: with the old file, or with
     one that was written and that it has not loaded (a run that was cut)."""
@@ -93,7 +102,7 @@ def vip_holder(nodes: Sequence[Node], missing: Sequence[str]) -> str | None:
         raise errors.Undecided(
             f"{' and '.join(holders)} both carry the virtual address: two MASTERs, or one left behind by a "
             f"keepalived that was killed.\n"
-            f"Next: stop keepalived on the one that should not have it, then `inv verify`."
+            f"Next: {let_go(nodes)}, then `inv verify`."
         )
     if not holders and unread:
         raise errors.Undecided(
@@ -101,6 +110,18 @@ def vip_holder(nodes: Sequence[Node], missing: Sequence[str]) -> str | None:
             f"Next: bring {unread[0]} back, or leave it out: --without {unread[0]} (only if it is down)."
         )
     return holders[0] if holders else None
+
+
+def let_go(nodes: Sequence[Node]) -> str:
+    """How a person takes the virtual address from where it should not be."""
+    for found in nodes:
+        if found.carries and found.vrrp == "STOPPED":
+            ours = {one.split("/")[0] for one in found.seen.facts.get("virtual_addresses", ())}
+            for interface, addresses in found.seen.facts["addresses"].items():
+                for address in addresses:
+                    if address.split("/")[0] in ours:
+                        return f"on {found.host.name}: sudo ip address del {address} dev {interface}"
+    return "stop keepalived on the one that should not have it (do the hosts hear each other?)"
 
 
 def way_for_adverts(cluster: Cluster, host: Host) -> str:

@@ -14,8 +14,9 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lbkit import drill, pair, plan, status, terminal, verify
+from lbkit import maintenance, pair, plan, status, switchover, terminal, verify
 from lbkit.converge import ACCOUNT, Outcome, all_changes
+from lbkit.inventory import Cluster, Eip
 from lbkit.observe import Picture
 
 if TYPE_CHECKING:
@@ -228,27 +229,40 @@ def status_lines(found: status.Status) -> list[str]:
 
 def status_cells(row: status.Row) -> tuple[str, ...]:
     holds = {True: "holds it", False: "-", None: "unknown"}[row.holds]
+    agent = "maintenance" if row.maintenance else row.agent
     up = f"{row.servers[0]} of {row.servers[1]} up" if row.servers else "?"
-    return row.host, row.role, row.vrrp, holds, row.haproxy, row.keepalived, row.agent, up
+    return row.host, row.role, row.vrrp, holds, row.haproxy, row.keepalived, agent, up
 
 
-def drill_lines(results: Sequence[drill.Result]) -> list[str]:
-    """A table of the cases, then the timeline of those that failed."""
-    heads = ("", "case", "outage", "failed", "MASTER", "address")
-    rows = [heads]
-    for one in results:
-        master = "not seen" if one.master_s is None else f"{one.master_s:.2f} s"
-        moved = f"{one.holder_before} → {one.holder_after or 'nobody'}"
-        failed = f"{one.failed_requests} of {one.requests}"
-        rows.append((MARK[one.passed], one.what, f"{one.outage_s:.2f} s", failed, master, moved))
-    lines = columns(rows)
-    for one in results:
-        if not one.passed:
-            lines += ["", f"{one.what}, seconds after the break:"]
-            lines += [
-                line for at, name, text in one.timeline for line in wrapped(f"  {at:7.2f} {name}  ", text)
-            ]
-    return lines
+def switchover_lines(cluster: Cluster, moved: switchover.Moved) -> list[str]:
+    """Who serves now, how long it took, and what became of requests and of open connections."""
+    if moved.source == moved.target:
+        return [f"{moved.target} serves already: nothing to do."]
+    lines = wrapped("", f"{moved.target} serves now; {moved.source} stands by. It took {moved.took_s:.2f} s.")
+    if moved.requests is not None:
+        late = f", {moved.late_requests} waited a second for a lost packet" if moved.late_requests else ""
+        lines += wrapped(
+            "", f"Of {moved.requests} new requests meanwhile {moved.failed_requests} failed{late}."
+        )
+    cut = f", {moved.cut_requests} of those requests among them" if moved.cut_requests else ""
+    kind = "Elastic" if isinstance(cluster.address, Eip) else "virtual"
+    return lines + wrapped(
+        "",
+        f"Connections that were open at that moment were cut{cut}: a moved {kind} IP takes none along.",
+    )
+
+
+def maintenance_lines(done: maintenance.Done) -> list[str]:
+    """What is so now, and what follows from it."""
+    if done.state == "off":
+        if not done.changed:
+            return [f"{done.host} is not in maintenance: nothing to do."]
+        return wrapped("", f"{done.host} is in maintenance no more. {done.serves} serves.")
+    if not done.changed:
+        return wrapped("", f"{done.host} is {done.text} already: nothing to do.")
+    return wrapped("", f"{done.host} is {done.text}. {done.serves} serves.") + wrapped(
+        "  ", f"Next: when the work is done: inv maintenance off --host {done.host}"
+    )
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -15,6 +15,7 @@ class Row:
     """One host. holds: whether it has the address, None: unknown. servers: (up, all), None: no answer.
 
     agent: what it wants of the address, or the state of its unit. troubles: those that it tells of, by name.
+    maintenance: "in maintenance since … by …: reason", empty where it is not.
     """
 
     host: str
@@ -26,6 +27,7 @@ class Row:
     servers: tuple[int, int] | None
     agent: str = "active"
     troubles: tuple[tuple[str, str], ...] = ()
+    maintenance: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,13 @@ def row(node: pair.Node, holder: str | None, unknown: bool, session: remote.Sess
         servers(session),
         stance(said) if said else runs or "unknown",
         tuple(said["troubles"].items()) if said else (),
+        pair.maintenance(node),
     )
+
+
+def works(one: Row) -> bool:
+    """Nothing of this host's own would be told first."""
+    return {one.haproxy, one.keepalived} <= set(pair.RUNNING) and bool(one.servers and one.servers[0])
 
 
 def stance(said: dict[str, Any]) -> str:
@@ -126,6 +134,13 @@ def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError
         return status(what, next_step)
     if not masters:
         return status("Nobody is MASTER: clients get no answer.", "inv setup, then inv verify")
+    out = [one for one in rows if one.maintenance]
+    if out and holders == masters and all(works(one) for one in rows if one.holds):
+        alone = " alone" if len(rows) - len(out) < 2 else ""
+        said = f"{masters[0]} serves{alone if not out[0].holds else ' all the same'}."
+        return status(
+            f"{out[0].host} is {out[0].maintenance}. {said}", f"inv maintenance off --host {out[0].host}"
+        )
     if holders != masters:
         return status(
             f"{masters[0]} is MASTER, but the address is on {', '.join(holders) or 'nobody'}.", "inv verify"
@@ -148,7 +163,8 @@ def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError
             )
         if one.holds and one.servers[0] < one.servers[1]:
             return status(
-                f"{one.servers[0]} of {one.servers[1]} servers are up.", "look at the servers; inv verify"
+                f"{one.servers[0]} of {one.servers[1]} servers are up.",
+                "inv verify, which names the others and why",
             )
     for one in rows:
         for name, text in one.troubles:

@@ -132,6 +132,9 @@ def fit(picture: observe.Picture, alive: dict[str, Any]) -> list[Check]:
         if node.vrrp == "BACKUP":
             said = alive[node.host.name].call("vrrp_state")
             name, fix = f"{node.host.name} could take over", f"on {node.host.name}: journalctl -u keepalived"
+            if out := pair.maintenance(node):
+                checks.append(Check(name, False, out, f"inv maintenance off --host {node.host.name}"))
+                continue
             checks.append(Check(name, None if said is None else said != "FAULT", said or "unknown", fix))
     return checks
 
@@ -220,7 +223,7 @@ def answered(name: str, answer: dict[str, Any], question: dict[str, Any]) -> Che
         )
     status = f"status {answer['status']}" if question["http"] else "connected"
     detail = f"{where}: {status} in {answer['elapsed_ms']:g} ms"
-    return Check(name, answer["good"], detail, "the servers behind it: inv status")
+    return Check(name, answer["good"], detail, "the servers behind it (further down); journalctl -u haproxy")
 
 
 def through_the_address(cluster: Cluster, ask: Any) -> list[Check]:
@@ -257,7 +260,10 @@ def applications(cluster: Cluster, picture: observe.Picture, alive: dict[str, An
     down = [f"{s['pxname']}/{s['svname']} {s['status']}" for s in before if not is_up(s)]
     checks = [
         Check(
-            "all servers are up", not down, ", ".join(down) or f"{len(before)} of {len(before)}", "inv status"
+            "all servers are up",
+            not down,
+            ", ".join(down) or f"{len(before)} of {len(before)}",
+            next((way_to(holder, one) for one in before if not is_up(one)), ""),
         )
     ]
     page = public_page(cluster)
@@ -305,6 +311,13 @@ def servers(session: remote.Session) -> list[dict[str, str]]:
     text = session.call("stats", socket="/run/haproxy/admin.sock", command="show stat")
     rows = csv.DictReader(io.StringIO(text.removeprefix("# ")))
     return [row for row in rows if row["type"] == "2" and row["pxname"] != CHALLENGE]
+
+
+def way_to(holder: str, row: dict[str, str]) -> str:
+    """What a person does about a server that is down, by what HAProxy was told last."""
+    said = row.get("last_chk") or row.get("check_status") or "nothing yet"
+    where = f" at {row['addr']}" if row.get("addr") else ""
+    return f"start {row['svname']}{where}, or mend its way from {holder} (its check says: {said})"
 
 
 def is_up(row: dict[str, str]) -> bool:

@@ -24,9 +24,11 @@ MODULES = (
     "sockets",
     "loaded",
     "networkd",
+    "orders",
     "reading",
     "writing",
     "probing",
+    "holding",
     "breaking",
     "talk",
 )  # sent in this order

@@ -39,9 +39,7 @@ def request(question, plain):
     if question["tls"]:
         import ssl
 
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        connection = context.wrap_socket(plain, server_hostname=question["name"])
+        connection = wrapped(question, plain)
         certificate = ssl.DER_cert_to_PEM_cert(connection.getpeercert(True))
     with connection:
         client = http.client.HTTPConnection(question["name"])
@@ -55,6 +53,15 @@ def request(question, plain):
             "body": response.read(2048).decode(errors="replace"),
             "certificate": certificate,
         }
+
+
+def wrapped(question, plain):
+    """TLS over a connected socket, whoever's certificate it is."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(plain, server_hostname=question["name"])
 
 
 def vrrp_state():
@@ -142,6 +149,13 @@ def reach(question):
             except OSError as error:
                 return {"stage": "tls", "said": f"{shown}: {getattr(error, 'verify_message', '') or error}"}
     return {"stage": "there", "said": where[0]}
+
+
+def missing(programs):
+    """Those of the programs that are not there."""
+    import shutil
+
+    return [name for name in programs if not shutil.which(name)]
 
 
 VRRP = 112  # the protocol's number; RFC 9568, section 5.1

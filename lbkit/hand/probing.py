@@ -5,8 +5,10 @@ import time
 
 from lbkit.hand import looking
 
-MOST_S = 300  # a prober that nobody stops ends by itself
-WORKERS = 64  # more than are ever waiting: rate × timeout
+MOST_S = 900  # a prober that nobody stops ends by itself
+# More than are ever waiting, or a slow answer would lower the rate: rate × timeout is 25, and each of the
+# steps of one question (connect, TLS, request, answer) may take the timeout.
+WORKERS = 128
 
 prober = None
 

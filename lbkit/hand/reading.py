@@ -8,7 +8,7 @@ import stat
 import subprocess
 import time
 
-from lbkit.hand import loaded, locking, networkd, sockets
+from lbkit.hand import loaded, locking, networkd, orders, sockets
 from lbkit.hand.core import Failed, identity, run
 
 CONTENT_LIMIT = 1 << 20  # bytes of a differing file that travel for its diff
@@ -103,11 +103,12 @@ def parse_addresses(output):
 
 def read_facts(seen):
     """Of the host: system, clock (s since 1970), addresses by interface, who holds the lock, what the agent
-    says of itself."""
+    says of itself, whether the host is in maintenance."""
     facts = {"addresses": seen["addresses"], "time": time.time(), "pid": os.getpid(), "lock": locking.read()}
     facts["virtual_addresses"] = virtual_addresses()
     facts["units"] = {unit: (seen["units"] or {}).get(unit, {}).get("ActiveState") for unit in ALWAYS}
     facts["agent"] = read_agent()
+    facts["maintenance"] = orders.maintenance()
     try:
         with open("/etc/os-release") as file:
             pairs = dict(line.rstrip().split("=", 1) for line in file if "=" in line)
@@ -121,12 +122,13 @@ AGENT = "/run/lbkit/agent.json"
 
 
 def read_agent():
-    """{stance, why_stance, fit, why_fit, troubles, age_s} of the failover agent; None where it wrote none."""
+    """{role, holder, stance, why_stance, fit, why_fit, troubles, age_s} of the failover agent; None where it
+    wrote none."""
     try:
         with open(AGENT) as file:
             state = json.load(file)
             age_s = time.time() - os.fstat(file.fileno()).st_mtime
-        names = ("stance", "why_stance", "fit", "why_fit", "troubles")
+        names = ("role", "holder", "stance", "why_stance", "fit", "why_fit", "troubles")
         return {**{name: state[name] for name in names}, "age_s": round(age_s, 1)}
     except (OSError, ValueError, KeyError):
         return None

@@ -6,7 +6,7 @@ import select
 import threading
 import time
 
-from lbkit.hand import breaking, locking, looking, probing, reading, writing
+from lbkit.hand import breaking, holding, locking, looking, orders, probing, reading, writing
 from lbkit.hand.core import Failed
 
 # sudo may hand on another one (secure_path), in which half of what we run is not found.
@@ -33,8 +33,17 @@ OPERATIONS = {
     "stats": lambda request, _say: looking.stats(request["socket"], request["command"]),
     "probe": lambda request, _say: probing.start(request["question"], request["every_s"]),
     "probed": lambda _request, _say: probing.stop(),
+    "hold": lambda request, _say: holding.start(request["question"], request["kinds"]),
+    "held": lambda _request, _say: holding.stop(),
+    "missing": lambda request, _say: looking.missing(request["programs"]),
+    "clock": lambda _request, _say: time.time(),
     "drill": lambda request, _say: breaking.drill(request),
+    "cut_power": lambda _request, _say: breaking.cut_power(),
     "undo": lambda request, _say: breaking.undo(request),
+    "armed": lambda _request, _say: breaking.armed(),
+    "order": lambda request, _say: orders.order(request),
+    "release": lambda request, _say: orders.release(request),
+    "maintain": lambda request, _say: orders.maintain(request),
     "events": lambda request, _say: breaking.events(request["since"]),
 }
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from lbkit.inventory.agent import Agent, Notify
 from lbkit.inventory.aws import Aws
 from lbkit.inventory.backends import Backend, Server
-from lbkit.inventory.cluster import Certificate, Cluster, Eip, Host, Jump, Login, Vip
+from lbkit.inventory.cluster import Certificate, Cluster, Eip, FailoverTest, Host, Jump, Login, Vip
 from lbkit.inventory.forms import milliseconds
 from lbkit.inventory.frontends import Frontend, HttpFrontend, Route, TcpFrontend
 from lbkit.inventory.haproxy import ErrorFile, HaProxy, Stats
@@ -31,6 +31,7 @@ __all__ = [
     "Cluster",
     "Eip",
     "ErrorFile",
+    "FailoverTest",
     "Frontend",
     "HaProxy",
     "Host",

@@ -14,7 +14,19 @@ from lbkit import errors
 from lbkit.inventory import forms
 from lbkit.inventory.agent import Agent, Notify
 from lbkit.inventory.aws import Aws
-from lbkit.inventory.forms import Email, Form, HostFile, Interface, Ip, LocalFile, Port, Reachable, Slug, User
+from lbkit.inventory.forms import (
+    Email,
+    Form,
+    HostFile,
+    Interface,
+    Ip,
+    LocalFile,
+    Port,
+    Reachable,
+    Slug,
+    User,
+    WebPath,
+)
 from lbkit.inventory.haproxy import HaProxy
 from lbkit.inventory.keepalived import Keepalived
 from lbkit.inventory.record import OneOf, Record, required
@@ -128,6 +140,12 @@ class Certificate(Record):
     challenge_port: Port = 9090
 
 
+class FailoverTest(Record):
+    """For `inv failover-test`. upgrade_path: where a WebSocket answers pings; None: none is held open."""
+
+    upgrade_path: WebPath | None = None
+
+
 class Packages(Record):
     """`[packages]`. proxy: by which apt reaches the repositories where a host has no way of its own."""
 
@@ -147,6 +165,7 @@ class Document(Record):
     keepalived: Keepalived = required()
     agent: Agent = Agent()
     notify: Notify = Notify()
+    failover_test: FailoverTest = FailoverTest()
     aws: Aws | None = None
     packages: Packages = Packages()
 
@@ -215,6 +234,7 @@ class Cluster(Record):
     keepalived: Keepalived
     agent: Agent
     notify: Notify
+    failover_test: FailoverTest
     aws: Aws
     packages: Packages
 

@@ -75,6 +75,7 @@ def _cluster(path: Path, document: Document) -> Cluster:
         keepalived=document.keepalived,
         agent=document.agent,
         notify=document.notify,
+        failover_test=document.failover_test,
         aws=_aws(document, path.parent),
         packages=document.packages,
     )

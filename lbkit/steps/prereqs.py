@@ -24,6 +24,7 @@ PACKAGES = (
     "inotify-tools",
     "keepalived",
     "logrotate",
+    "nftables",  # failover-test cuts ways with it; no rule and no service of ours stays
     "openssl",
     "python3-boto3",
     "rsyslog",

@@ -299,12 +299,20 @@ def states(reader: Any, seconds: float) -> list[str | None]:
 
 def test_a_stopped_keepalived_is_hung_until_it_goes_on(keepalived: Any) -> None:
     reader, process, _ = keepalived
-    assert states(reader, 1.2) == ["runs"]
+    assert states(reader, 1.2) == [None, "runs"]  # nothing can be said from a single look
     process.send_signal(signal.SIGSTOP)
     assert states(reader, 1.5) == ["runs", "hung"]
     process.send_signal(signal.SIGCONT)
     time.sleep(0.1)
     assert states(reader, 0.5) == ["runs"]
+
+
+def test_a_new_agent_does_not_take_one_that_was_stopped_before_for_one_that_works(keepalived: Any) -> None:
+    _, process, group = keepalived
+    process.send_signal(signal.SIGSTOP)
+    until(lambda: "State:\tT" in Path(f"/proc/{process.pid}/status").read_text())
+    again = agent.Keepalived(config(advert_s=0.1, script_s=0.1), (str(group),))
+    assert states(again, 1.5) == [None, "hung"]
 
 
 def test_one_that_turns_in_circles_is_hung_too(tmp_path: Path) -> None:
@@ -357,10 +365,10 @@ def test_no_reader_ever_sees_half_a_track_file(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_agent_left_half_written_is_cleared(tmp_path: Path) -> None:
-    for name in ("agent.json", "agent.json.123", "haproxy-unfit", "hold"):
+    for name in ("agent.json", "agent.json.123", "haproxy-unfit", "aside"):
         (tmp_path / name).write_text("0")
     agent.Files(str(tmp_path)).clear()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["agent.json", "haproxy-unfit", "hold"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["agent.json", "aside", "haproxy-unfit"]
 
 
 def test_memory_survives_a_restart_and_not_a_reboot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,14 +391,14 @@ def test_memory_survives_a_restart_and_not_a_reboot(tmp_path: Path, monkeypatch:
     assert files.read_memory() == agent.Memory(fit=False)
 
 
-def test_a_hold_ends_by_its_time(tmp_path: Path) -> None:
+def test_an_order_ends_by_its_time(tmp_path: Path) -> None:
     files = agent.Files(str(tmp_path))
-    assert not files.held()
-    for until_s, held in ((60, True), (-1, False)):
-        (tmp_path / "hold").write_text(f"{time.time() + until_s}\n")
-        assert files.held() is held
-    (tmp_path / "hold").write_text("nonsense")
-    assert not files.held()
+    assert not files.ordered("aside")
+    for left_s, stands in ((10, True), (-1, False), (1e6, False)):
+        (tmp_path / "aside").write_text(f"{time.monotonic() + left_s}\n")
+        assert files.ordered("aside") is stands
+    (tmp_path / "aside").write_text("nonsense")
+    assert not files.ordered("aside")
 
 
 def test_metrics_are_in_prometheus_text_format() -> None:
@@ -460,3 +468,13 @@ def test_a_failing_notice_is_repeated_then_given_up(tmp_path: Path) -> None:
     told.put("moved", "x")
     until(lambda: told.lost == 1)
     assert out.read_text() == "x\nx\nx\n"
+
+
+def test_at_boot_a_node_in_maintenance_begins_unfit_and_at_a_restart_as_it_was(tmp_path: Path) -> None:
+    out = tmp_path / "maintenance"
+    out.touch()
+    files = agent.Files(str(tmp_path), maintenance=str(out))
+    assert not files.read_memory().fit
+    files.write_memory(agent.Memory())  # the last node standing
+    files.write_fit(True)
+    assert files.read_memory().fit

@@ -33,7 +33,8 @@ ADDRESS = {
     "asked": (NOW - 1, NOW - 100),  # after the election in memory, before it
     "check": (SERVES, STOPPED, None),
     "instance": (None, "stopped"),
-    "held": (False, True),
+    "aside": (False, True),
+    "take": (False, True),
 }
 REMEMBERED = {
     "term": (TERM, EARLIER, 0),
@@ -68,10 +69,14 @@ def is_master(seen: Any) -> bool:
     return seen.keepalived == "runs" and bool(seen.term)
 
 
+def is_backup(seen: Any) -> bool:
+    return seen.keepalived == "runs" and seen.term == 0
+
+
 def test_only_a_master_whose_keepalived_works_moves_the_address(table: list[Any]) -> None:
     claim(
         table,
-        lambda s, m, d: not is_master(s),
+        lambda s, m, d: not is_master(s) and not (is_backup(s) and s.take),
         lambda s, m, d: not d.call and d.stance in ("leaves", "waits"),
     )
 
@@ -95,7 +100,7 @@ def test_dead_or_hung_keepalived_is_no_master(table: list[Any]) -> None:
 def test_unknown_holder_moves_nothing_once_the_address_was_taken(table: list[Any]) -> None:
     claim(
         table,
-        lambda s, m, d: s.holder is None and m.taken and m.term == s.term,
+        lambda s, m, d: s.holder is None and m.taken and m.term == s.term and not s.take,
         lambda s, m, d: not d.call,
     )
 
@@ -107,7 +112,7 @@ def test_unknown_holder_moves_nothing_after_a_start(table: list[Any]) -> None:
 def test_who_holds_it_calls_nobody(table: list[Any]) -> None:
     claim(
         table,
-        lambda s, m, d: s.holder == "me" and s.asked >= d.memory.began and is_master(s) and not s.held,
+        lambda s, m, d: s.holder == "me" and s.asked >= d.memory.began and is_master(s) and not s.aside,
         lambda s, m, d: d.stance == "holds" and not d.call and d.memory.taken,
     )
 
@@ -115,16 +120,17 @@ def test_who_holds_it_calls_nobody(table: list[Any]) -> None:
 def test_the_lower_priority_yields_to_the_higher_that_took_it_back(table: list[Any]) -> None:
     claim(
         table,
-        lambda s, m, d: s.holder == "higher" and m.taken and m.term == s.term and not s.instance,
+        lambda s, m, d: s.holder == "higher" and m.taken and m.term == s.term and not s.instance
+        and not (is_backup(s) and s.take),
         lambda s, m, d: not d.call,
-    )
+    )  # fmt: skip
 
 
 def test_it_takes_again_when_the_holder_is_gone(table: list[Any]) -> None:
     claim(
         table,
         lambda s, m, d: s.holder == "higher" and m.taken and m.term == s.term and s.instance == "stopped"
-        and is_master(s) and s.check is SERVES and d.fit and not s.held,
+        and is_master(s) and s.check is SERVES and d.fit and not s.aside,
         lambda s, m, d: d.call,
     )  # fmt: skip
 
@@ -133,7 +139,7 @@ def test_the_higher_priority_always_takes_what_it_does_not_hold(table: list[Any]
     claim(
         table,
         lambda s, m, d: s.holder in ("lower", "nobody", "stranger")
-        and is_master(s) and s.check is SERVES and d.fit and not s.held,
+        and is_master(s) and s.check is SERVES and d.fit and not s.aside,
         lambda s, m, d: d.stance == "takes" and d.call,
     )  # fmt: skip
 
@@ -142,7 +148,7 @@ def test_a_new_election_takes_the_address_from_whomever(table: list[Any]) -> Non
     claim(
         table,
         lambda s, m, d: s.holder not in (None, "me") and is_master(s) and m.term != s.term
-        and s.check is SERVES and d.fit and not s.held,
+        and s.check is SERVES and d.fit and not s.aside,
         lambda s, m, d: d.call,
     )  # fmt: skip
 
@@ -155,8 +161,25 @@ def test_a_node_that_does_not_serve_takes_nothing_from_another(table: list[Any])
     )
 
 
-def test_an_unfit_node_and_a_held_address_move_nothing(table: list[Any]) -> None:
-    claim(table, lambda s, m, d: not d.fit or s.held, lambda s, m, d: not d.call)
+def test_a_node_that_is_unfit_or_stands_aside_moves_nothing(table: list[Any]) -> None:
+    claim(table, lambda s, m, d: not d.fit or s.aside, lambda s, m, d: not d.call)
+
+
+def test_a_switchover_has_a_backup_that_serves_take_the_address_from_whomever(table: list[Any]) -> None:
+    claim(
+        table,
+        lambda s, m, d: s.take and not s.aside and is_backup(s) and s.check is SERVES and m.fit
+        and s.holder not in ("me", None),
+        lambda s, m, d: d.call and d.stance == "takes",
+    )  # fmt: skip
+
+
+def test_who_stands_aside_stays_fit_until_the_address_is_elsewhere(table: list[Any]) -> None:
+    claim(
+        table,
+        lambda s, m, d: s.aside and m.fit and s.check is SERVES and s.holder in ("me", "nobody", None),
+        lambda s, m, d: d.fit,
+    )
 
 
 def test_one_decision_makes_one_call(table: list[Any]) -> None:
@@ -431,6 +454,13 @@ def test_both_nodes_tell_of_a_split_brain() -> None:
     assert "split-brain" not in decide(after, higher.memory).troubles
 
 
+def test_one_whose_keepalived_hangs_calls_it_no_split_brain_that_the_other_took_over() -> None:
+    seen, memory = taking(holder="lower")
+    hung = decide(replace(seen, keepalived="hung"), replace(memory, taken=True))
+    assert hung.role == "HUNG"
+    assert "split-brain" not in hung.troubles
+
+
 def test_an_api_that_refuses_is_told_at_once_and_one_that_fails_after_a_while() -> None:
     seen, memory = taking()
     denied = decide(replace(seen, call=Call(1, TERM, NOW, NOW, "denied", "UnauthorizedOperation")), memory)
@@ -623,3 +653,82 @@ def test_switching_off_and_on_one_after_the_other_ends_with_the_master(world: Wo
         world.run(8)
         master = [node.name for node in world.nodes.values() if node.elected]
         assert [world.holder] == master
+
+
+# ── a switchover ────────────────────────────────────────────────────────────────────────────────────────────
+
+ANSWERED = Check(1, NOW, "serves", peer=True)
+
+
+def test_the_role_follows_the_address_and_to_step_aside_is_no_relapse() -> None:
+    seen = Seen(now=NOW, check=ANSWERED, keepalived="runs", term=TERM, holder="me", asked=NOW, aside=True)
+    memory = Memory(term=TERM, began=NOW - 50, taken=True, well_since=NOW - 100, cold=False)
+    still = decide(seen, memory)
+    assert (still.fit, still.call, still.ask) == (True, False, True)
+    gone = decide(replace(seen, check=replace(ANSWERED, number=2), holder="lower"), still.memory)
+    assert (gone.fit, gone.call, gone.memory.flaps) == (False, False, ())
+    back = decide(replace(seen, term=0, holder="lower", aside=False), gone.memory)
+    assert (back.fit, back.stance) == (True, "leaves")
+
+
+def test_with_a_virtual_ip_a_node_that_stands_aside_is_unfit_at_once() -> None:
+    seen = Seen(now=NOW, check=ANSWERED, keepalived="runs", term=TERM, aside=True)
+    assert not decide(seen, Memory(term=TERM, well_since=NOW - 9), replace(RULES, moves=False)).fit
+
+
+def test_what_a_switchover_brought_here_is_not_called_for_again_at_the_election() -> None:
+    seen = Seen(now=NOW, check=ANSWERED, keepalived="runs", term=0, holder="lower", asked=NOW - 1, take=True)
+    taking = decide(seen, Memory(cold=False))
+    assert taking.call
+    done = replace(seen, now=NOW + 0.1, call=Call(1, 0, NOW, NOW + 0.1, "ok"))
+    assert decide(done, taking.memory).stance == "holds"
+    elected = decide(replace(done, now=NOW + 0.2, term=TERM), decide(done, taking.memory).memory)
+    assert (elected.role, elected.stance, elected.call) == ("MASTER", "holds", False)
+
+
+@pytest.mark.parametrize("holder", ["lower", "higher"])
+def test_a_switchover_that_ends_without_an_election_gives_the_address_back_to_the_master(holder: str) -> None:
+    seen = Seen(now=NOW, check=ANSWERED, keepalived="runs", term=TERM, holder=holder, asked=NOW, aside=True)
+    memory = Memory(term=TERM, began=NOW - 50, taken=True, taken_at=NOW - 50, well_since=NOW - 60, cold=False)
+    aside = decide(seen, memory)
+    over = decide(replace(seen, now=NOW + 9, aside=False), aside.memory)
+    assert (over.fit, over.stance, over.call) == (True, "takes", True)
+
+
+def kept_out(served: bool | None, at: float) -> Any:
+    check = Check(int(at * 10), at, "serves", peer=True, served=served)
+    return Seen(now=at, check=check, keepalived="runs", term=0, maintenance=True)
+
+
+def test_kept_out_of_a_pair_that_nobody_serves_a_node_steps_in_and_stays() -> None:
+    rules = replace(RULES, moves=False)
+    memory = decide(kept_out(True, NOW), Memory(well_since=NOW - 9), rules).memory
+    assert not memory.fit
+    memory = decide(kept_out(False, NOW + 1), memory, rules).memory
+    assert not decide(kept_out(False, NOW + 3), memory, rules).fit
+    late = decide(kept_out(False, NOW + 4.5), memory, rules)
+    assert late.fit
+    assert "steps in" in late.why_fit
+    served = decide(kept_out(True, NOW + 5), late.memory, rules)
+    assert served.fit
+    over = decide(replace(kept_out(None, NOW + 6), maintenance=False), served.memory, rules)
+    assert not decide(kept_out(True, NOW + 7), over.memory, rules).fit
+
+
+def test_a_node_whose_haproxy_is_dead_does_not_step_in() -> None:
+    rules = replace(RULES, moves=False)
+    memory = decide(kept_out(True, NOW), Memory(well_since=NOW - 9), rules).memory
+    for second in range(1, 9):
+        seen = kept_out(False, NOW + second)
+        dead = replace(seen.check, answer="refused", unit="stopped")
+        memory = decide(replace(seen, check=dead), memory, rules).memory
+    assert not memory.fit
+    assert not decide(kept_out(True, NOW + 10), memory, rules).fit
+
+
+def test_silence_at_an_address_that_never_answered_from_here_brings_nobody_in() -> None:
+    rules, memory = replace(RULES, moves=False), Memory(well_since=NOW - 9)
+    for second in range(10):
+        decided = decide(kept_out(False, NOW + second), memory, rules)
+        memory = decided.memory
+    assert not decided.fit

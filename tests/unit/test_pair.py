@@ -48,6 +48,15 @@ def test_two_holders_are_for_a_person_to_decide(cluster):
         pair.vip_holder(nodes, [])
 
 
+def test_an_address_that_a_killed_keepalived_left_behind_is_taken_off_by_a_command_that_is_named(cluster):
+    left = node(cluster, "lb-1", keepalived="failed", addresses=VIP)
+    left.seen.facts["virtual_addresses"] = ["10.77.9.100/24"]
+    with pytest.raises(
+        errors.Undecided, match=r"Next: on lb-1: sudo ip address del 10.77.9.100/24 dev lan0,"
+    ):
+        pair.vip_holder([left, node(cluster, "lb-2", addresses=VIP)], [])
+
+
 def test_unreadable_host_leaves_the_holder_unknown_unless_another_has_it(cluster):
     with pytest.raises(errors.Undecided, match="lb-2"):
         pair.vip_holder([node(cluster, "lb-1")], ["lb-2"])

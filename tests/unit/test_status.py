@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lbkit import report, status
+from lbkit import report, status, verify
 
 GONE = (
     "lb-2: no ssh to 10.0.0.2 port 22 (no answer); nothing was changed there.\nNext: look,\n      then again."
@@ -43,3 +43,12 @@ def test_a_trouble_of_an_agent_is_the_verdict_where_nothing_worse_is():
         "lb-2", "passive", "BACKUP", False, "active", "active", (2, 2), "leaves", (("haproxy", "x"),)
     )
     assert status.judge([row("lb-1", "MASTER", True), passing], {}, None).whole
+
+
+def test_a_server_that_is_down_is_named_with_what_its_check_says_and_no_command_sends_to_the_other():
+    down = {"svname": "app-1", "addr": "10.77.11.11:8080", "last_chk": "Connection refused"}
+    assert verify.way_to("lb-1", down) == (
+        "start app-1 at 10.77.11.11:8080, or mend its way from lb-1 (its check says: Connection refused)"
+    )
+    rows = [status.Row("lb-1", "active", "MASTER", True, "active", "active", (1, 2)), row("lb-2", "BACKUP")]
+    assert status.judge(rows, {}, None).next_step.startswith("inv verify, which names")

@@ -1,0 +1,59 @@
+"""The hosts as EC2 instances: stopped and started by the API, for the drill alone."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from lbkit import errors
+from lbkit.aws import api
+from lbkit.inventory import Cluster
+
+STOPPED_WITHIN_S = 300
+LOOK_EVERY_S = 1.0
+
+
+class Power:
+    """Cuts the power of a host and gives it back. Nobody but this machine does the second."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster, self.api = cluster, api.of(cluster)
+
+    def instance(self, name: str) -> dict[str, Any]:
+        """EC2's word on the instance that has the host's private address. Raises Refused, AwsFailed."""
+        address = self.cluster.host(name).private_address
+        wanted = [{"Name": "private-ip-address", "Values": [address]}]
+        answer = self.api.read("ec2", "describe_instances", Filters=wanted)
+        found: list[dict[str, Any]] = [
+            one
+            for reservation in answer["Reservations"]
+            for one in reservation["Instances"]
+            if one["State"]["Name"] != "terminated"
+        ]
+        if len(found) != 1:
+            raise errors.Refused(
+                f"{name}: {len(found) or 'no'} instances in {self.api.region} have the address {address}, so "
+                f"none is stopped.\n"
+                f"Next: mend `private_address` or `address.region`, or leave out --stop-instance."
+            )
+        return found[0]
+
+    def off(self, name: str) -> None:
+        """The instance is on its way down, without its services being asked."""
+        ids = [self.instance(name)["InstanceId"]]
+        self.api.write(api.call("ec2", "stop_instances", {"InstanceIds": ids, "Force": True}))
+
+    def on(self, name: str) -> None:
+        """The instance is on its way up. Raises CommandFailed where it was not down in time."""
+        deadline = time.monotonic() + STOPPED_WITHIN_S
+        while (found := self.instance(name))["State"]["Name"] != "stopped":
+            if found["State"]["Name"] in ("pending", "running"):
+                return
+            if time.monotonic() > deadline:
+                identity = found["InstanceId"]
+                raise errors.CommandFailed(
+                    f"{name}: its instance is not stopped after {STOPPED_WITHIN_S} s.\n"
+                    f"Next: aws ec2 start-instances --region {self.api.region} --instance-ids {identity}"
+                )
+            time.sleep(LOOK_EVERY_S)
+        self.api.write(api.call("ec2", "start_instances", {"InstanceIds": [found["InstanceId"]]}))
