@@ -145,6 +145,24 @@ def server(application: front.Front, port: int, certificate: Path | None = None)
         protocol_version = "HTTP/1.1"  # connections are kept, as by AWS
         disable_nagle_algorithm = True
 
+        def run_wsgi(self) -> None:
+            """One question, its answer. werkzeug's own closes every connection after the first, for fear of
+            bodies that nobody has read; here all are, so that the next question begins where it should."""
+            environ = self.make_environ()
+            environ["wsgi.input"] = io.BytesIO(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+            try:
+                status, headers, content = front.captured(self.server.app, environ)
+            except ConnectionError:  # cut on purpose
+                self.close_connection = True
+                return
+            code, _, reason = status.partition(" ")
+            self.send_response(int(code), reason)
+            framed = {name: value for name, value in headers if name.lower() != "content-length"}
+            for name, value in {**framed, "Content-Length": str(len(content))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
         def log_request(self, *_: Any) -> None:
             """The log is for faults."""
 

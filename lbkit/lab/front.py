@@ -63,16 +63,18 @@ class Front:
         call = calls.parse(environ, body)
         if not call.action:
             return self.behind(environ, start_response)
-        self.calls.append(
-            {
-                "at": time.time(),
-                "service": call.service,
-                "action": call.action,
-                "from": call.source,
-                "key": call.key,
-            }
-        )
-        return self._answer(environ, start_response, call, body)
+        told: dict[str, Any] = {
+            "at": time.time(),
+            "service": call.service,
+            "action": call.action,
+            "from": call.source,
+            "key": call.key,
+        }
+        self.calls.append(told)
+        try:
+            return self._answer(environ, start_response, call, body)
+        finally:
+            told["took_s"] = time.time() - told["at"]
 
     def _answer(
         self, environ: dict[str, Any], start_response: Callable, call: Call, body: bytes
@@ -95,7 +97,7 @@ class Front:
             return [content]
         if refusal := self.guard(call):
             return _refused(start_response, call, refusal)
-        answer = _captured(self.behind, environ)
+        answer = captured(self.behind, environ)
         if mode == "mute":
             self.fault_over.wait(HANG_S)
             return _cut(environ, start_response)
@@ -125,7 +127,7 @@ def body_key(body: bytes) -> bytes:
     return b"&".join(sorted(body.split(b"&")))
 
 
-def _captured(behind: Callable, environ: dict[str, Any]) -> tuple[str, list, bytes]:
+def captured(behind: Callable, environ: dict[str, Any]) -> tuple[str, list, bytes]:
     """(status, headers, body) of what stands behind."""
     said: list[Any] = []
     content = b"".join(behind(environ, lambda status, headers, *_: said.extend((status, headers))))

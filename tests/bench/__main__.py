@@ -1,4 +1,7 @@
-"""`make bench`. LBKIT_BENCH_ROUNDS shortens it (default 8); `make bench ARGS="fresh small peers"` chooses."""
+"""`make bench`. LBKIT_BENCH_ROUNDS shortens it (default 8; 5 for failovers).
+
+`make bench ARGS="fresh small peers"` chooses, as does `ARGS=failover`, or a part of that: cases, fast, switchover.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ import time
 from pathlib import Path
 
 from lbkit.lab import api, settings
-from tests.bench import contest, report
+from tests.bench import contest, failover, figures, report
 
 OUTPUT = contest.ROOT / "docs" / "benchmarks.md"
+FIGURES = contest.ROOT / "docs" / "failover-figures.md"
+CONTEST = ("fresh", "small", "peers")
 
 
 def main(parts: list[str]) -> None:
@@ -22,25 +27,44 @@ def main(parts: list[str]) -> None:
     began = lab.up()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            bench = contest.Bench(lab, Path(folder))
-            date = time.strftime("%Y-%m-%d")
-            setting = report.machine(date, [])
-            if "fresh" in parts:
-                bench.fresh(max(3, rounds // 2))
-            if "small" in parts:
-                bench.small(rounds)
-            if "peers" in parts:
-                bench.against_peers(max(3, rounds // 2))
-            setting[2] += ", ".join(contest.hosts_versions(lab))
-        written = report.text(bench.times, setting)
-        if {"fresh", "small", "peers"} <= set(parts):
-            OUTPUT.write_text(written)
-            print(f"bench: wrote {OUTPUT.relative_to(contest.ROOT)}", file=sys.stderr)
-        print(written)
+            if wanted := [part for part in failover.PARTS if part in parts or "failover" in parts]:
+                failovers(lab, Path(folder), wanted, min(5, rounds))
+            if set(CONTEST) & set(parts):
+                contests(lab, Path(folder), parts, rounds)
     finally:
         if began:
             lab.down()
 
 
+def failovers(lab: api.Lab, folder: Path, parts: list[str], runs: int) -> None:
+    setting = report.machine(time.strftime("%Y-%m-%d"), [])[:1]
+    kept = failover.measure(lab, folder, parts, runs)
+    setting.append(f"on the hosts: {', '.join(contest.hosts_versions(lab))}")
+    write(FIGURES, figures.text(kept, setting))
+
+
+def contests(lab: api.Lab, folder: Path, parts: list[str], rounds: int) -> None:
+    bench = contest.Bench(lab, folder)
+    setting = report.machine(time.strftime("%Y-%m-%d"), [])
+    if "fresh" in parts:
+        bench.fresh(max(3, rounds // 2))
+    if "small" in parts:
+        bench.small(rounds)
+    if "peers" in parts:
+        bench.against_peers(max(3, rounds // 2))
+    setting[2] += ", ".join(contest.hosts_versions(lab))
+    written = report.text(bench.times, setting)
+    if set(CONTEST) <= set(parts):
+        write(OUTPUT, written)
+    else:
+        print(written)
+
+
+def write(path: Path, text: str) -> None:
+    path.write_text(text)
+    print(f"bench: wrote {path.relative_to(contest.ROOT)}", file=sys.stderr)
+    print(text)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["fresh", "small", "peers"])
+    main(sys.argv[1:] or [*CONTEST, "failover"])

@@ -136,24 +136,17 @@ def operator(rehearsal: Rehearsal) -> Elastic:
     return Elastic(rehearsal.lab, rehearsal.directory, 1000)
 
 
-def _account(lab: api.Lab) -> None:
-    """The AWS account is as `inv ipv6` and `inv iam` leave it; a test before may have made it bare."""
-    lab.give_ipv6()
-    lab.give_role()
-    lab.aws_client("sns").create_topic(Name="failover")
-
-
 @pytest.fixture
 def anywhere(operator: Elastic) -> Elastic:
     lab = operator.lab
     lab.heal()
     if not lab.has_snapshot(operator.mark("elastic")):
         lab.reset()
-        _account(lab)
+        operator.account()
         operator.done("setup")
         lab.snapshot(operator.mark("elastic"))
     else:
-        _account(lab)
+        operator.account()
         if not operator.whole():
             lab.restore(operator.mark("elastic"))
     until(operator.whole)

@@ -24,6 +24,12 @@ class Elastic(Rehearsal):
             text = text.replace(old, new)
         return self.written(text)
 
+    def account(self) -> None:
+        """The AWS account is as `inv ipv6` and `inv iam` leave it; a test before may have made it bare."""
+        self.lab.give_ipv6()
+        self.lab.give_role()
+        self.lab.aws_client("sns").create_topic(Name="failover")
+
     def holders(self) -> list[str]:
         holder = self.lab.elastic_ip_holder()
         return [holder] if holder else []
