@@ -27,7 +27,7 @@ def plan(c, host=None, json=False):
 @task(auto_shortflags=False, help={"host": HOST, "without": WITHOUT, "json": JSON})
 @commands.reports
 def setup(c, host=None, without=None, json=False):
-    """Make both hosts as hosts.toml says: all steps, in the runbook's order.
+    """Make AWS and both hosts as hosts.toml says: all steps, in their order.
 
     Idempotent: the second run changes nothing. Cut off at any point, run
     it again. The host that does not hold the address is finished and
@@ -78,6 +78,50 @@ def agent(c, host=None, plan=False, without=None, json=False):
     Example: inv agent --plan
     """
     return commands.step("agent", host, plan, without, json)
+
+
+@task(auto_shortflags=False, help={"plan": PLAN, "without": WITHOUT, "json": JSON})
+@commands.reports
+def ipv6(c, plan=False, without=None, json=False):
+    """AWS: IPv6 for VPC, subnets and hosts, and the way out to the API.
+
+    The host without the Elastic IP has no other. Proven from each host.
+
+    Example: inv ipv6 --plan
+    """
+    return commands.account_step("ipv6", plan, without, json)
+
+
+@task(auto_shortflags=False, help={"plan": PLAN, "without": WITHOUT, "json": JSON})
+@commands.reports
+def security_group(c, plan=False, without=None, json=False):
+    """AWS: who may reach the hosts: clients, admins, the peer, nobody else.
+
+    Example: inv security-group --plan
+    """
+    return commands.account_step("security-group", plan, without, json)
+
+
+@task(auto_shortflags=False, help={"plan": PLAN, "without": WITHOUT, "json": JSON})
+@commands.reports
+def iam(c, plan=False, without=None, json=False):
+    """AWS: the hosts may move the Elastic IP, and do nothing else.
+
+    The role with its instance profile, or the user, and the policy.
+
+    Example: inv iam --plan
+    """
+    return commands.account_step("iam", plan, without, json)
+
+
+@task(auto_shortflags=False, help={"plan": PLAN, "without": WITHOUT, "json": JSON})
+@commands.reports
+def sns(c, plan=False, without=None, json=False):
+    """AWS: the topic that notices go to, and who gets them.
+
+    Example: inv sns --plan
+    """
+    return commands.account_step("sns", plan, without, json)
 
 
 @task(auto_shortflags=False, help={"json": JSON})
@@ -159,17 +203,5 @@ def failover_test(c, case=None, yes_really=None, json=False):
     return commands.failover_test(case, yes_really, json)
 
 
-ns = Collection(
-    plan,
-    setup,
-    prereqs,
-    haproxy,
-    keepalived,
-    agent,
-    verify,
-    status,
-    switchover,
-    maintenance,
-    failover_test,
-    lab=lab.ns,
-)
+STEPS = (ipv6, security_group, iam, sns, prereqs, haproxy, keepalived, agent)
+ns = Collection(plan, setup, *STEPS, verify, status, switchover, maintenance, failover_test, lab=lab.ns)

@@ -96,7 +96,8 @@ def plan(only: tuple[str, ...] | None, host: str | None, json: bool) -> int:
     effects: list[str] = []
     order: list[str] = []
     obstacles = converge.obstacles(picture, names)
-    if not obstacles and any(node.todo for node in nodes):
+    anything = converge.todo(picture, names)
+    if not obstacles and anything:
         holder = observe.holder_of(picture)
         effects = pair.effects(cluster, picture.nodes, holder, names)
         changing = [node.host for node in nodes if node.todo]
@@ -107,9 +108,9 @@ def plan(only: tuple[str, ...] | None, host: str | None, json: bool) -> int:
     else:
         words = ["inv", only[0] if only else "setup", *(["--host", host] if host else [])]
         report.out(report.plan_lines(*show, " ".join(words)))
-    if picture.missing or obstacles or report.stops(nodes):
+    if picture.missing or picture.unread_account or obstacles or report.stops(picture, nodes):
         return FAILED
-    return DIFFERS if any(node.todo for node in nodes) else SAME
+    return DIFFERS if anything else SAME
 
 
 def setup(only: tuple[str, ...] | None, host: str | None, without: str | None, json: bool) -> int:
@@ -134,6 +135,19 @@ def step(name: str, host: str | None, plan_only: bool, without: str | None, json
     if plan_only:
         return plan((name,), host, json)
     return setup((name,), host, without, json)
+
+
+def account_step(name: str, plan_only: bool, without: str | None, json: bool) -> int:
+    """One step in AWS, planned or done. It is the pair's, so there is no doing it for one host."""
+    from lbkit import errors, inventory, steps
+
+    if not steps.in_account(inventory.load(), (name,)):
+        table = f"[aws.{name.replace('-', '_')}]"
+        raise errors.Refused(
+            f"The inventory has no {table}, so lbkit leaves that alone.\n"
+            f"Next: add {table} (examples/aws.toml shows it), then inv plan."
+        )
+    return step(name, None, plan_only, without, json)
 
 
 def verify(json: bool) -> int:

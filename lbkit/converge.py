@@ -15,14 +15,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lbkit import errors, observe, pair, plan, remote
+from lbkit import errors, observe, pair, plan, remote, steps
 from lbkit.inventory import Cluster
 from lbkit.roll import Roll, Tell
+
+ACCOUNT = "aws"  # where a change was made, beside the names of hosts
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did. changed: (host name, change) in the order in which they were made."""
+    """What a run did. changed: (host name or `aws`, change) in the order in which they were made."""
 
     changed: tuple[tuple[str, plan.Change], ...]
     before: observe.Picture
@@ -48,22 +50,23 @@ def setup(
     with remote.sessions(hosts, lambda: observe.wanted(cluster, only)) as opened:
         before = observe.read(cluster, only, opened)
         refuse_missing(before)
-        scope = before.in_scope(names)
-        if not any(found.todo for found in scope):
-            refuse_stops(scope)
+        if not todo(before, names):
+            refuse_stops(before, names)
             refuse_split(before)
             return Outcome((), before, before)
         with locked(opened, command):
             before = observe.read(cluster, only, opened)  # somebody may have been at work since
             refuse_missing(before)
-            refuse_stops(before.in_scope(names))
+            refuse_stops(before, names)
             refuse_half_rewire(before, names)
             roll = Roll(before, only, names, opened, tell)
+            roll.changed += bring_account(before, only, opened, tell)
+            prove_way(before, only, opened, roll)
             roll.run()
             after = observe.read(cluster, only, opened)
     refuse_missing(after, roll.so_far())
     refuse_split(after)
-    refuse_rest(after.in_scope(names))
+    refuse_rest(after, names)
     refuse_leaderless(after)
     return Outcome(tuple(roll.changed), before, after)
 
@@ -80,8 +83,15 @@ def refuse_if_up(cluster: Cluster, without: Sequence[str]) -> None:
                 raise errors.Refused(f"{name} is not down, so it is not left out.\n{session}")
 
 
+def todo(picture: observe.Picture, names: Sequence[str]) -> bool:
+    """Whether anything is to be changed, on the named hosts or in AWS."""
+    return bool(picture.place and picture.place.todo) or any(one.todo for one in picture.in_scope(names))
+
+
 def refuse_missing(picture: observe.Picture, done: str = "") -> None:
     """done: what was changed before, as a sentence."""
+    if isinstance(picture.account, errors.LbkitError):
+        raise picture.account
     if not picture.missing:
         return
     reasons = "\n".join(picture.missing.values())
@@ -94,26 +104,32 @@ def refuse_missing(picture: observe.Picture, done: str = "") -> None:
     )
 
 
-def refuse_stops(nodes: Sequence[pair.Node]) -> None:
-    """What is blocked or unknown on any host stops the run before anything is changed on any."""
-    found = [(node, c) for node in nodes for c in node.changes if c.verdict in ("blocked", "unknown")]
+def all_changes(picture: observe.Picture, names: Sequence[str]) -> list[tuple[str, plan.Change]]:
+    """(`aws` or the host's name, change), whatever its verdict."""
+    place = picture.place.changes if picture.place else ()
+    return [
+        *((ACCOUNT, change) for change in place),
+        *((node.host.name, change) for node in picture.in_scope(names) for change in node.changes),
+    ]
+
+
+def refuse_stops(picture: observe.Picture, names: Sequence[str]) -> None:
+    """What is blocked or unknown anywhere stops the run before anything is changed."""
+    found = [one for one in all_changes(picture, names) if one[1].verdict in ("blocked", "unknown")]
     if found:
         # An interface is asked for by two steps: said once.
-        lines = dict.fromkeys(
-            f"{n.host.name}: {c.label}: {c.reason}.\nNext: {c.next_step}." for n, c in found
-        )
+        lines = dict.fromkeys(f"{name}: {c.label}: {c.reason}.\nNext: {c.next_step}." for name, c in found)
         raise errors.Refused("\n".join(["Nothing was changed, for something stands in the way.", *lines]))
 
 
 def obstacles(picture: observe.Picture, names: Sequence[str]) -> list[errors.LbkitError]:
     """Why `setup` would refuse to begin, for the plan to say; none where it would not."""
     found = []
-    scope = picture.in_scope(names)
-    todo = any(node.todo for node in scope)
+    anything = todo(picture, names)
     for refuses in (
         lambda: refuse_half_rewire(picture, names),
-        lambda: observe.holder_of(picture) if todo else None,
-        lambda: None if todo else refuse_split(picture),
+        lambda: observe.holder_of(picture) if anything else None,
+        lambda: None if anything else refuse_split(picture),
     ):
         try:
             refuses()
@@ -163,11 +179,39 @@ def refuse_leaderless(picture: observe.Picture) -> None:
         )
 
 
-def refuse_rest(nodes: Sequence[pair.Node]) -> None:
+def refuse_rest(picture: observe.Picture, names: Sequence[str]) -> None:
     """A second read must find nothing more to do; what it finds did not take effect."""
-    rest = [f"{found.host.name}: {c.label}: {c.action}: {c.reason}" for found in nodes for c in found.todo]
+    rest = [
+        f"{name}: {c.label}: {c.action}: {c.reason}"
+        for name, c in all_changes(picture, names)
+        if c.verdict == "change"
+    ]
     if rest:
         raise errors.CommandFailed("\n".join(["Still to do after the run:", *rest, "Next: inv plan"]))
+
+
+def bring_account(
+    before: observe.Picture, only: Sequence[str], opened: dict[str, Any], tell: Tell
+) -> list[tuple[str, plan.Change]]:
+    """The AWS side is as the inventory says, before any host is touched: agents need what is made here."""
+    if not before.place or not before.place.todo:
+        return []
+    from lbkit.aws import account, api
+
+    made = account.bring(api.of(before.cluster), before.cluster, only, before.place, tell)
+    return [(ACCOUNT, change) for change in made]
+
+
+def prove_way(before: observe.Picture, only: Sequence[str], opened: dict[str, Any], roll: Roll) -> None:
+    """The hosts reach the API over IPv6, where that is asked for: before any of them is touched."""
+    if "ipv6" not in steps.in_account(before.cluster, only):
+        return
+    from lbkit import proof
+
+    try:
+        proof.refuse_no_way(before.cluster, opened, roll.tell)
+    except errors.CommandFailed as error:
+        raise errors.CommandFailed(f"{roll.so_far()}\n{error}") from None
 
 
 # ── the lock ─────────────────────────────────────────────────────────────────────────────────────────────

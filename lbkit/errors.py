@@ -8,6 +8,7 @@ LbkitError                exit 1
 ├── Refused               a safety rule forbids it: the message names the rule and the way on
 ├── Locked                somebody else is at work on the pair
 ├── CommandFailed         a command failed on a host: host, command, exit code, its last lines
+├── AwsFailed             a call to AWS failed: what was tried, on what, AWS's code and message
 └── Undecided             a person must decide: what was seen does not say what is right
 
 Every message ends with the next step.
@@ -92,6 +93,14 @@ class Locked(LbkitError):
 
 class CommandFailed(LbkitError):
     """A command or write failed on a host."""
+
+
+class AwsFailed(LbkitError):
+    """A call to AWS had no answer or was refused. code: AWS's own, "" where it did not answer."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Undecided(LbkitError):

@@ -1,25 +1,40 @@
-"""Reads the pair: one round trip to each host, side by side. Changes nothing."""
+"""Reads the pair: one round trip to each host, side by side, and beside them AWS. Changes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lbkit import errors, pair, plan, remote, steps
 from lbkit.inventory import Cluster, Host, Vip
 
+if TYPE_CHECKING:
+    from lbkit.aws.account import Place
+
 
 @dataclass(frozen=True)
 class Picture:
-    """The pair as read in one go. missing: hosts that could not be read, with the reason."""
+    """The pair as read in one go. missing: hosts that could not be read, with the reason. account: the AWS
+    side, where steps in it were asked for; an error where it could not be read."""
 
     cluster: Cluster
     nodes: tuple[pair.Node, ...]
     missing: dict[str, str] = field(default_factory=dict)
+    account: Place | errors.LbkitError | None = None
 
     def node(self, name: str) -> pair.Node:
         return next(found for found in self.nodes if found.host.name == name)
+
+    @property
+    def place(self) -> Place | None:
+        """The AWS side, where it was asked for and read."""
+        return None if isinstance(self.account, errors.LbkitError) else self.account
+
+    @property
+    def unread_account(self) -> str:
+        """Why the AWS side could not be read; empty where it was, or nobody asked."""
+        return str(self.account) if isinstance(self.account, errors.LbkitError) else ""
 
     def in_scope(self, names: Sequence[str]) -> list[pair.Node]:
         return [found for found in self.nodes if found.host.name in names]
@@ -32,7 +47,12 @@ def look(cluster: Cluster, only: Sequence[str], hosts: Sequence[Host] | None = N
 
 
 def wanted(cluster: Cluster, only: Sequence[str]) -> dict[str, tuple[plan.Desired, ...]]:
-    """Host name → what the named steps ask of it. The first time it costs what rendering does."""
+    """Host name → what the named steps ask of it. The first time it costs what rendering does, and, where a
+    step in AWS is among them, making the clients."""
+    if steps.in_account(cluster, only):
+        from lbkit.aws import api
+
+        api.of(cluster).warm()
     return {host.name: steps.desired(cluster, host, only) for host in cluster.hosts}
 
 
@@ -40,7 +60,9 @@ def read(cluster: Cluster, only: Sequence[str], opened: dict[str, Any]) -> Pictu
     """One round trip to each host, side by side."""
     asked = wanted(cluster, only)
 
-    def seen(name: str) -> plan.Seen | errors.LbkitError:
+    def seen(name: str | None) -> Any:
+        if name is None:
+            return read_account(cluster, only)
         session = opened[name]
         if isinstance(session, errors.LbkitError):
             return session
@@ -50,20 +72,33 @@ def read(cluster: Cluster, only: Sequence[str], opened: dict[str, Any]) -> Pictu
             return error
         return plan.Seen(tuple(answer["items"]), answer["facts"])
 
-    found = dict(zip(opened, remote.in_parallel(seen, list(opened)), strict=True))
+    *states, account = remote.in_parallel(seen, [*opened, None])
+    found = dict(zip(opened, states, strict=True))
     nodes = [
         pair.node(cluster, cluster.host(name), asked[name], state)
         for name, state in found.items()
         if isinstance(state, plan.Seen)
     ]
     missing = {name: str(state) for name, state in found.items() if isinstance(state, errors.LbkitError)}
-    return Picture(cluster, tuple(nodes), missing)
+    return Picture(cluster, tuple(nodes), missing, account)
+
+
+def read_account(cluster: Cluster, only: Sequence[str]) -> Place | errors.LbkitError | None:
+    """The AWS side as the named steps see it, or why it could not be read; None where none is there."""
+    if not steps.in_account(cluster, only):
+        return None
+    from lbkit.aws import account, api  # botocore costs 150 ms: only where it is asked
+
+    try:
+        return account.look(api.of(cluster), cluster, only)
+    except errors.LbkitError as error:
+        return error
 
 
 def holder_of(picture: Picture) -> str | None:
     """Name of the host that holds the address, None where nobody does; Undecided where it cannot be told."""
     if isinstance(picture.cluster.address, Vip):
         return pair.vip_holder(picture.nodes, list(picture.missing))
-    from lbkit.aws import holder  # boto3 costs 150 ms: only where it is asked
+    from lbkit.aws import holder  # botocore costs 150 ms: only where it is asked
 
     return holder.read(picture.cluster).holder

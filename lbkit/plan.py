@@ -129,7 +129,7 @@ def _(wanted: resources.Packages, state: dict[str, Any]) -> list[Change]:
     missing = tuple(state["missing"])
     if not missing:
         return []
-    request = {"kind": "packages", "names": missing}
+    request = {"kind": "packages", "names": missing, "proxy": wanted.proxy}
     return [change(wanted, "install", " ".join(missing), request=request)]
 
 
@@ -278,6 +278,18 @@ def _(wanted: resources.Sysctl, state: dict[str, Any]) -> list[Change]:
     return [change(wanted, "set", f"{state['value']} → {wanted.value}", request=request)]
 
 
+KEEP = "# lbkit: keepalived's address is not networkd's to drop.\n[Network]\nKeepConfiguration=static\n"
+
+
+@compares
+def _(wanted: resources.KeptAddresses, state: dict[str, Any]) -> list[Change]:
+    if state["keeps"]:
+        return []
+    path = f"/etc/systemd/network/{state['network']}.d/lbkit.conf"
+    request = {"kind": wanted.kind, "path": path, "content": KEEP}
+    return [change(wanted, "keep", "systemd-networkd would drop keepalived's", request=request)]
+
+
 @compares
 def _(wanted: resources.Service, state: dict[str, Any]) -> list[Change]:
     found = []
@@ -315,6 +327,8 @@ def load(
         "paths": (*wanted.reload_on, *wanted.restart_on) if action != "reload" else wanted.reload_on,
         "restart_on": wanted.restart_on,
         "stats_socket": wanted.stats_socket,
+        "prove": wanted.prove if action != "reload" else (),
+        "prove_as": wanted.prove_as,
     }
     reason = f"{', '.join(paths)}: {why}" if paths else why
     elects = wanted.elects and action in ("start", "restart")

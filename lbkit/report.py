@@ -12,12 +12,15 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lbkit import drill, maintenance, pair, plan, status, switchover, terminal, verify
-from lbkit.converge import Outcome
+from lbkit.converge import ACCOUNT, Outcome, all_changes
 from lbkit.inventory import Cluster, Eip
 from lbkit.observe import Picture
+
+if TYPE_CHECKING:
+    from lbkit.aws.account import Place
 
 MARK = {True: "ok", False: "FAIL", None: "?"}
 STYLE = {"ok": "green", "FAIL": "bold red", "?": "yellow"}
@@ -84,44 +87,74 @@ def plan_lines(
     """The plan as text: for each host its changes with their diffs, then what happens to the address, or why
     `inv setup` would refuse (obstacles)."""
     lines: list[str] = []
+    if picture.place:
+        lines += place_lines(picture.place)
     for node in nodes:
         lines += host_lines(node)
+    if picture.unread_account:
+        lines += ["", "aws: not read", *(f"  {line}" for line in picture.unread_account.splitlines())]
     for name, reason in picture.missing.items():
         lines += ["", f"{name}: not read", *(f"  {line}" for line in reason.splitlines())]
     lines.append("")
-    if any(node.todo for node in nodes):
-        lines += wrapped("", to_do(nodes, order, command))
+    if to_change := counts(picture, nodes):
+        told = order or not any(node.todo for node in nodes)
+        goes = bool(told) and not (stops(picture, nodes) or obstacles)
+        lines += wrapped("", to_do(to_change, order, command, goes))
     lines += [line for sentence in effects for line in wrapped("  ", sentence)]
     lines += [line for one in obstacles for part in one.splitlines() for line in wrapped("  ", part)]
-    if not any(node.todo for node in nodes) and not obstacles and not picture.missing and not stops(nodes):
-        lines.append("Nothing to do: the hosts are as the inventory says.")
+    unread = picture.missing or picture.unread_account
+    if not (to_change or obstacles or unread or stops(picture, nodes)):
+        whole = "the hosts and AWS are" if picture.place else "the hosts are"
+        lines.append(f"Nothing to do: {whole} as the inventory says.")
     return lines[1:] if lines[:1] == [""] else lines
 
 
-def to_do(nodes: Sequence[pair.Node], order: Sequence[str], command: str) -> str:
-    """How many changes where; in which order only where that can be told, and that it will be done only where
-    nothing stands in the way."""
-    counts = {node.host.name: len(node.todo) for node in nodes if node.todo}
-    said = (", then " if order else ", ").join(f"{counts[name]} on {name}" for name in order or counts)
-    goes = order and not stops(nodes)
+def counts(picture: Picture, nodes: Sequence[pair.Node]) -> dict[str, int]:
+    """`aws` and host names → how many changes there; what has none is left out."""
+    found = {ACCOUNT: len(picture.place.todo) if picture.place else 0}
+    found.update({node.host.name: len(node.todo) for node in nodes})
+    return {name: count for name, count in found.items() if count}
+
+
+def to_do(found: dict[str, int], order: Sequence[str], command: str, goes: bool) -> str:
+    """How many changes where; in which order only where that can be told. goes: nothing stands in the way."""
+    names = [*(name for name in found if name == ACCOUNT), *order] if order else list(found)
+    said = (", then " if order else ", ").join(f"{found[name]} {at(name)}" for name in names)
     return f"To do: {said}." + (f" `{command}` does it." if goes else f" `{command}` would refuse.")
+
+
+def at(name: str) -> str:
+    return "in AWS" if name == ACCOUNT else f"on {name}"
 
 
 def host_lines(node: pair.Node) -> list[str]:
     host = node.host
     if not node.changes:
         return ["", f"{host.name} ({host.role}, {node.vrrp}): as the inventory says"]
-    lines = ["", f"{host.name} ({host.role}, {node.vrrp})"]
-    for change in node.changes:
-        lines += wrapped("  ", f"{change.step:<11}{change.action:<8} {change.label}: {change.reason}")
+    return ["", f"{host.name} ({host.role}, {node.vrrp})", *change_lines(node.changes)]
+
+
+def place_lines(place: Place) -> list[str]:
+    heading = f"aws ({place.vpc_id})"
+    if not place.changes:
+        return ["", f"{heading}: as the inventory says"]
+    return ["", heading, *change_lines(place.changes)]
+
+
+def change_lines(changes: Sequence[plan.Change]) -> list[str]:
+    lines: list[str] = []
+    for change in changes:
+        lines += wrapped("  ", f"{change.step:<10} {change.action:<8} {change.label}: {change.reason}")
         if change.next_step:
             lines += wrapped("    ", f"Next: {change.next_step}")
         lines += [f"    | {line}" for line in change.diff.split("\n") if change.diff]
     return lines
 
 
-def stops(nodes: Sequence[pair.Node]) -> list[plan.Change]:
-    return [change for node in nodes for change in node.changes if change.verdict in ("blocked", "unknown")]
+def stops(picture: Picture, nodes: Sequence[pair.Node]) -> list[plan.Change]:
+    """What stands in the way, in AWS or on these hosts."""
+    places = [node.changes for node in nodes] + ([picture.place.changes] if picture.place else [])
+    return [change for found in places for change in found if change.verdict in ("blocked", "unknown")]
 
 
 def plan_json(
@@ -132,7 +165,7 @@ def plan_json(
     obstacles: Sequence[str],
 ) -> Any:
     return {
-        "differs": any(node.todo for node in nodes),
+        "differs": bool(counts(picture, nodes)),
         "order": list(order),
         "effects": list(effects),
         "obstacles": list(obstacles),
@@ -144,7 +177,8 @@ def plan_json(
             }
             for node in nodes
         },
-        "not_read": picture.missing,
+        "aws": [change_json(change) for change in picture.place.changes] if picture.place else [],
+        "not_read": picture.missing | ({ACCOUNT: picture.unread_account} if picture.unread_account else {}),
     }
 
 
@@ -156,16 +190,16 @@ def change_json(change: plan.Change) -> dict[str, str]:
 def outcome_lines(outcome: Outcome, seconds: float) -> list[str]:
     hosts = len(outcome.after.nodes)
     lines = []
-    for node in outcome.after.nodes:
-        for change in node.changes:
-            if change.verdict == "warning":
-                lines += wrapped("", f"{node.host.name}: {change.label}: {change.reason}. {change.next_step}")
+    for name, change in all_changes(outcome.after, [node.host.name for node in outcome.after.nodes]):
+        if change.verdict == "warning":
+            lines += wrapped("", f"{name}: {change.label}: {change.reason}. {change.next_step}")
     if not outcome.changed:
-        return [*lines, f"Nothing to change on {hosts} hosts ({seconds:.1f} s)."]
-    counts: dict[str, int] = {}
+        where = " and in AWS" if outcome.after.place else ""
+        return [*lines, f"Nothing to change on {hosts} hosts{where} ({seconds:.1f} s)."]
+    made: dict[str, int] = {}
     for name, _ in outcome.changed:
-        counts[name] = counts.get(name, 0) + 1
-    done = ", ".join(f"{count} on {name}" for name, count in counts.items())
+        made[name] = made.get(name, 0) + 1
+    done = ", ".join(f"{count} {at(name)}" for name, count in made.items())
     return [*lines, f"Done: {done} ({seconds:.1f} s). {address_sentence(outcome)}"]
 
 

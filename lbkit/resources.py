@@ -27,10 +27,11 @@ class Resource:
 
 @dataclass(frozen=True)
 class Packages(Resource):
-    """The distribution's packages are installed, whatever their version."""
+    """The distribution's packages are installed, whatever their version. proxy: URL by which apt fetches."""
 
     kind: ClassVar[str] = "packages"
     names: tuple[str, ...]
+    proxy: str | None = None
 
     def spec(self) -> dict[str, Any]:
         return {"kind": self.kind, "names": self.names}
@@ -151,6 +152,25 @@ class Sysctl(Resource):
 
 
 @dataclass(frozen=True)
+class KeptAddresses(Resource):
+    """systemd-networkd, where it manages the interface, leaves addresses there that it did not set.
+
+    It drops them whenever it is restarted or told to reconfigure (by `netplan apply` too), and keepalived's
+    address is one of them.
+    """
+
+    kind: ClassVar[str] = "kept_addresses"
+    interface: str
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "interface": self.interface}
+
+    @property
+    def label(self) -> str:
+        return f"addresses on {self.interface}"
+
+
+@dataclass(frozen=True)
 class Service(Resource):
     """The unit is enabled and runs, and what it runs is what the named files say now.
 
@@ -158,6 +178,8 @@ class Service(Resource):
     another content a restart; one of `unit_files` written since systemd last read it makes a daemon-reload.
     stats_socket: HAProxy's; after a reload another worker must answer there, or the reload has failed.
     elects: starting it takes part in the election of the MASTER, so converge chooses the moment.
+    prove: a command that must succeed before it is started or restarted, as the user prove_as; where it does
+    not, the process that runs goes on.
     """
 
     kind: ClassVar[str] = "service"
@@ -167,6 +189,8 @@ class Service(Resource):
     unit_files: tuple[str, ...] = ()
     stats_socket: str | None = None
     elects: bool = False
+    prove: tuple[str, ...] = ()
+    prove_as: str = "root"
 
     def spec(self) -> dict[str, Any]:
         return {

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lbkit import certificate, errors, front, observe, pair, remote, steps
-from lbkit.inventory import Cluster, balance
+from lbkit import certificate, errors, front, observe, pair, proof, remote, steps
+from lbkit.inventory import Cluster, Eip, balance
 
 # With one client, only these share requests out among all servers.
 CHALLENGE = "lbkit-challenge"  # its servers listen only while certbot renews
@@ -34,6 +34,10 @@ def run(cluster: Cluster) -> list[Check]:
         checks = [*reachable(picture), *services(picture), *roles(picture), *configuration(picture)]
         checks += told("the standby could take over", fit, picture, alive)
         checks += told("the hosts hear each other", hearing, cluster, picture, alive)
+        checks += account(picture)
+        for name, session in alive.items():
+            checks += told(f"{name} reaches the AWS API", way_to_api, cluster, name, session)
+            checks += told(f"{name} may move the address", permission, cluster, name, session)
         for name, session in alive.items():
             checks += told(f"{name}'s health check runs", health_check, cluster, name, session)
             checks += told(f"{name} alone answers", on_its_own, cluster, name, session)
@@ -144,6 +148,35 @@ def configuration(picture: observe.Picture) -> list[Check]:
         more = f" and {len(drift) - 4} more" if len(drift) > 4 else ""
         checks.append(Check(f"configuration of {node.host.name}", not drift, detail + more, "inv plan"))
     return checks
+
+
+def account(picture: observe.Picture) -> list[Check]:
+    """AWS is as the inventory says, where it has an `[aws]` section with something in it."""
+    if picture.account is None:
+        return []
+    if picture.place is None:
+        return [Check("AWS is as in the inventory", None, *split(picture.unread_account))]
+    drift = [c for c in picture.place.changes if c.verdict != "warning"]
+    told_of = [c for c in picture.place.changes if c.verdict == "warning"]
+    detail = "; ".join(f"{c.action} {c.label}" for c in drift) or f"{picture.place.vpc_id} and what is in it"
+    warned = "".join(f"; {c.label}: {c.reason}" for c in told_of)
+    return [Check("AWS is as in the inventory", not drift, detail + warned, "inv plan")]
+
+
+def way_to_api(cluster: Cluster, name: str, session: remote.Session) -> list[Check]:
+    """The host reaches the API over IPv6, where the inventory asks for that."""
+    if not cluster.aws.ipv6:
+        return []
+    good, seen, fix = proof.reach(cluster, cluster.host(name), session)
+    return [Check(f"{name} reaches the AWS API over IPv6", good, seen, fix)]
+
+
+def permission(cluster: Cluster, name: str, session: remote.Session) -> list[Check]:
+    """AWS would let the host move the Elastic IP: asked as a dry run, which moves nothing."""
+    if not isinstance(cluster.address, Eip):
+        return []
+    good, said, fix = proof.may_move(cluster, session)
+    return [Check(f"{name} may move the address", good, said, fix)]
 
 
 def health_check(cluster: Cluster, name: str, session: remote.Session) -> list[Check]:

@@ -24,6 +24,7 @@ MODULES = (
     "sockets",
     "loaded",
     "orders",
+    "networkd",
     "reading",
     "writing",
     "probing",

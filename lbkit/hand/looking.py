@@ -76,7 +76,7 @@ def stats(path, command):
 
 
 def check(question):
-    """{code, said}: how a script of keepalived's ends, run as the user that keepalived runs it as.
+    """{code, said}: how a program ends, run as the user that will run it; said: its last two lines.
 
     code: None where it could not be executed or did not end in time.
     """
@@ -97,7 +97,51 @@ def check(question):
         return {"code": None, "said": error.strerror}
     except subprocess.TimeoutExpired:
         return {"code": None, "said": f"no end after {question['within_s']} s"}
-    return {"code": done.returncode, "said": last_lines(done.stdout.decode(errors="replace"), 1)}
+    return {"code": done.returncode, "said": last_lines(done.stdout.decode(errors="replace"), 2)}
+
+
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+
+
+def reach(question):
+    """{stage, said}: how far this host gets towards an endpoint over IPv6 alone.
+
+    stage: where it ended, `address` (the interface has no global one), `name` (it has no IPv6 address),
+    `route`, `connect` (no answer) or `tls`; `there` where it answered. The certificate is verified where the
+    host has any to verify by: a bare one has not.
+    """
+    import errno
+    import json
+    import os
+    import socket
+    import ssl
+
+    links = json.loads(run(["ip", "-j", "-6", "addr", "show", "dev", question["interface"]]) or "[]")
+    scopes = [one["scope"] for link in links for one in link.get("addr_info", [])]
+    if "global" not in scopes:
+        return {"stage": "address", "said": f"{question['interface']} has no global IPv6 address"}
+    try:
+        found = socket.getaddrinfo(question["name"], question["port"], socket.AF_INET6, socket.SOCK_STREAM)
+    except OSError as error:
+        said = f"{question['name']} has no IPv6 address here ({error.strerror or error})"
+        return {"stage": "name", "said": said}
+    where = found[0][4]
+    shown = f"{question['name']} ({where[0]} port {where[1]})"
+    try:
+        plain = socket.create_connection(where[:2], timeout=5)
+    except OSError as error:
+        stage = "route" if error.errno in (errno.ENETUNREACH, errno.EADDRNOTAVAIL) else "connect"
+        return {"stage": stage, "said": f"{shown}: {error.strerror or 'no answer in 5 s'}"}
+    with plain:
+        if question["tls"]:
+            context = ssl.create_default_context()
+            if not os.path.exists(CERTIFICATES):
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            try:
+                context.wrap_socket(plain, server_hostname=question["name"]).close()
+            except OSError as error:
+                return {"stage": "tls", "said": f"{shown}: {getattr(error, 'verify_message', '') or error}"}
+    return {"stage": "there", "said": where[0]}
 
 
 VRRP = 112  # the protocol's number; RFC 9568, section 5.1

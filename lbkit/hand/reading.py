@@ -8,7 +8,7 @@ import stat
 import subprocess
 import time
 
-from lbkit.hand import loaded, locking, orders, sockets
+from lbkit.hand import loaded, locking, networkd, orders, sockets
 from lbkit.hand.core import Failed, identity, run
 
 CONTENT_LIMIT = 1 << 20  # bytes of a differing file that travel for its diff
@@ -394,4 +394,5 @@ READERS = {
     "ports": read_ports,
     "trusted_path": read_trusted_path,
     "placeholder": read_placeholder,
+    "kept_addresses": networkd.read_kept_addresses,
 }

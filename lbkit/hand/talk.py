@@ -26,6 +26,7 @@ OPERATIONS = {
     "write": write,
     "lock": lambda request, _say: locking.lock(request),
     "ask": lambda request, _say: looking.ask(request),
+    "reach": lambda request, _say: looking.reach(request),
     "check": lambda request, _say: looking.check(request),
     "vrrp_state": lambda _request, _say: looking.vrrp_state(),
     "hears": lambda request, _say: looking.hears(request),

@@ -22,6 +22,9 @@ def write_packages(change, say):
         "-o",
         "Acquire::Retries=2",
     ]
+    # For this run alone: what the host fetches at other times is for whoever runs it to say.
+    if change.get("proxy"):
+        options += [f"-oAcquire::{kind}::Proxy={change['proxy']}" for kind in ("http", "https")]
     wait_for_apt(say)
     say("dpkg --configure -a")
     run(["dpkg", "--configure", "-a", "--force-confold"], env, timeout_s=600)
@@ -196,6 +199,17 @@ def has_group(name):
     return True
 
 
+def write_kept_addresses(change, say):
+    """The drop-in stands, and networkd goes by it: its reload alone drops no address any more."""
+    write_directory({"path": os.path.dirname(change["path"]), "mode": 0o755, **ROOT}, say)
+    was = reading.read_file({"path": change["path"]}, None).get("sha256")
+    write_file({**change, **ROOT, "mode": 0o644, "was": was}, say)
+    run(["networkctl", "reload"])
+
+
+ROOT = {"owner": "root", "group": "root"}
+
+
 def write_timezone(change, _say):
     run(["timedatectl", "set-timezone", change["name"]])
 
@@ -244,6 +258,7 @@ def write_service(change, _say):
         run(["systemctl", "daemon-reload"])
         remember("systemd", loading)
         return
+    prove(change)
     before = stats_pid(change.get("stats_socket")) if action == "reload" else None
     try:
         if action in ("start", "restart"):  # a unit that failed too often would refuse
@@ -255,6 +270,19 @@ def write_service(change, _say):
         wait_for_new_worker(change["stats_socket"], before, unit)
     if action in ("start", "restart", "reload"):
         remember(unit, loading)
+
+
+PROOF_S = 100
+
+
+def prove(change):
+    """What the service needs is there, by the word of its own program; else it is left as it is."""
+    if not change.get("prove"):
+        return
+    answer = looking.check({"argv": change["prove"], "user": change["prove_as"], "within_s": PROOF_S})
+    if answer["code"] != 0:
+        verb = "started" if change["action"] == "start" else "restarted"
+        raise Failed(f"{change['unit']} is not {verb}, for it could not do its work", answer["said"])
 
 
 def still_running(change):
@@ -331,4 +359,5 @@ WRITERS = {
     "sysctl": write_sysctl,
     "placeholder": write_placeholder,
     "service": write_service,
+    "kept_addresses": write_kept_addresses,
 }

@@ -4,14 +4,15 @@
     cluster.active, cluster.passives, cluster.select("passive"), cluster.peers(host)
 
 What the file can say: cluster.py, haproxy.py (with frontends.py and backends.py), keepalived.py, agent.py,
-of values in the strict forms of forms.py, balance.py and secret.py. How it is read: load.py, which keeps
-what is known to be good (kept.py), and validate.py with read.py (pydantic) and checks.py (what must hold
-between keys).
+aws.py, of values in the strict forms of forms.py, balance.py and secret.py. How it is read: load.py, which
+keeps what is known to be good (kept.py), and validate.py with read.py (pydantic) and checks.py (what must
+hold between keys).
 """
 
 from __future__ import annotations
 
 from lbkit.inventory.agent import Agent, Notify
+from lbkit.inventory.aws import Aws
 from lbkit.inventory.backends import Backend, Server
 from lbkit.inventory.cluster import Certificate, Cluster, Eip, Host, Jump, Login, Vip
 from lbkit.inventory.forms import milliseconds
@@ -24,6 +25,7 @@ from lbkit.inventory.secret import Secret
 __all__ = [
     "ROOT",
     "Agent",
+    "Aws",
     "Backend",
     "Certificate",
     "Cluster",

@@ -10,7 +10,9 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
-from lbkit.inventory import checks_haproxy
+from lbkit.inventory import checks_haproxy, forms
+from lbkit.inventory.agent import Agent, Notify
+from lbkit.inventory.aws import Iam, Sns
 from lbkit.inventory.cluster import _JUMP, Document, Eip, Vip, priorities
 from lbkit.inventory.read import MISSING, Notes, join
 
@@ -28,6 +30,7 @@ def faults(document: Document, notes: Notes) -> Faults:
     yield from _vrrp(document)
     yield from _certificate(document)
     yield from _agent(document)
+    yield from _aws(document)
     if document.haproxy:
         yield from checks_haproxy.faults(document, notes)
 
@@ -201,3 +204,40 @@ def _agent(document: Document) -> Faults:
                 yield key, host.network_interface_id, 'none: only address.kind = "eip" moves by interface'
     if notify and notify.endpoint and not notify.topic:
         yield "notify.topic", MISSING, "the topic that notify.endpoint is for"
+
+
+def _aws(document: Document) -> Faults:
+    if document.aws and isinstance(document.address, Vip):
+        yield "aws", {"": ""}, 'none: only a pair with address.kind = "eip" has an account behind it'
+    if document.aws and document.aws.iam:
+        yield from _iam(document.aws.iam, document.agent)
+    if document.aws and document.aws.sns:
+        yield from _sns(document.aws.sns, document.notify)
+
+
+def _iam(iam: Iam, agent: Agent | None) -> Faults:
+    if iam.kind == "user" and iam.role:
+        yield "aws.iam.role", iam.role, 'none: a user has no role; leave out aws.iam.kind = "user"'
+    if iam.kind == "role" and agent and agent.access_key_id:
+        yield (
+            "agent.access_key_id",
+            agent.access_key_id,
+            'none (aws.iam gives a role), or aws.iam.kind = "user"',
+        )
+
+
+def _sns(sns: Sns, notify: Notify | None) -> Faults:
+    if notify and not notify.topic:
+        yield "notify.topic", MISSING, "the topic that aws.sns is about"
+    known: dict[tuple[str, str], str] = {}
+    for index, one in enumerate(sns.subscriptions or ()):
+        if not one.protocol or not one.endpoint:
+            continue
+        here = f"aws.sns.subscriptions[{index}]"
+        try:
+            forms.ENDPOINTS[one.protocol](one.endpoint)
+        except forms.Wrong as wrong:
+            yield f"{here}.endpoint", one.shown, f"{wrong} (protocol {one.protocol})"
+        first = known.setdefault((one.protocol, one.endpoint), here)
+        if first != here:
+            yield here, {"": ""}, f"another than {first}"

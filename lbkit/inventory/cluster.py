@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from lbkit import errors
 from lbkit.inventory import forms
 from lbkit.inventory.agent import Agent, Notify
+from lbkit.inventory.aws import Aws
 from lbkit.inventory.forms import Email, Form, HostFile, Interface, Ip, LocalFile, Port, Reachable, Slug, User
 from lbkit.inventory.haproxy import HaProxy
 from lbkit.inventory.keepalived import Keepalived
@@ -32,12 +33,11 @@ class ClusterTable(Record):
 
 
 class Eip(Record):
-    """An Elastic IP, moved by a call to the AWS API. endpoint: the API as this machine reaches it."""
+    """An Elastic IP, moved by a call to the AWS API."""
 
     kind: Annotated[str, Form(forms.choice("eip"))] = required()
     allocation_id: Annotated[str, Form(forms.allocation)] = required()
     region: Annotated[str, Form(forms.region)] = required()
-    endpoint: Annotated[str | None, Form(forms.url)] = None
     public_ip: Annotated[str | None, Form(forms.ipv4)] = None
     transport: Annotated[str, Form(forms.choice("unicast"))] = "unicast"
 
@@ -128,6 +128,12 @@ class Certificate(Record):
     challenge_port: Port = 9090
 
 
+class Packages(Record):
+    """`[packages]`. proxy: by which apt reaches the repositories where a host has no way of its own."""
+
+    proxy: Annotated[str | None, Form(forms.proxy)] = None
+
+
 class Document(Record):
     """The whole file."""
 
@@ -141,6 +147,8 @@ class Document(Record):
     keepalived: Keepalived = required()
     agent: Agent = Agent()
     notify: Notify = Notify()
+    aws: Aws | None = None
+    packages: Packages = Packages()
 
 
 def priorities(hosts: tuple[HostTable, ...]) -> tuple[int, ...]:
@@ -207,6 +215,8 @@ class Cluster(Record):
     keepalived: Keepalived
     agent: Agent
     notify: Notify
+    aws: Aws
+    packages: Packages
 
     @property
     def front_name(self) -> str:

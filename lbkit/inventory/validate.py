@@ -8,6 +8,7 @@ from typing import Any
 
 from lbkit import errors
 from lbkit.inventory import checks, read, secret
+from lbkit.inventory.aws import Aws
 from lbkit.inventory.cluster import (
     _JUMP,
     Cluster,
@@ -74,7 +75,15 @@ def _cluster(path: Path, document: Document) -> Cluster:
         keepalived=document.keepalived,
         agent=document.agent,
         notify=document.notify,
+        aws=_aws(document, path.parent),
+        packages=document.packages,
     )
+
+
+def _aws(document: Document, base: Path) -> Aws:
+    aws = document.aws or Aws()
+    file = aws.credentials_file
+    return aws.replace(credentials_file=str(base / Path(file).expanduser())) if file else aws
 
 
 def _host(document: Document, host: HostTable, priority: int, base: Path) -> Host:

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lbkit.errors import Refused
 from lbkit.lab import control, network, nodes, settings, world
@@ -70,10 +71,12 @@ class Lab:
         return self.host("client").exec(argv, input=input, check=check)
 
     def reset(self) -> None:
-        """Both balancers are bare again, no way is cut, and lb-1 holds the Elastic IP."""
+        """Both balancers are bare again, no way is cut, and the AWS account is as in a fresh lab: lb-1 holds
+        the Elastic IP, no host has a role or IPv6."""
         self.heal()
+        self.packages_over("ipv4", "ipv6", "proxy")
+        self._post("reset")
         self._for_both(Machine.reset)
-        self.give_elastic_ip("lb-1")
 
     def snapshot(self, name: str) -> None:
         """Both balancers as they are can be had back with restore(name)."""
@@ -109,6 +112,11 @@ class Lab:
             yield
         finally:
             self.heal()
+
+    def packages_over(self, *ways: str) -> None:
+        """The balancers reach the package repository by exactly these: ipv4, ipv6 (for whom the API has given
+        it), proxy (http://packages.lab:3128). What is closed does not answer."""
+        self._world().nft(network.packages_rules(ways))
 
     @contextmanager
     def ssh_cut(self, *names: str) -> Iterator[None]:
@@ -146,13 +154,35 @@ class Lab:
         if association := address.get("AssociationId"):
             client.disassociate_address(AssociationId=association)
 
+    # ---- what `inv setup` does to the AWS account, for tests of something else; each may be called again
+
+    def give_ipv6(self) -> None:
+        """Both balancers have IPv6, and by it a way to the AWS API."""
+        from lbkit.lab import account
+
+        account.give_ipv6(self.settings.aws_url)
+
+    def give_role(self) -> None:
+        """Both balancers have a role that may do what a failover takes."""
+        from lbkit.lab import account
+
+        account.give_role(self.settings.aws_url)
+
+    def aws_client(self, service: str = "ec2") -> Any:
+        """The operator's boto3 client."""
+        from lbkit.lab import aws
+
+        return aws.client(self.settings.aws_url, service)
+
     # ---- the AWS API
 
     def aws_calls(self, action: str | None = None, since: float = 0.0) -> list[dict]:
-        """[{at, action, from}] of the calls that the API has seen. action: this one alone; since: s of the
-        epoch."""
+        """[{at, service, action, from, by}] of the calls that the API has seen. by: the name of the host, or
+        None for the operator. action: this one alone; since: s of the epoch."""
         with urllib.request.urlopen(f"{self.settings.aws_url}/lab/calls", timeout=5) as answer:
             calls = json.load(answer)
+        for one in calls:
+            one["by"] = self._caller(one)
         return [one for one in calls if one["at"] >= since and action in (None, one["action"])]
 
     @contextmanager
@@ -165,8 +195,21 @@ class Lab:
             self._set_aws_fault({})
 
     def _set_aws_fault(self, fault: dict) -> None:
-        url = f"{self.settings.aws_url}/lab/faults"
-        urllib.request.urlopen(url, data=json.dumps(fault).encode(), timeout=5).close()
+        self._post("faults", fault)
+
+    def _caller(self, call: dict) -> str | None:
+        """The balancer that made a call: by its credentials, or else by its address."""
+        from lbkit.lab import aws, cloud
+
+        instance_id = cloud.HOST_KEYS.get(call["key"])
+        for name in nodes.BALANCERS:
+            if instance_id == aws.INSTANCE_IDS[name] or call["from"] == nodes.NODES[name].address:
+                return name
+        return None
+
+    def _post(self, what: str, body: dict | None = None) -> None:
+        url = f"{self.settings.aws_url}/lab/{what}"
+        urllib.request.urlopen(url, data=json.dumps(body or {}).encode(), timeout=30).close()
 
     # ---- inside
 

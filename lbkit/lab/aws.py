@@ -1,30 +1,23 @@
-"""The lab's AWS API: moto with the pair's network in it, every id fixed so that an inventory can name it.
-
-An Elastic IP routes: after every call that may have changed an association, and before its answer goes
-out, the gateway's rules are those that moto now describes.
-"""
+"""The lab's AWS account: moto with the pair's network, every id fixed so that an inventory can name it."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import threading
-import time
-from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from lbkit.lab import front, network, nodes
+from lbkit.lab import moto_mended, nodes
 
-REGION = "ap-northeast-2"
+REGION = nodes.REGION
 ACCOUNT = "123456789012"
 VPC_ID = "vpc-0123456789abcdef0"
 SECURITY_GROUP_ID = "sg-0123456789abcdef0"
 ALLOCATION_ID = "eipalloc-0123456789abcdef0"
 ASSOCIATION_ID = "eipassoc-0123456789abcdef0"
+INTERNET_GATEWAY_ID = "igw-0123456789abcdef0"
+ROUTE_TABLE_ID = "rtb-0123456789abcdef0"
 INSTANCE_IDS = {"lb-1": "i-0123456789abcde01", "lb-2": "i-0123456789abcde02"}
 INTERFACE_IDS = {"lb-1": "eni-0123456789abcde01", "lb-2": "eni-0123456789abcde02"}
 SUBNETS = {  # name: (id, network, zone)
@@ -33,17 +26,26 @@ SUBNETS = {  # name: (id, network, zone)
     "apps": ("subnet-0123456789abcde11", "10.77.11.0/24", REGION + "a"),
 }
 _SUBNET_OF = {"lb-1": "lb-a", "lb-2": "lb-b"}
+DECOY = "decoy"  # the name of what is in the account and none of ours
 
 
 def seed() -> Any:
-    """moto has the lab's VPC, with lb-1 holding the Elastic IP. Returns the EC2 backend of the region."""
+    """moto has the lab's VPC and nothing else but decoys: lb-1 holds the Elastic IP, no host has a role,
+    nothing has IPv6. Whatever was there before is gone. Returns the EC2 backend of the region."""
     # Thousands of machine images that nobody asks for would cost a second.
     os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
     from moto.ec2.models import ec2_backends
 
     ec2: Any = ec2_backends[ACCOUNT][REGION]
-    with _ids(VPC_ID, "vpcs.random_vpc_id"):
+    for backend in (ec2, iam(), _sns()):
+        backend.reset()
+    moto_mended.mend(ec2)
+    with _ids(VPC_ID, "vpcs.random_vpc_id"), _ids(ROUTE_TABLE_ID, "route_tables.random_route_table_id"):
         ec2.create_vpc(nodes.VPC, tags=[{"Key": "Name", "Value": "lab"}])
+    with _ids(INTERNET_GATEWAY_ID, "internet_gateways.random_internet_gateway_id"):
+        ec2.create_internet_gateway(tags=[{"Key": "Name", "Value": "lab"}])
+    ec2.attach_internet_gateway(INTERNET_GATEWAY_ID, VPC_ID)
+    ec2.create_route(ROUTE_TABLE_ID, "0.0.0.0/0", gateway_id=INTERNET_GATEWAY_ID)
     with _ids(SECURITY_GROUP_ID, "security_groups.random_security_group_id"):
         ec2.create_security_group("lab", "the pair", vpc_id=VPC_ID, tags={"Name": "lab"})
     for name, (subnet_id, cidr, zone) in SUBNETS.items():
@@ -53,28 +55,55 @@ def seed() -> Any:
         _add_instance(ec2, name)
     with _ids(ALLOCATION_ID, "elastic_ip_addresses.random_eip_allocation_id"):
         ec2.allocate_address("vpc", address=nodes.ELASTIC_IP, tags={"Name": "lab"})
-    ec2.associate_address = _as_in_a_vpc(ec2.associate_address)
     with _ids(ASSOCIATION_ID, "elastic_ip_addresses.random_eip_association_id"):
         ec2.associate_address(eni=ec2.enis[INTERFACE_IDS["lb-1"]], allocation_id=ALLOCATION_ID)
+    _add_decoys(ec2)
     return ec2
 
 
-def _as_in_a_vpc(associate: Callable) -> Callable:
-    """moto's AssociateAddress, but as AWS does it.
+def iam() -> Any:
+    """moto's IAM backend."""
+    from moto.iam.models import iam_backends
 
-    It moves an address that another interface holds without being asked to, that interface no longer shows
-    it, and the address shows its instance. (AllowReassociation=false, which would forbid it, is not seen.)
-    """
+    return iam_backends[ACCOUNT]["aws"]
 
-    def moved(**wanted: Any) -> Any:
-        address = associate(**{**wanted, "reassociate": True})
-        address.instance = address.eni.instance
-        for interface in address.ec2_backend.enis.values():
-            if interface is not address.eni and interface.public_ip == address.public_ip:
-                interface.public_ip = None
-        return address
 
-    return moved
+def _sns() -> Any:
+    from moto.sns.models import sns_backends
+
+    return sns_backends[ACCOUNT][REGION]
+
+
+def _add_decoys(ec2: Any) -> None:
+    """What another team has in the same account and VPC: an address, a group, routes, a role, a topic."""
+    named = [{"Key": "Name", "Value": DECOY}]
+    ec2.allocate_address("vpc", address="198.51.100.77", tags={"Name": DECOY})
+    group = ec2.create_security_group(DECOY, "another team's", vpc_id=VPC_ID, tags={"Name": DECOY})
+    ec2.authorize_security_group_ingress(group.id, "tcp", "5432", "5432", [{"CidrIp": nodes.VPC}])
+    table = ec2.create_route_table(VPC_ID, tags=named)
+    ec2.create_route(table.id, "192.168.0.0/16", gateway_id=INTERNET_GATEWAY_ID)
+    ec2.associate_route_table(table.id, subnet_id=SUBNETS["apps"][0])
+    iam().create_role(DECOY, json.dumps(TRUST), "/", None, "", named, "3600", None)
+    _sns().create_topic(DECOY)
+
+
+# Who may take a role: instances.
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    ],
+}
+
+
+def subnet_id(name: str) -> str:
+    """The subnet of a balancer."""
+    return SUBNETS[_SUBNET_OF[name]][0]
+
+
+def zone(name: str) -> str:
+    """The availability zone of a balancer."""
+    return SUBNETS[_SUBNET_OF[name]][2]
 
 
 def _add_instance(ec2: Any, name: str) -> None:
@@ -105,15 +134,16 @@ def _ids(value: str, *generators: str) -> ExitStack:
     return stack
 
 
-def client(url: str) -> Any:
-    """A boto3 EC2 client for the lab's API; its keys open nothing else."""
+def client(url: str, service: str = "ec2", key: str = "lab") -> Any:
+    """A boto3 client for the lab's API, by default the operator's; its keys open nothing else. key: the id of
+    an access key (the lab checks no signature)."""
     import boto3
 
     return boto3.client(
-        "ec2",
+        service,
         endpoint_url=url,
         region_name=REGION,
-        aws_access_key_id="lab",
+        aws_access_key_id=key,
         aws_secret_access_key="lab",
     )
 
@@ -126,61 +156,3 @@ def holders(ec2: Any) -> dict[str, str]:
         if interface and interface.private_ip_address:
             found[address.public_ip] = interface.private_ip_address
     return found
-
-
-class Router:
-    """Keeps the gateway's translation equal to moto's associations."""
-
-    def __init__(self, ec2: Any) -> None:
-        self.ec2 = ec2
-        self.applied: dict[str, str] = {}
-        self.moved_at = 0.0  # time.time() of the last change
-        self.lock = threading.Lock()
-
-    def sync(self) -> None:
-        with self.lock:
-            wanted = holders(self.ec2)
-            if wanted != self.applied:
-                subprocess.run(["nft", "-f", "-"], input=network.elastic_rules(wanted), text=True, check=True)
-                self.applied, self.moved_at = wanted, time.time()
-
-
-class Application:
-    """WSGI: moto's, then the gateway's rules; GET /lab/addresses says what the gateway does."""
-
-    def __init__(self, moto: Callable, router: Router) -> None:
-        self.moto, self.router = moto, router
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
-        if environ["PATH_INFO"] == "/lab/addresses":
-            body = json.dumps({"holders": self.router.applied, "moved_at": self.router.moved_at}).encode()
-            start_response(
-                "200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-            )
-            return [body]
-        answer = self.moto(environ, start_response)
-        self.router.sync()
-        return answer
-
-
-def server(router: Router, port: int) -> Any:
-    """A threaded HTTP/1.1 server on every address of this namespace, not yet serving."""
-    from moto.server import DomainDispatcherApplication, create_backend_app
-    from werkzeug.serving import WSGIRequestHandler, make_server
-
-    class Handler(WSGIRequestHandler):
-        protocol_version = "HTTP/1.1"  # connections are kept, as by AWS
-        disable_nagle_algorithm = True
-
-        def log_request(self, *_: Any) -> None:
-            """The log is for faults."""
-
-    interfaces = {
-        nodes.NODES[name].address: (nodes.NODES[name].links[0].mac, interface_id)
-        for name, interface_id in INTERFACE_IDS.items()
-    }
-    application = Application(
-        front.Front(DomainDispatcherApplication(create_backend_app), interfaces), router
-    )
-    anywhere = "::" if Path("/proc/net/if_inet6").exists() else "0.0.0.0"
-    return make_server(anywhere, port, application, threaded=True, request_handler=Handler)

@@ -12,10 +12,12 @@ import socket
 import sys
 import threading
 
-from lbkit.lab import nodes, relay
+from lbkit.lab import nodes, relay, settings
+from lbkit.lab.machine import Machine
 from lbkit.lab.settings import AWS_PORT_OFFSET
 
 AWS_PORT = 80
+AWS_TLS_PORT = 443
 
 
 def entrances() -> list[tuple[int, str, int]]:
@@ -32,18 +34,31 @@ async def _carry(listeners: list[socket.socket]) -> None:
 
 def _aws(ready: int) -> None:
     # Imported here: moto takes a second, and the way in need not wait for it.
-    from lbkit.lab import aws
+    from lbkit.lab import aws, certificates, cloud
+    from lbkit.lab.instances import Instances
 
     try:
-        router = aws.Router(aws.seed())
-        server = aws.server(router, AWS_PORT)
+        lab, ec2 = settings.current(), aws.seed()
+        router = cloud.Router(ec2, lab.state)
+        application = cloud.application(router, Instances(ec2, _machines()))
+        plain = cloud.server(application, AWS_PORT)
+        tls = cloud.server(application, AWS_TLS_PORT, certificates.issue(lab, nodes.AWS_NAMES))
         router.sync()
         os.write(ready, b"ready\n")
         os.close(ready)
-        server.serve_forever()
+        threading.Thread(target=tls.serve_forever, daemon=True).start()
+        plain.serve_forever()
     except BaseException:
         sys.excepthook(*sys.exc_info())
         os._exit(1)  # a lab without its API is none: end the world, the log says why
+
+
+def _machines() -> dict[str, Machine]:
+    """Instance id → host."""
+    from lbkit.lab import aws, control
+
+    found = control.machines(settings.current())
+    return {instance_id: found[name] for name, instance_id in aws.INSTANCE_IDS.items()}
 
 
 def main(ready: int, fds: list[int]) -> None:

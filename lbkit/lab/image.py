@@ -1,11 +1,11 @@
 """The hosts' image and the packages they may install, built once and kept in /var/cache/lbkit-lab.
 
     <suite>-<hash of the recipe>/image   what a cloud image has: systemd, sshd, sudo, Python; nothing of ours
-                                /apps    a layer over it with nginx, for the application servers
+                                /apps    a layer over it for the applications: nginx, a WebSocket library
                                 /repo    .deb files and their index
 
-How packages reach the hosts: the image knows one apt source, `http://10.77.0.2/`, the lab's own repository.
-It serves REPOSITORY_PACKAGES and everything they depend on, fetched while the image is built, from the
+How packages reach the hosts: the image knows one apt source, `http://packages.lab/`, the lab's own one. It
+serves REPOSITORY_PACKAGES and everything they depend on, fetched while the image is built, from the
 sources that this machine uses itself (or LBKIT_LAB_MIRROR). On a host `apt-get update` and `apt-get
 install` run as anywhere; a second fresh lab downloads nothing, and no host needs the internet.
 
@@ -19,6 +19,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,8 +41,8 @@ REPOSITORY_PACKAGES = (
     *("haproxy", "keepalived", "inotify-tools", "certbot", "python3-boto3", "rsyslog", "logrotate"),
     *("openssl", "curl", "acl", "socat", "tcpdump", "strace", "nftables", "iptables", "conntrack"),
     *("systemd-timesyncd", "cron", "rsync", "vim-tiny", "nano", "jq", "psmisc", "lsof"),
-    *("iperf3", "apache2-utils", "hatop", "nginx", "python3-requests", "python3-apt"),
-    *("netplan.io", "faketime"),
+    *("iperf3", "apache2-utils", "hatop", "nginx", "python3-requests", "python3-apt", "python3-websockets"),
+    "faketime",
 )
 
 # Runs with the new root as its argument. Timers that fetch packages would hold apt's lock at random.
@@ -63,7 +64,7 @@ mkdir "$root/repo"
 mv "$root"/var/cache/apt/archives/*.deb "$root/repo/"
 rm -rf "$root"/etc/apt/sources.list "$root"/etc/apt/sources.list.d/* "$root"/var/lib/apt/lists/* \\
   "$root"/etc/ssh/ssh_host_* "$root"/etc/resolv.conf "$root"/var/log/apt/* "$root"/var/log/dpkg.log
-echo 'deb [trusted=yes] http://{nodes.REPOSITORY}/ ./' > "$root/etc/apt/sources.list"
+echo 'deb [trusted=yes] http://{nodes.REPOSITORY_NAME}/ ./' > "$root/etc/apt/sources.list"
 echo '# The lab has no name server: see /etc/hosts.' > "$root/etc/resolv.conf"
 : > "$root/etc/machine-id"
 """
@@ -81,7 +82,8 @@ chmod 755 merged/usr/sbin/policy-rc.d
 export DEBIAN_FRONTEND=noninteractive
 # As root: apt's own user may not read below the cache directory.
 chroot merged apt-get -q -o APT::Sandbox::User=root update
-chroot merged apt-get -q -y -o APT::Sandbox::User=root install --no-install-recommends nginx
+chroot merged apt-get -q -y -o APT::Sandbox::User=root install --no-install-recommends \\
+  nginx python3-websockets
 """
 
 
@@ -113,6 +115,7 @@ def ensure(suite: str) -> Image:
         raise Refused(f"There is no image of {suite!r}.\nNext: choose one of {', '.join(SUITES)}.")
     found = Image(suite, settings.CACHE / f"{suite}-{recipe_hash(suite)}")
     if found.directory.exists():
+        os.utime(found.directory)
         return found
     settings.CACHE.mkdir(parents=True, exist_ok=True)
     with locked(settings.CACHE / "lock", "Another lab builds the image; waiting for it"):
@@ -217,8 +220,12 @@ def _logged(log: Path) -> Iterator:
 
 
 def _remove_older(image: Image) -> None:
-    """Images of earlier recipes are gone, but for those that a running lab may still stand on."""
+    """Images of other recipes are gone, but for those that a running lab stands on, or that were used today.
+
+    Two checkouts side by side would otherwise build theirs by turns.
+    """
     used = {path.read_text() for path in settings.STATE.glob("*/image")}
     for path in settings.CACHE.glob(f"{image.suite}-*"):
-        if path != image.directory and str(path) not in used:
+        today = time.time() - path.stat().st_mtime < 24 * 3600
+        if path != image.directory and str(path) not in used and not today:
             shutil.rmtree(path, ignore_errors=True)

@@ -12,11 +12,14 @@ import socket
 import subprocess
 from pathlib import Path
 
-from lbkit.lab import nodes, settings
+from lbkit.lab import certificates, nodes, settings
 from lbkit.lab.nodes import Node
 from lbkit.lab.settings import Lab
 
 _UBUNTU = 1000  # the uid of the image's first user
+
+# The operator's, for the lab's API: it lets keys that it does not know do everything.
+_AWS_CREDENTIALS = "[default]\naws_access_key_id = lab\naws_secret_access_key = lab\n"
 
 
 def write_dot(lab: Lab) -> None:
@@ -26,6 +29,8 @@ def write_dot(lab: Lab) -> None:
         _keygen(lab.dot / "id_ed25519", f"lbkit-{lab.name}")
     if not (lab.dot / "stats-password").exists():
         _write(lab.dot / "stats-password", secrets.token_urlsafe(18) + "\n", 0o600)
+    certificates.write_ca(lab)
+    _write(lab.dot / "aws-credentials", _AWS_CREDENTIALS, 0o600)
     lines = [
         f"[127.0.0.1]:{lab.base_port + node.port_offset} {_public(_host_key(node))}\n"
         for node in nodes.NODES.values()
@@ -35,12 +40,21 @@ def write_dot(lab: Lab) -> None:
     _give_to_caller(lab.dot)
 
 
-def install(upper: Path, node: Node, lab: Lab) -> None:
-    """The node's own directory has its name, its host key, and the operator's key for `ubuntu`."""
+def install(upper: Path, node: Node, lab: Lab, image: Path) -> None:
+    """The node's own directory has its name, its host key, the operator's key for `ubuntu`, and trust in the
+    lab's CA. image: the layer below."""
     etc = upper / "etc"
-    hosts = "".join(f"{other.address} {other.name}\n" for other in nodes.NODES.values())
+    hosts = "".join(f"{other.address} {_names(other)}\n" for other in nodes.NODES.values())
     _write(etc / "hostname", f"{node.name}\n", 0o644)
+    hosts += f"{nodes.REPOSITORY6} {nodes.REPOSITORY_NAME}\n"
+    hosts += f"{nodes.AWS_ADDRESS6} {' '.join(nodes.AWS_NAMES6)}\n"
+    hosts += f"{nodes.AWS_OUTSIDE} {' '.join(nodes.AWS_NAMES4)}\n"
     _write(etc / "hosts", f"127.0.0.1 localhost\n::1 localhost\n{hosts}", 0o644)
+    # The bundle that all programs read, and where update-ca-certificates makes it from again.
+    ca = (lab.dot / "ca.crt").read_text()
+    bundle = "etc/ssl/certs/ca-certificates.crt"
+    _write(upper / bundle, (image / bundle).read_text() + ca, 0o644)
+    _write(upper / "usr/local/share/ca-certificates/lab.crt", ca, 0o644)
     if node.port_offset:
         key = _host_key(node)
         _write(etc / "ssh/ssh_host_ed25519_key", key.read_text(), 0o600)
@@ -51,20 +65,62 @@ def install(upper: Path, node: Node, lab: Lab) -> None:
         for path in (home, home / ".ssh", home / ".ssh/authorized_keys"):
             os.chown(path, _UBUNTU, _UBUNTU)
     if node.name == "repo":
-        _write(etc / "lab-nginx.conf", _nginx("listen 80; root /repo; autoindex on;", ""), 0o644)
+        _write(etc / "lab-nginx.conf", _nginx(_REPOSITORY, ""), 0o644)
     elif node.name.startswith("app-"):
         _write(
             etc / "lab-nginx.conf", _nginx(_APP.replace("NAME", node.name), "keepalive_timeout 60;"), 0o644
         )
         _write(upper / "srv/slow", "slow\n" * 100, 0o644)
+        _write(upper / "srv/echo.py", _ECHO, 0o644)
 
 
-# An application server: says who it is on any path, what it was told at /headers, 5 s long at /slow.
+# The repository, and the proxy that leads to it alone: nginx takes a proxy's requests for its own.
+_REPOSITORY = f"""
+    listen 80;
+    listen [::]:80;
+    root /repo;
+    autoindex on;
+  }}
+  server {{
+    listen {nodes.PROXY_PORT};
+    server_name {nodes.REPOSITORY_NAME};
+    root /repo;
+  }}
+  server {{
+    listen {nodes.PROXY_PORT} default_server;
+    return 403;
+"""
+
+# A WebSocket that sends back what it gets.
+_ECHO = """
+import asyncio
+import websockets
+
+async def echo(socket, path=None):
+    async for message in socket:
+        await socket.send(message)
+
+async def main():
+    async with websockets.serve(echo, "127.0.0.1", 8081, compression=None):
+        await asyncio.Future()
+
+asyncio.run(main())
+"""
+
+# An application server: says who it is on any path, what it was told at /headers, 5 s long at /slow, and
+# echoes on a WebSocket at /ws.
 _APP = f"""
     listen {nodes.APP_PORT} backlog=1024 reuseport;
     default_type text/plain;
     add_header X-App NAME always;
     location / {{ return 200 "NAME\\n"; }}
+    location /ws {{
+      proxy_pass http://127.0.0.1:8081;
+      proxy_http_version 1.1;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection "upgrade";
+      proxy_read_timeout 1h;
+    }}
     location /slow {{ root /srv; limit_rate 100; try_files /slow =404; }}
     location /headers {{
       return 200 "server: NAME
@@ -84,6 +140,10 @@ user-agent: $http_user_agent
 ";
     }}
 """
+
+
+def _names(node: Node) -> str:
+    return f"{node.name} {nodes.REPOSITORY_NAME}" if node.name == "repo" else node.name
 
 
 def _nginx(server: str, http: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lbkit.errors import CommandFailed, Refused
+from lbkit.errors import CommandFailed, LbkitError, Refused
 from lbkit.lab import keys, network, nodes, world
 from lbkit.lab.image import Image
 from lbkit.lab.nodes import Node
@@ -32,6 +33,7 @@ _ENV = {
     "TERM": os.environ.get("TERM", "dumb"),
 }
 UBUNTU = 1000  # the first user that useradd makes in the image
+FIRMWARE_S = 2  # from the end of a host that reboots itself to its next start
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,17 @@ class Machine:
 
     @property
     def _power(self) -> Path:
-        """There while the node is meant to run: without it a reboot ends as a power-off."""
+        """There while the node is switched on; holds the mark of the start that put it there."""
         return self.directory / "power"
 
     # ---- power
 
     def running(self) -> bool:
         return self.leader() is not None
+
+    def switched_on(self) -> bool:
+        """Running, or between the two halves of a reboot."""
+        return self._power.exists()
 
     def leader(self) -> int | None:
         """The machine's process id of the node's first process, or None if it is off."""
@@ -78,7 +84,7 @@ class Machine:
 
     def power_on(self) -> None:
         """The node starts; returns before it answers (see wait_ready)."""
-        if self.running():
+        if self.switched_on():
             return
         if not self.upper.exists():
             self.wipe()
@@ -91,7 +97,17 @@ class Machine:
         inside.run(network.detach_script(self.node))
         if self.cgroup.exists():
             _kill_all(self.cgroup)
-        inside.run(f"umount -l '{self.directory}/root' 2>/dev/null || true")
+        inside.run(self._unmount_script())
+
+    def shut_down(self, timeout_s: float = 30) -> None:
+        """The node has stopped its services and switched itself off; its power is cut at the time limit."""
+        leader = self.leader()
+        if leader is not None:
+            # SIGRTMIN+4 is systemd's word for the power button; a mere process takes none but SIGTERM.
+            _kill(leader, signal.SIGRTMIN + 4 if self.node.boots else signal.SIGTERM)
+            with contextlib.suppress(LbkitError):
+                until(lambda: not self.switched_on(), f"{self.node.name}: off", timeout_s, str(self.console))
+        self.power_off()
 
     def reset(self) -> None:
         """The node is bare again, as after lab.up, and answers."""
@@ -126,7 +142,7 @@ class Machine:
     def wipe(self) -> None:
         """The next start is from the bare image, with this lab's names and keys."""
         self._stand_on([])
-        keys.install(self.upper, self.node, self.lab)
+        keys.install(self.upper, self.node, self.lab, self.image.layer("image"))
 
     def snapshot(self, name: str) -> None:
         """What the node is now can be had back with restore(name). Cuts its power, and brings it back."""
@@ -224,12 +240,16 @@ class Machine:
     # ---- how it starts
 
     def _listening(self) -> bool:
-        """Whether anything listens in the node's network namespace (state 0A in the kernel's table)."""
+        """Whether anything listens for others in the node's network namespace.
+
+        By the kernel's table: state 0A, and not on 127.0.0.1.
+        """
         try:
             table = Path(f"/proc/{self.leader()}/net/tcp").read_text()
         except OSError:
             return False
-        return any(line.split()[3] == "0A" for line in table.splitlines()[1:])
+        rows = [line.split() for line in table.splitlines()[1:]]
+        return any(row[3] == "0A" and not row[1].startswith("0100007F:") for row in rows)
 
     def _world(self) -> world.World:
         found = world.find(self.lab)
@@ -246,19 +266,35 @@ class Machine:
         # of the machine below it to survive. Its mark in the work directory forbids using that twice.
         options = f"lowerdir={':'.join(map(str, lowers))},upperdir={self.upper},workdir={work},volatile"
         start = self._systemd() if self.node.boots else self._process()
+        mark, late = secrets.token_hex(8), self.directory / network.IPV6_SCRIPT
         # nspawn exits with 133 when the host reboots itself. What a kernel would forget then, addresses
-        # above all, goes with the network namespace.
+        # above all, goes with the network namespace, and nothing answers while the firmware has its say.
+        # Where the mark is another's, somebody has cut the power meanwhile: nothing here is ours any more.
         return f"""
-rm -rf '{work}'; mkdir -p '{work}' '{self.cgroup}'; : > '{self._power}'
+rm -rf '{work}'; mkdir -p '{work}' '{self.cgroup}'; echo {mark} > '{self._power}'
 mount -t overlay lab-{self.node.name} -o '{options}' '{root}'
+ours() {{ [ "$(cat '{self._power}' 2>/dev/null)" = {mark} ]; }}
 start() {{
 {network.detach_script(self.node)}
 {network.attach_script(self.node)}
+[ ! -e '{late}' ] || sh -e '{late}'
 ( echo 0 > '{self.cgroup}/cgroup.procs'; {start} )
 }}
-( rc=133; while [ $rc = 133 ] && [ -e '{self._power}' ]; do rc=0; start || rc=$?; done
+( rc=133
+while [ $rc = 133 ] && ours; do
+rc=0; start || rc=$?
+ours || exit 0
+{network.detach_script(self.node)}
+[ $rc != 133 ] || sleep {FIRMWARE_S}
+done
+ours || exit 0
+{self._unmount_script()}
+rm '{self._power}'
 ) </dev/null >>'{self.console}' 2>&1 &
 """
+
+    def _unmount_script(self) -> str:
+        return f"umount -l '{self.directory}/root' 2>/dev/null || true"
 
     def _systemd(self) -> str:
         return (
@@ -270,7 +306,7 @@ start() {{
 
     def _process(self) -> str:
         root = self.directory / "root"
-        command = " ".join(f"'{word}'" for word in self.node.command or ())
+        command = " ".join(_quoted(word) for word in self.node.command or ())
         inside = f"""hostname {self.node.name}
 mount --rbind /dev '{root}/dev'
 mount -t proc proc '{root}/proc'
@@ -308,15 +344,15 @@ def _kill_all(cgroup: Path) -> None:
             killer.write_text("1")
         else:  # before Linux 5.14
             for pid in _members(cgroup):
-                _kill(pid)
+                _kill(pid, signal.SIGKILL)
         return False
 
     until(gone, f"the end of {cgroup.name}'s processes", 20, f"look at {cgroup}", pause_s=0.005)
 
 
-def _kill(pid: int) -> None:
+def _kill(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
 
 
 def _remove_tree(cgroup: Path) -> None:

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from lbkit.lab import nodes
+from lbkit.lab.ipv6 import Reach
+
+IPV6_SCRIPT = "ipv6"  # in a node's directory: what its next start runs
 
 # Source routing checks off: the VIP is reached through the LAN and may be answered through the VPC.
 _SYSCTL = f"""
@@ -23,6 +26,9 @@ fi
 # Where br_netfilter is loaded, bridged packets would be seen by the gateway's rules too.
 sysctl -qw net.bridge.bridge-nf-call-iptables=0 2>/dev/null || true
 """
+
+_BALANCERS = ", ".join(nodes.NODES[name].address for name in nodes.BALANCERS)
+_BALANCERS_ENDS = ", ".join(f'"{nodes.NODES[name].links[0].end}"' for name in nodes.BALANCERS)
 
 _RULES = f"""
 table ip lab {{
@@ -48,6 +54,16 @@ table ip lab {{
     notrack ip daddr set ip daddr map @public_to_private return
     drop
   }}
+  # What the gateway itself answers as the world outside.
+  chain own {{
+    type route hook output priority raw; policy accept;
+    ip saddr {nodes.AWS_OUTSIDE} ip daddr {nodes.ELASTIC_NET} jump inbound
+  }}
+  set closed {{ type inet_service; }}
+  chain packages {{
+    type filter hook forward priority 0; policy accept;
+    ip saddr {{ {_BALANCERS} }} ip daddr {nodes.REPOSITORY} tcp dport @closed drop
+  }}
   chain partition {{
     type filter hook forward priority 0; policy accept;
     ip saddr . ip daddr @cut drop
@@ -59,6 +75,27 @@ table ip lab {{
   chain ssh_from {{
     type filter hook input priority 0; policy accept;
     ip saddr @mute tcp sport 22 drop
+  }}
+}}
+table ip6 lab {{
+  set hosts {{ type ipv6_addr; }}
+  set out {{ type ipv6_addr . inet_service; }}
+  set cut {{ type ifname . ifname; }}
+  set closed {{ type inet_service; }}
+  chain gateway {{
+    type filter hook prerouting priority raw; policy accept;
+    iifname != {{ {_BALANCERS_ENDS} }} accept
+    icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
+    # As in a VPC: nobody sends as another, and to the outside only what routes and groups let out.
+    ip6 saddr != @hosts drop
+    ip6 daddr @hosts accept
+    ip6 saddr . tcp dport @out accept
+    drop
+  }}
+  chain partition {{
+    type filter hook forward priority 0; policy accept;
+    iifname . oifname @cut drop
+    ip6 daddr {nodes.REPOSITORY6} tcp dport @closed drop
   }}
 }}
 table bridge lab {{
@@ -78,7 +115,10 @@ def gateway_script() -> str:
         "ip -batch - <<'END'",
         "link set lo up",
         f"addr add {nodes.AWS_ADDRESS}/32 dev lo",
+        f"addr add {nodes.AWS_OUTSIDE}/32 dev lo",
         f"addr add {nodes.METADATA}/32 dev lo",
+        # For the gateway's own answers: translated on their way out, but only where there is a way.
+        f"route add {nodes.ELASTIC_NET} dev lo",
     ]
     for bridge, cidr in ((nodes.LAN_BRIDGE, "10.77.9.1/24"), (nodes.APPS_BRIDGE, "10.77.11.1/24")):
         lines += [f"link add {bridge} type bridge", f"addr add {cidr} dev {bridge}", f"link set {bridge} up"]
@@ -99,9 +139,11 @@ def attach_script(node: nodes.Node) -> str:
         else:
             prefix = link.cidr.partition("/")[2]
             outer += [f"addr add {link.gateway}/{prefix} dev {link.end}", f"link set {link.end} up"]
+            outer.append(f"addr add {link.gateway6} dev {link.end} nodad")
         inner += [f"addr add {link.cidr} dev {link.interface}", f"link set {link.interface} up"]
         if link.cidr6:
             inner.append(f"addr add {link.cidr6} dev {link.interface} nodad")
+            inner.append(f"route add default via {link.gateway6.partition('/')[0]}")
         if link.default_route:
             inner.append(f"route add default via {link.gateway}")
     return "\n".join(
@@ -127,6 +169,63 @@ def elastic_rules(holders: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def ipv6_script(node: nodes.Node, addresses: Iterable[str]) -> str:
+    """Shell text: the node has these addresses and the default route, as by DHCPv6 and router advertisements.
+
+    Nothing where it has no network namespace now, being off.
+    """
+    link = node.links[0]
+    router = link.gateway6.partition("/")[0]
+    lines = []
+    for address in addresses:
+        lines += [
+            f"ip -n {node.name} -6 addr replace {address}/128 dev {link.interface} nodad",
+            f"ip -n {node.name} -6 route replace default via {router} dev {link.interface} proto ra",
+            f"ip -6 route replace {address}/128 dev {link.end}",
+        ]
+    return _if_on(node, lines)
+
+
+def ipv6_gone_script(node: nodes.Node, addresses: Iterable[str]) -> str:
+    """Shell text: the node no longer has these addresses, nor the default route."""
+    link = node.links[0]
+    lines = []
+    for address in addresses:
+        lines += [
+            f"ip -n {node.name} -6 addr del {address}/128 dev {link.interface} 2>/dev/null || true",
+            f"ip -n {node.name} -6 route del default dev {link.interface} proto ra 2>/dev/null || true",
+            f"ip -6 route del {address}/128 dev {link.end} 2>/dev/null || true",
+        ]
+    return _if_on(node, lines)
+
+
+def _if_on(node: nodes.Node, lines: Iterable[str]) -> str:
+    return "\n".join([f"if [ -e /run/netns/{node.name} ]; then :", *lines, "fi", ""])
+
+
+def ipv6_rules(hosts: Iterable[Reach]) -> str:
+    """nft text that lets exactly these addresses speak, and out to their ports."""
+    lines = ["flush set ip6 lab hosts", "flush set ip6 lab out"]
+    for one in hosts:
+        for address in one.addresses:
+            lines.append(f"add element ip6 lab hosts {{ {address} }}")
+            lines += [f"add element ip6 lab out {{ {address} . {port} }}" for port in one.ports]
+    return "\n".join(lines) + "\n"
+
+
+def packages_rules(ways: Iterable[str]) -> str:
+    """nft text that leaves the balancers exactly these ways to the repository: ipv4, ipv6, proxy."""
+    lines = ["flush set ip lab closed", "flush set ip6 lab closed"]
+    doors = {"ipv4": ("ip", 80), "ipv6": ("ip6", 80), "proxy": ("ip", nodes.PROXY_PORT)}
+    open_ways = set(ways)
+    lines += [
+        f"add element {family} lab closed {{ {port} }}"
+        for way, (family, port) in doors.items()
+        if way not in open_ways
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def mute_rules(muted: Iterable[nodes.Node]) -> str:
     """nft text that lets no packet of ssh pass between the operator and exactly these nodes."""
     lines = ["flush set ip lab mute", *(f"add element ip lab mute {{ {node.address} }}" for node in muted)]
@@ -135,8 +234,9 @@ def mute_rules(muted: Iterable[nodes.Node]) -> str:
 
 def partition_rules(pairs: Iterable[tuple[nodes.Node, nodes.Node]]) -> str:
     """nft text that cuts exactly these ways. pairs: (from, to); no pair heals everything."""
-    lines = ["flush set ip lab cut", "flush set bridge lab cut"]
+    lines = ["flush set ip lab cut", "flush set ip6 lab cut", "flush set bridge lab cut"]
     for source, target in pairs:
+        lines.append(f'add element ip6 lab cut {{ "{source.links[0].end}" . "{target.links[0].end}" }}')
         for one in source.links:
             for other in target.links:
                 lines.append(f"add element ip lab cut {{ {one.address} . {other.address} }}")

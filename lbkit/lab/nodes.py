@@ -9,25 +9,38 @@
          \\               /
           lan0 10.77.9.0/24, VIP 10.77.9.100                  a shared segment, as on premises
 
-The gateway is .1 everywhere. The AWS API answers on 10.77.0.3 and fd77::3, the instance metadata on
-169.254.169.254.
+The gateway is .1 everywhere. The AWS API answers on 10.77.0.3 and, under its real names, on 2001:db8:77::3
+(for whom the API itself gave IPv6) and 203.0.113.3 (for the holder of the Elastic IP); the instance
+metadata on 169.254.169.254.
 """
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
+REGION = "ap-northeast-2"
 ELASTIC_IP = "198.51.100.10"
 ELASTIC_NET = "198.51.100.0/24"
 VPC = "10.77.0.0/16"
-VPC6 = "fd77::/48"
 LAN = "10.77.9.0/24"
 VIRTUAL_IP = "10.77.9.100"
 OUTSIDE = "203.0.113.0/24"
 AWS_ADDRESS = "10.77.0.3"
-AWS_ADDRESS6 = "fd77::3"
+AWS_ADDRESS6 = "2001:db8:77::3"
+AWS_OUTSIDE = "203.0.113.3"
+# What the API is called where it has IPv6 alone, and where it has IPv4 alone.
+AWS_NAMES6 = tuple(f"{service}.{REGION}.api.aws" for service in ("ec2", "sns", "sts"))
+AWS_NAMES4 = (
+    *(f"{service}.{REGION}.amazonaws.com" for service in ("ec2", "sns", "sts")),
+    "iam.amazonaws.com",
+)
+AWS_NAMES = (*AWS_NAMES6, *AWS_NAMES4)
 METADATA = "169.254.169.254"
 REPOSITORY = "10.77.0.2"
+REPOSITORY6 = "2001:db8:77:1::2"
+REPOSITORY_NAME = "packages.lab"
+PROXY_PORT = 3128
 APP_PORT = 8080
 LAN_BRIDGE = "br-lan"
 APPS_BRIDGE = "br-apps"
@@ -57,6 +70,14 @@ class Link:
     def gateway(self) -> str:
         """The gateway's address in this subnet."""
         return self.address.rpartition(".")[0] + ".1"
+
+    @property
+    def gateway6(self) -> str:
+        """The same for IPv6, with prefix; of a host whose address the API gives, the link-local one."""
+        if self.cidr6 is None:
+            return "fe80::1/64"
+        address, _, prefix = self.cidr6.partition("/")
+        return f"{address.rpartition(':')[0]}:1/{prefix}"
 
 
 @dataclass(frozen=True)
@@ -107,7 +128,9 @@ def _nginx(config: str) -> tuple[str, ...]:
 
 def _app(number: int) -> Node:
     link = Link("eth0", f"r-app-{number}", f"10.77.11.1{number}/24", f"02:77:00:00:11:1{number}", APPS_BRIDGE)
-    return Node(f"app-{number}", (link,), ("apps", "image"), _nginx("/etc/lab-nginx.conf"))
+    nginx = shlex.join(_nginx("/etc/lab-nginx.conf"))
+    both = f"python3 /srv/echo.py & exec {nginx}"
+    return Node(f"app-{number}", (link,), ("apps", "image"), ("/bin/sh", "-c", both))
 
 
 NODES: dict[str, Node] = {
@@ -125,7 +148,7 @@ NODES: dict[str, Node] = {
         ),
         Node(
             "repo",
-            (Link("eth0", "r-repo", f"{REPOSITORY}/24", "02:77:00:00:00:02"),),
+            (Link("eth0", "r-repo", f"{REPOSITORY}/24", "02:77:00:00:00:02", cidr6=f"{REPOSITORY6}/64"),),
             ("apps", "image"),
             _nginx("/etc/lab-nginx.conf"),
         ),

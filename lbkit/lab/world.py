@@ -61,8 +61,20 @@ class World:
         self.run(f"nft -f - <<'END'\n{rules}END\n")
 
 
+class _Here(World):
+    """The namespaces that this very process lives in."""
+
+    def __init__(self) -> None:
+        super().__init__(os.getpid(), os.getpid())
+
+    def enter(self, *argv: str) -> list[str]:
+        return list(argv)
+
+
 def find(lab: Lab) -> World | None:
     """The lab's namespaces if they are alive."""
+    if os.environ.get(_MARK) == str(lab.state):
+        return _Here()
     mark = f"{_MARK}={lab.state}".encode()
     for holder in _pids():
         if _comm(holder) == "unshare" and mark in _environ(holder):
@@ -99,6 +111,8 @@ def start(lab: Lab, listeners: Sequence[socket.socket], ready: int) -> World:
                 "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin:/sbin:/bin",
                 "PYTHONPATH": str(PROJECT),
                 "PYTHONDONTWRITEBYTECODE": "1",  # root's files in an operator's checkout are in his way
+                "LBKIT_LAB": lab.name,
+                "LBKIT_LAB_PORTS": str(lab.base_port),
                 _MARK: str(lab.state),
             },
         )

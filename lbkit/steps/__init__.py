@@ -1,6 +1,7 @@
 """The runbook's steps, each a list of resources, in the runbook's order. Pure.
 
-`TABLE` is the runbook: the README's table of steps is made from it, and `inv setup` runs it top down.
+`TABLE` is what the steps ask of hosts, and `inv setup` runs it top down; `IN_ACCOUNT` are those in AWS, whose
+resources are in lbkit/aws/: the way to the API and the permissions come before the agent that needs them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ TABLE = {
     "keepalived": keepalived,
     "agent": agent,
 }
-ALL = tuple(TABLE)
+IN_ACCOUNT = ("ipv6", "security-group", "iam", "sns")
+ALL = (*IN_ACCOUNT, *TABLE)
+
+
+def in_account(cluster: Cluster, only: Sequence[str] = ALL) -> tuple[str, ...]:
+    """Those of the named steps for which the inventory has a table below `[aws]`."""
+    return tuple(
+        name for name in IN_ACCOUNT if name in only and getattr(cluster.aws, name.replace("-", "_"), None)
+    )
 
 
 def desired(cluster: Cluster, host: Host, only: Sequence[str] = ALL) -> tuple[plan.Desired, ...]:
@@ -42,6 +51,12 @@ def check_question(cluster: Cluster) -> dict[str, Any]:
     timeout_s = cluster.keepalived.check.timeout
     argv = [keepalived.CHECK, str(cluster.haproxy.health_port), f"{timeout_s * 0.8:g}"]
     return {"argv": argv, "user": prereqs.SCRIPT_USER, "within_s": timeout_s + 1}
+
+
+def prove_question(cluster: Cluster) -> dict[str, Any]:
+    """Runs the agent's proof on the host, as its user: would AWS let it move the address? Asked once."""
+    argv = [agent.PROGRAM, "--prove", "0", agent.CONFIG]
+    return {"argv": argv, "user": agent.USER, "within_s": 30}
 
 
 def hears_question(cluster: Cluster, host: Host) -> dict[str, Any]:

@@ -14,6 +14,7 @@ UNIT = "/etc/systemd/system/lbkit-agent.service"
 CONFIG = "/etc/lbkit/agent.json"
 CREDENTIALS = "/etc/lbkit/aws-credentials"
 USER = "lbkit"
+PROVE_S = 60  # an instance profile that was just attached takes a while to be known everywhere
 
 
 def resources(cluster: Cluster, host: Host) -> list[Resource]:
@@ -29,6 +30,8 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
             # Its restart moves nothing: what it knew is in /run, and keepalived keeps what it was told.
             restart_on=(PROGRAM, CONFIG, UNIT, *(key.label for key in keys)),
             unit_files=(UNIT,),
+            prove=(PROGRAM, "--prove", str(PROVE_S), CONFIG) if isinstance(cluster.address, Eip) else (),
+            prove_as=USER,
         ),
     ]
 
@@ -45,11 +48,8 @@ def credentials(cluster: Cluster) -> list[Resource]:
 
 def config(cluster: Cluster, host: Host) -> dict[str, Any]:
     """What the agent reads; `Config` in the program says what each means. No secret is in it."""
-    agent, vrrp, address = cluster.agent, cluster.keepalived, cluster.address
-    if isinstance(address, Eip):
-        interface, marked = "lo", vrrp.token_address
-    else:
-        interface, marked = address.interface or host.interface, address.address
+    agent, vrrp = cluster.agent, cluster.keepalived
+    interface, marked = mark(cluster, host)
     return {
         "cluster": cluster.name,
         "host": host.name,
@@ -82,6 +82,14 @@ def config(cluster: Cluster, host: Host) -> dict[str, Any]:
         "notify": notify(cluster, host),
         "textfile": agent.textfile,
     }
+
+
+def mark(cluster: Cluster, host: Host) -> tuple[str, str]:
+    """(interface, address with prefix) that keepalived adds where this host is MASTER."""
+    address = cluster.address
+    if isinstance(address, Eip):
+        return "lo", cluster.keepalived.token_address
+    return address.interface or host.interface, address.address
 
 
 def ask(cluster: Cluster) -> dict[str, Any]:

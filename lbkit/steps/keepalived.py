@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lbkit import render
 from lbkit.inventory import Cluster, Host
-from lbkit.resources import Directory, File, Interface, Resource, Service, TrustedPath
+from lbkit.resources import Directory, File, Interface, KeptAddresses, Resource, Service, TrustedPath
 from lbkit.steps import agent, prereqs
 
 CONFIG = "/etc/keepalived/keepalived.conf"
@@ -35,5 +35,6 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
             secrets=tuple(secret.reveal() for secret in cluster.secrets),
             wire=True,
         ),
+        KeptAddresses(agent.mark(cluster, host)[0]),
         Service("keepalived", reload_on=(CONFIG, CHECK), unit_files=(DROP_IN,), elects=True),
     ]

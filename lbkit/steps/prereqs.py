@@ -46,7 +46,7 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
     return [
         Interface(host.interface, host.private_address),
         Timezone(cluster.timezone),
-        Packages(PACKAGES),
+        Packages(PACKAGES, cluster.packages.proxy),
         Clock(),
         Rivals(RIVALS),
         User(SCRIPT_USER),

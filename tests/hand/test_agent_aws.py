@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from lbkit.lab import aws, front, nodes
+from lbkit.lab import aws, front, metadata, nodes
 from tests.unit import agent as program
 
 agent = program.load()
@@ -34,6 +34,9 @@ def until(claim: Callable[[], object], timeout_s: float = 30) -> None:
 
 @pytest.fixture(scope="module")
 def ec2() -> Any:
+    from moto.moto_api._internal.models import moto_api_backend
+
+    moto_api_backend.reset()  # moto's state is the process's, and tests/aws may have been here
     return aws.seed()
 
 
@@ -82,8 +85,10 @@ def api(ec2: Any) -> Iterator[Api]:
         def log_request(self, *_: Any) -> None:
             """The log is for faults."""
 
-    interfaces = {"127.0.0.1": ("02:77:00:00:02:05", aws.INTERFACE_IDS["lb-2"])}
-    application = front.Front(DomainDispatcherApplication(create_backend_app), interfaces)
+    me = metadata.Instance(
+        aws.INSTANCE_IDS["lb-2"], aws.INTERFACE_IDS["lb-2"], "02:77:00:00:02:05", "", "", lambda: "lab"
+    )
+    application = front.Front(DomainDispatcherApplication(create_backend_app), {"127.0.0.1": me})
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -361,3 +366,82 @@ def test_a_hung_api_holds_up_neither_the_check_nor_the_state(api: Api, node: Nod
     node.lives(2)
     until(lambda: (node.directory / "agent.json").stat().st_mtime_ns > written)
     assert api.holder == PEER
+
+
+# ── the proof before the agent starts ───────────────────────────────────────────────────────────────────────
+
+
+def proven(api: Api, within_s: float = 0, **aws_more: Any) -> tuple[bool, str]:
+    config = agent.Config(
+        cluster="t", host="lb-2", private_address=ME, priority=240, interface="lo", address="169.254.99.1",
+        advert_s=0.5, script_s=1, health_port=1, check_interval_s=0.1, check_timeout_s=0.1,
+        ask={"port": 1, "http": True, "tls": False}, peers=(), rules=agent.Rules(),
+        aws=agent.Aws(**{
+            "region": aws.REGION, "allocation_id": aws.ALLOCATION_ID, "endpoint": api.url, "reconcile_s": 0.5,
+            "interface_id": aws.INTERFACE_IDS["lb-2"], **aws_more,
+        }),
+    )  # fmt: skip
+    return agent.prove(config, within_s)
+
+
+def test_proof_says_what_would_be_allowed_and_moves_nothing(api: Api) -> None:
+    before = api.holder
+    assert proven(api) == (
+        True,
+        f"may associate {aws.ALLOCATION_ID} with {aws.INTERFACE_IDS['lb-2']} (DryRun)",
+    )
+    assert api.holder == before
+    calls = [call["action"] for call in api.front.calls][-3:]
+    assert calls == ["DescribeAddresses", "DescribeInstances", "AssociateAddress"]
+
+
+@pytest.mark.parametrize("action", ["DescribeAddresses", "DescribeInstances", "AssociateAddress"])
+def test_proof_names_the_permission_that_is_missing(api: Api, action: str) -> None:
+    api.goes_wrong("refuse", action)
+    good, text = proven(api)
+    assert not good
+    assert text.startswith(f"AWS refuses {action} (UnauthorizedOperation: ")
+    assert text.splitlines()[1] == "Next: inv iam; docs/agent.md says what AWS must allow"
+
+
+def test_proof_waits_for_a_permission_that_is_not_known_everywhere_yet(api: Api) -> None:
+    api.goes_wrong("refuse", "AssociateAddress")
+    threading.Timer(0.5, api.works).start()
+    assert proven(api, within_s=30)[0]
+
+
+def test_proof_without_an_answer_points_to_the_way_there(api: Api) -> None:
+    good, text = proven(api, endpoint="http://127.0.0.1:9")
+    assert not good
+    assert text.startswith("no answer from http://127.0.0.1:9 (")
+    assert text.splitlines()[1] == "Next: inv ipv6 (the way to the API), then inv verify"
+
+
+def test_proof_without_credentials_points_to_the_profile(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_credentials(monkeypatch)
+    good, text = proven(api)
+    assert not good
+    assert text.splitlines() == [
+        "no credentials: the instance has no profile yet, and there is no access key",
+        "Next: inv iam (an instance profile), or [agent] access_key_id",
+    ]
+
+
+def without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, "/nonexistent")
+
+
+def test_agent_that_started_before_its_credentials_gets_them_later(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        without_credentials(patch)
+        one = Node(api, tmp_path)
+        until(lambda: one.agent.told_error)
+        assert "no credentials" in one.agent.told_error
+    until(lambda: one.agent.warm and one.agent.seen.holder == "higher")
+    one.stopped.set()

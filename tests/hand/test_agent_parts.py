@@ -437,6 +437,20 @@ def test_a_notice_that_hangs_delays_nobody_and_a_full_queue_is_counted() -> None
     assert told.lost >= 190
 
 
+def test_a_dead_topic_does_not_hold_up_the_command(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    script = tmp_path / "tell"
+    script.write_text(f"#!/bin/sh\ncat >> {out}\n")
+    script.chmod(0o755)
+    notify = agent.Notify(events=("moved",), topic="arn:aws:sns:x:1:t", command=(str(script),))
+    told, over = agent.Notices(config(notify=notify)), threading.Event()
+    told.ways = [(lambda _: over.wait(), told.ways[0][1]), told.ways[1]]
+    told.start()
+    told.put("moved", "x")
+    until(lambda: out.exists() and '"moved"' in out.read_text())
+    over.set()
+
+
 def test_a_failing_notice_is_repeated_then_given_up(tmp_path: Path) -> None:
     out = tmp_path / "out"
     script = tmp_path / "tell"

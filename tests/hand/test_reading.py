@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from lbkit.hand import core, loaded, reading, talk, writing
+from lbkit.hand import core, loaded, networkd, reading, talk, writing
 
 
 @pytest.mark.parametrize(
@@ -153,3 +153,30 @@ def test_a_fault_of_ours_is_told_with_its_place():
     with pytest.raises(KeyError) as raised:
         reading.READERS["x"]
     assert talk.fault(raised.value).startswith("a fault in lbkit: KeyError: 'x' (test_a_fault_of_ours")
+
+
+@pytest.mark.parametrize(
+    ("files", "keeps"),
+    [
+        ({}, False),
+        ({"run/50-net.network.d/a.conf": "KeepConfiguration=dhcp"}, False),
+        ({"etc/50-net.network.d/a.conf": "KeepConfiguration = static"}, True),
+        ({"etc/50-net.network.d/a.conf": "KeepConfiguration=no", "run/50-net.network.d/b.conf": "KeepConfiguration=yes"}, True),
+        ({"etc/50-net.network.d/a.conf": "", "run/50-net.network.d/a.conf": "KeepConfiguration=yes"}, False),  # /etc hides it
+        ({"etc/60-other.network.d/a.conf": "KeepConfiguration=yes"}, False),
+    ],
+)  # fmt: skip
+def test_whether_networkd_keeps_addresses_is_read_as_networkd_reads_it(tmp_path, monkeypatch, files, keeps):
+    monkeypatch.setattr(networkd, "RUN", str(tmp_path / "links"))
+    monkeypatch.setattr(networkd, "CONFIGURED", [str(tmp_path / name) for name in ("usr", "run", "etc")])
+    (tmp_path / "links").mkdir()
+    item = {"interface": "lo"}
+    assert networkd.read_kept_addresses(item, None) == {"network": None, "keeps": True}
+    (tmp_path / "links/1").write_text("ADMIN_STATE=unmanaged\n")
+    assert networkd.read_kept_addresses(item, None) == {"network": None, "keeps": True}
+    base = tmp_path / "run/50-net.network"
+    for name, text in {"run/50-net.network": "[Network]\n", **files}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "links/1").write_text(f"ADMIN_STATE=configured\nNETWORK_FILE={base}\n")
+    assert networkd.read_kept_addresses(item, None) == {"network": "50-net.network", "keeps": keeps}

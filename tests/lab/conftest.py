@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from lbkit.lab import api, aws, requirements, settings, world
+from lbkit.lab import api, requirements, settings, world
 from tests.lab.elastic import Elastic
 from tests.lab.rehearsal import Rehearsal, until
 
@@ -133,13 +133,9 @@ def pair(rehearsal: Rehearsal) -> Rehearsal:
 
 @pytest.fixture(scope="session")
 def operator(rehearsal: Rehearsal) -> Iterator[Elastic]:
-    import boto3
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "lab")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "lab")
-        url = rehearsal.lab.settings.aws_url
-        boto3.client("sns", endpoint_url=url, region_name=aws.REGION).create_topic(Name="failover")
         yield Elastic(rehearsal.lab, rehearsal.directory, 1000)
 
 
@@ -149,10 +145,13 @@ def anywhere(operator: Elastic) -> Elastic:
     lab.heal()
     if not lab.has_snapshot(operator.mark("elastic")):
         lab.reset()
+        operator.furnish()
         operator.done("setup")
         lab.snapshot(operator.mark("elastic"))
-    elif not operator.whole():
-        lab.restore(operator.mark("elastic"))
+    else:
+        operator.furnish()  # another test may have reset the account
+        if not operator.whole():
+            lab.restore(operator.mark("elastic"))
     until(operator.whole)
     return operator
 

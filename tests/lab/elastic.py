@@ -20,7 +20,7 @@ class Elastic(Rehearsal):
         text = path.read_text()
         kind = (
             f'[address]\nkind = "eip"\nallocation_id = "{aws.ALLOCATION_ID}"\nregion = "{aws.REGION}"\n'
-            f'public_ip = "{nodes.ELASTIC_IP}"\nendpoint = "{self.lab.settings.aws_url}"\n\n'
+            f'public_ip = "{nodes.ELASTIC_IP}"\n\n'
         )
         text = re.sub(r"\[address\].*?\n\n", kind, text, flags=re.S)
         for lan, private in (("10.77.9.11", "10.77.1.11"), ("10.77.9.12", "10.77.2.12")):
@@ -28,13 +28,19 @@ class Elastic(Rehearsal):
                 f'private_address = "{lan}"\ninterface = "lan0"',
                 f'private_address = "{private}"\ninterface = "ens5"',
             )
-        text += f'\n{more}\n[agent]\nendpoint = "http://{nodes.AWS_ADDRESS}"\n'
+        text += f'\n{more}\n[aws]\nendpoint = "{self.lab.settings.aws_url}"\n'
+        text += f'[agent]\nendpoint = "http://{nodes.AWS_ADDRESS}"\n'
         text += f'[notify]\ntopic = "{TOPIC}"\nendpoint = "http://{nodes.AWS_ADDRESS}"\n'
         for old, new in edits:
             assert old in text, old
             text = text.replace(old, new)
         path.write_text(text)
         return path
+
+    def furnish(self) -> None:
+        """The account has what these tests do not test: the hosts' role, and the topic."""
+        self.lab.give_role()
+        self.lab.aws_client("sns").create_topic(Name="failover")
 
     def holders(self) -> list[str]:
         holder = self.lab.elastic_ip_holder()

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from lbkit import errors
 from lbkit.lab import aws
 from tests.lab.elastic import Elastic
 from tests.lab.rehearsal import NAMES, until
@@ -58,14 +59,14 @@ def test_killed_and_brought_back_by_systemd_the_address_does_not_move(anywhere: 
 
 
 def test_an_upgrade_of_haproxy_or_of_the_agent_moves_nothing(anywhere: Elastic) -> None:
-    """Debian's package reloads HAProxy; a restart is what others do. The agent's program is a new one too."""
+    """Debian's package reloads HAProxy; a restart is what others do. The agent is restarted for another file."""
     holder, _ = anywhere.roles()
+    hosts = anywhere.hosts(("[agent]\n", "[agent]\nrise = 2\n"))
     began = time.time()
     with anywhere.asked() as probe:
         for name in NAMES:
             pid = anywhere.unit(name, "lbkit-agent")
-            anywhere.sh(name, "echo '# another version' >> /usr/local/lib/lbkit/failover-agent")
-            anywhere.done("agent", "--host", name)
+            anywhere.done("agent", "--host", name, hosts=hosts)
             assert anywhere.unit(name, "lbkit-agent") != pid
         anywhere.sh(
             holder,
@@ -77,6 +78,7 @@ def test_an_upgrade_of_haproxy_or_of_the_agent_moves_nothing(anywhere: Elastic) 
     anywhere.looks()
     assert anywhere.moves(began) == []
     assert anywhere.token(holder)
+    anywhere.done("agent")
     until(anywhere.whole)
 
 
@@ -116,8 +118,10 @@ def test_both_rebooted_at_once_end_whole(anywhere: Elastic) -> None:
 
 
 def booted_anew(elastic: Elastic, name: str, boot: str) -> bool:
-    shown = elastic.on(name, "cat", "/proc/sys/kernel/random/boot_id", check=False)
-    if shown in ("", boot):
+    try:
+        if elastic.read(name, "/proc/sys/kernel/random/boot_id") == boot:
+            return False
+    except errors.CommandFailed:  # off, between the two
         return False
     elastic.lab.host(name).wait_ready()
     return True

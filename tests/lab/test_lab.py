@@ -94,7 +94,7 @@ def test_a_lab_that_is_up_is_left_alone_in_under_a_second(selftest: api.Lab) -> 
 def test_packages_install_from_the_local_cache(bare: api.Lab) -> None:
     machine, _ = bare.balancers()
     sources = machine.exec(["sh", "-c", "cat /etc/apt/sources.list; ls /etc/apt/sources.list.d"]).stdout
-    assert sources == f"deb [trusted=yes] http://{nodes.REPOSITORY}/ ./\n"
+    assert sources == f"deb [trusted=yes] http://{nodes.REPOSITORY_NAME}/ ./\n"
     machine.exec(["apt-get", "update"])
     machine.exec(["apt-get", "-y", "install", "haproxy"], env={"DEBIAN_FRONTEND": "noninteractive"})
     assert machine.exec(["systemctl", "is-active", "haproxy"]).stdout == "active\n"
@@ -111,6 +111,20 @@ def test_applications_say_who_they_are(selftest: api.Lab) -> None:
         assert "200 OK" in machine.exec(["curl", "-sI", f"{url}/health"]).stdout
         headers = machine.exec(["curl", "-s", "-H", "X-Forwarded-Proto: https", f"{url}/headers"]).stdout
         assert "x-forwarded-proto: https\n" in headers
+
+
+def test_applications_echo_on_a_websocket(selftest: api.Lab) -> None:
+    client = (
+        "import asyncio, sys, websockets\n"
+        "async def main():\n"
+        "    async with websockets.connect(sys.argv[1]) as socket:\n"
+        "        await socket.send('hello')\n"
+        "        print(await socket.recv())\n"
+        "asyncio.run(main())"
+    )
+    for one, other in (("app-1", "app-2"), ("app-2", "app-1")):
+        url = f"ws://{nodes.NODES[other].address}:{nodes.APP_PORT}/ws"
+        assert selftest.host(one).exec(["python3", "-c", client, url]).stdout == "hello\n"
 
 
 def test_elastic_ip_follows_moto_within_50_ms(bare: api.Lab) -> None:
@@ -199,6 +213,54 @@ def test_a_host_reboots_from_inside(bare: api.Lab) -> None:
     machine.power_on()
     machine.wait_ready()
     assert machine.exec(["sysctl", "-n", "net.ipv4.ip_nonlocal_bind"]).stdout == "1\n"
+
+
+def states(lab: api.Lab) -> dict[str, str]:
+    """Node → its instance's state, by the AWS API."""
+    answer = aws.client(lab.settings.aws_url).describe_instances(InstanceIds=list(aws.INSTANCE_IDS.values()))
+    found = [one for reservation in answer["Reservations"] for one in reservation["Instances"]]
+    names = {instance_id: name for name, instance_id in aws.INSTANCE_IDS.items()}
+    return {names[one["InstanceId"]]: one["State"]["Name"] for one in found}
+
+
+def test_a_host_that_reboots_itself_without_a_goodbye_is_silent_meanwhile_and_keeps_no_address(
+    bare: api.Lab,
+) -> None:
+    machine, _ = bare.balancers()
+    before = machine.leader()
+    machine.exec(["ip", "addr", "add", f"{nodes.VIRTUAL_IP}/24", "dev", "lan0"])
+    assert reaches(bare.host("client"), nodes.VIRTUAL_IP)
+    machine.exec(["systemctl", "reboot", "--force", "--force"], check=False)
+    until(lambda: machine.leader() is None)
+    assert not reaches(bare.host("client"), nodes.VIRTUAL_IP)
+    assert states(bare)["lb-1"] == "running"  # as on AWS: the instance is the same
+    until(lambda: machine.leader() not in (None, before), 30)
+    machine.wait_ready()
+    assert nodes.VIRTUAL_IP not in machine.exec(["ip", "-4", "addr"]).stdout
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_an_instance_stopped_through_the_api_is_a_host_that_is_off(bare: api.Lab, force: bool) -> None:
+    machine, _ = bare.balancers()
+    client = aws.client(bare.settings.aws_url)
+    machine.exec(["journalctl", "--rotate"])
+    client.stop_instances(InstanceIds=[aws.INSTANCE_IDS["lb-1"]], Force=force)
+    until(lambda: states(bare) == {"lb-1": "stopped", "lb-2": "running"})
+    assert not machine.running()
+    assert ("Shutting down" in machine.journal("-t", "systemd")) is not force
+    assert bare.elastic_ip_holder() == "lb-1"  # an Elastic IP stays with a stopped instance
+    client.start_instances(InstanceIds=[aws.INSTANCE_IDS["lb-1"]])
+    until(machine.running)
+    machine.wait_ready()
+    assert states(bare)["lb-1"] == "running"
+
+
+def test_a_host_that_is_off_is_a_stopped_instance_however_it_was_switched_off(bare: api.Lab) -> None:
+    machine, other = bare.balancers()
+    machine.power_off()
+    other.exec(["systemctl", "poweroff"], check=False)
+    until(lambda: states(bare) == {"lb-1": "stopped", "lb-2": "stopped"})
+    assert not reaches(bare.host("client"), other.node.links[1].address)
 
 
 def test_a_snapshot_is_had_back_and_reset_is_bare(bare: api.Lab) -> None:

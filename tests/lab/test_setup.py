@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.lab.rehearsal import CFG, Rehearsal, masters, until
+from tests.lab.rehearsal import CFG, Rehearsal, masters, until, watched
 
 pytestmark = pytest.mark.lab
 
@@ -60,7 +60,18 @@ def test_a_single_step_does_its_own_part_alone(pair: Rehearsal) -> None:
     assert "haproxy.cfg" not in left.out
 
 
-def test_bare_hosts_with_the_next_debian_become_a_pair(trixie: Rehearsal) -> None:
+NETWORK = "[Match]\nName=lan0\n[Network]\nAddress={address}/24\nLinkLocalAddressing=ipv6\n"
+
+
+def test_bare_hosts_with_the_next_debian_and_networkd_become_a_pair(trixie: Rehearsal) -> None:
+    """networkd manages the interface of the address, as in clouds; its restart, or what `netplan apply` does
+    (a reload, then a reconfiguration), takes nothing away from keepalived. (This Debian's, because the one
+    before knows too little of the machine's kernel to manage an interface.)"""
+    for machine in trixie.lab.balancers():
+        (lan,) = (link for link in machine.node.links if link.interface == "lan0")
+        text = NETWORK.format(address=lan.address)
+        machine.exec(["sh", "-c", "cat > /etc/systemd/network/10-netplan-lan0.network"], input=text)
+        machine.exec(["systemctl", "enable", "--now", "systemd-networkd"])
     trixie.done("setup")
     until(trixie.whole)
     trixie.done("verify")
@@ -68,6 +79,13 @@ def test_bare_hosts_with_the_next_debian_become_a_pair(trixie: Rehearsal) -> Non
     holder, standby = trixie.roles()
     trixie.sh(holder, "systemctl stop haproxy")
     until(lambda: trixie.served_by(standby))
+    trixie.sh(holder, "systemctl start haproxy")
+    until(trixie.whole)
+    with watched(trixie.lab) as watch:  # on the lower priority, which would not have it back
+        trixie.sh(standby, "systemctl restart systemd-networkd")
+        trixie.sh(standby, "networkctl reload; networkctl reconfigure lan0")
+        until(lambda: "configured" in trixie.on(standby, "networkctl", "--no-legend", "list", "lan0"))
+    assert [name for name, _, _ in watch.spans] == [standby]
 
 
 # ── the address after a single fault ─────────────────────────────────────────────────────────────────────

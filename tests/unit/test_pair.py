@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lbkit import errors, inventory, pair, plan, report
+from lbkit import errors, inventory, observe, pair, plan, report
 
 
 def node(cluster, name, keepalived="active", addresses=(), changes=()):
@@ -112,18 +112,23 @@ def test_plan_says_what_the_first_start_does(cluster):
     ]
 
 
+def to_do(cluster, nodes, order):
+    """The plan's last line."""
+    return report.plan_lines(observe.Picture(cluster, tuple(nodes)), nodes, [], order, [])[-1]
+
+
 BLOCKED = plan.Change("keepalived", "keepalived.service", "blocked", "is masked", verdict="blocked")
 
 
 def test_plan_promises_no_setup_where_something_stands_in_the_way(cluster):
     free, stuck = node(cluster, "lb-1", changes=[START]), node(cluster, "lb-2", changes=[START, BLOCKED])
-    assert report.to_do([free, stuck], ["lb-2", "lb-1"], "inv setup").endswith("`inv setup` would refuse.")
-    assert report.to_do([free], ["lb-1"], "inv setup") == "To do: 1 on lb-1. `inv setup` does it."
+    assert to_do(cluster, [free, stuck], ["lb-2", "lb-1"]).endswith("`inv setup` would refuse.")
+    assert to_do(cluster, [free], ["lb-1"]) == "To do: 1 on lb-1. `inv setup` does it."
 
 
 def test_plan_counts_the_changes_also_where_their_order_cannot_be_told(cluster):
     nodes = [node(cluster, name, changes=[START]) for name in ("lb-1", "lb-2")]
-    assert report.to_do(nodes, [], "inv setup") == "To do: 1 on lb-1, 1 on lb-2. `inv setup` would refuse."
+    assert to_do(cluster, nodes, []) == "To do: 1 on lb-1, 1 on lb-2. `inv setup` would refuse."
 
 
 def test_plan_says_what_keepalived_will_serve_no_more(cluster):

@@ -37,6 +37,9 @@ TABLE = [
     (resources.Timezone("Asia/Seoul"), {"name": None}, ["set"]),
     (resources.Sysctl("net.ipv4.ip_nonlocal_bind", "1"), {"value": "1"}, []),
     (resources.Sysctl("net.ipv4.ip_nonlocal_bind", "1"), {"value": "0"}, ["set"]),
+    (resources.KeptAddresses("lo"), {"network": None, "keeps": True}, []),  # networkd does not manage it
+    (resources.KeptAddresses("lan0"), {"network": "a.network", "keeps": True}, []),
+    (resources.KeptAddresses("lan0"), {"network": "a.network", "keeps": False}, ["keep"]),
     (resources.Placeholder("/c.pem"), {"exists": True}, []),  # a link
     (resources.Placeholder("/c.pem"), {"exists": True, **OWNED, "group": "root", "mode": 0o600}, []),
     (resources.Placeholder("/c.pem"), {"exists": True, **OWNED, "group": "root"}, ["own"]),

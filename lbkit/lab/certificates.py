@@ -1,0 +1,90 @@
+"""The lab's own CA, which its hosts trust, and the certificate under which the AWS API has its real names."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lbkit.lab.settings import Lab
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+_LIFE = datetime.timedelta(days=3650)
+
+
+def write_ca(lab: Lab) -> None:
+    """.lab/ has ca.crt and ca.key; those that are there stay."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    if (lab.dot / "ca.crt").exists():
+        return
+    key = ec.generate_private_key(ec.SECP256R1())
+    _write(lab.dot / "ca.key", _pem(key))
+    _write(lab.dot / "ca.crt", _certificate(key, f"lbkit lab {lab.name}", (), key, None))
+
+
+def issue(lab: Lab, names: Iterable[str]) -> Path:
+    """A PEM file with a fresh key and a certificate for these names, signed by the lab's CA."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    ca = x509.load_pem_x509_certificate((lab.dot / "ca.crt").read_bytes())
+    ca_key = serialization.load_pem_private_key((lab.dot / "ca.key").read_bytes(), None)
+    assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    path = lab.state / "api.pem"
+    _write(path, _pem(key) + _certificate(key, "lab API", tuple(names), ca_key, ca))
+    return path
+
+
+def _certificate(
+    key: EllipticCurvePrivateKey,
+    common_name: str,
+    names: tuple[str, ...],
+    signer: EllipticCurvePrivateKey,
+    issuer: x509.Certificate | None,
+) -> bytes:
+    """PEM. issuer: None for a CA that signs itself."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        # A host whose clock a test has set back must still find it valid.
+        .not_valid_before(now - _LIFE)
+        .not_valid_after(now + _LIFE)
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+    )
+    if names:
+        alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+        builder = builder.add_extension(alternatives, critical=False)
+    return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _pem(key: EllipticCurvePrivateKey) -> bytes:
+    from cryptography.hazmat.primitives import serialization
+
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    """A private file, whole or not at all."""
+    temporary = path.with_name(path.name + ".new")
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+    temporary.rename(path)
