@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import json
-import ssl
 import subprocess
 import threading
 import time
@@ -134,35 +133,3 @@ def _role_of(guard: Guard, instance_id: str) -> Callable[[], str | None]:
         return role.name if role else None
 
     return name
-
-
-def server(application: front.Front, port: int, certificate: Path | None = None) -> Any:
-    """A threaded HTTP/1.1 server on every address of this namespace, not yet serving. certificate: a PEM file
-    with the key, for TLS."""
-    from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
-
-    class Handler(WSGIRequestHandler):
-        protocol_version = "HTTP/1.1"  # connections are kept, as by AWS
-        disable_nagle_algorithm = True
-
-        def log_request(self, *_: Any) -> None:
-            """The log is for faults."""
-
-    class Server(ThreadedWSGIServer):
-        daemon_threads = True
-
-        def get_request(self) -> Any:
-            connection, address = super().get_request()
-            if self.ssl_context is not None:
-                # The handshake is the connection's own thread's: one that stalls must not stop the others.
-                connection = self.ssl_context.wrap_socket(
-                    connection, server_side=True, do_handshake_on_connect=False
-                )
-            return connection, address
-
-    anywhere = "::" if Path("/proc/net/if_inet6").exists() else "0.0.0.0"
-    made = Server(anywhere, port, application, Handler)
-    if certificate:
-        made.ssl_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        made.ssl_context.load_cert_chain(certificate)
-    return made

@@ -1,7 +1,7 @@
 """What stands before the lab's AWS API: the log of its calls, faults on request, permissions, the metadata.
 
     GET  /lab/calls               every call so far, [{"at": s since 1970, "service": "ec2", "action": …,
-                                  "from": address, "key": access key}, …]
+                                  "from": address, "key": access key, "dry_run": bool}, …]
     POST /lab/faults  {"mode": "slow", "seconds": 5, "actions": ["AssociateAddress"]}
                                   from now on those calls (all, without `actions`) go wrong; {} ends it
 
@@ -70,6 +70,7 @@ class Front:
                 "action": call.action,
                 "from": call.source,
                 "key": call.key,
+                "dry_run": call.dry_run,
             }
         )
         return self._answer(environ, start_response, call, body)
