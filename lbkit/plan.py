@@ -76,9 +76,7 @@ def changes(desired: tuple[Desired, ...], seen: Seen) -> tuple[Change, ...]:
         if isinstance(wanted.resource, resources.Service):
             mine = with_coming_load(wanted.resource, mine, written, new)
             if not installs and not state.get("exists", True) and not wanted.resource.is_ours:
-                mine = [
-                    stop(wanted.resource, "blocked", "is not installed", "inv prereqs, which installs it")
-                ]
+                mine = [stop(wanted.resource, "blocked", "is not installed", "inv prereqs")]
         found += [replace(change, step=wanted.step) for change in mine]
     return tuple(found)
 
