@@ -58,7 +58,7 @@ class Router:
                 gone = [one for one in before.addresses if one not in now.addresses]
                 node = nodes.NODES[name]
                 (self.state / name / network.IPV6_SCRIPT).write_text(network.ipv6_script(node, now.addresses))
-                script = network.ipv6_gone_script(node, gone) + network.ipv6_script(node, now.addresses)
+                script = network.ipv6_script(node, now.addresses, gone)
                 subprocess.run(["sh"], input=script, text=True, check=True)
         _nft(network.ipv6_rules(reach.values()))
         self.reach = reach

@@ -7,7 +7,7 @@
 
 Modes: slow (answers after `seconds`), hang (never answers), throttle (503 RequestLimitExceeded), error (500),
 refuse (403 UnauthorizedOperation), reset (the connection is cut), mute (does it, and never answers), stale
-(reads show what they showed when the fault began).
+(reads show what they showed when the fault began), late-role (the metadata know of no role before `seconds`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 from lbkit.lab import calls, metadata
 from lbkit.lab.calls import Call, Refusal
 
-MODES = ("slow", "hang", "throttle", "error", "refuse", "reset", "mute", "stale")
+MODES = ("slow", "hang", "throttle", "error", "refuse", "reset", "mute", "stale", "late-role")
 HANG_S = 120.0
 _ERRORS = {
     "throttle": Refusal("503 Service Unavailable", "RequestLimitExceeded", "Request limit exceeded."),
@@ -47,6 +47,7 @@ class Front:
         self.behind, self.instances, self.guard = behind, instances, guard
         self.calls: list[dict[str, Any]] = []
         self.fault: dict[str, Any] = {}
+        self.fault_since = 0.0
         self.kept: dict[bytes, tuple[str, list, bytes]] = {}  # answers of the time before, for `stale`
         self.fault_over = threading.Event()
 
@@ -110,13 +111,16 @@ class Front:
         if fault and fault.get("mode") not in MODES:
             return _text(start_response, ", ".join(MODES), status="400 Bad Request")
         over, self.fault_over = self.fault_over, threading.Event()
-        self.fault = fault
+        self.fault, self.fault_since = fault, time.monotonic()
         over.set()  # whoever waits in the fault before goes on
         return _json(start_response, fault)
 
     def _metadata(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
         token = environ.get("HTTP_X_AWS_EC2_METADATA_TOKEN", "")
         method, path, source = environ["REQUEST_METHOD"], environ["PATH_INFO"], calls.source(environ)
+        late = self.fault.get("mode") == "late-role"
+        if late and "/iam/" in path and time.monotonic() - self.fault_since < float(self.fault["seconds"]):
+            return _text(start_response, "", status="404 Not Found")
         status, text = metadata.answer(self.instances, method, path, token, source)
         return _text(start_response, text, status=status)
 

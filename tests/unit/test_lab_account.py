@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from types import SimpleNamespace
 
 import pytest
 
-from lbkit.lab import calls, ipv6, metadata, network, nodes, permissions
+from lbkit.lab import calls, front, ipv6, metadata, network, nodes, permissions
 
 EIP = "arn:aws:ec2:ap-northeast-2:123456789012:elastic-ip/eipalloc-1"
 ENI = "arn:aws:ec2:ap-northeast-2:123456789012:network-interface/eni-1"
@@ -122,6 +123,26 @@ def test_the_metadata_hand_out_credentials_only_of_a_role_and_only_to_its_instan
     assert '"ASIA1"' in ask(f"{path}pair")[1]
     assert ask(f"{path}pair", source="10.77.2.12")[0] == "401 Unauthorized"
     assert ask(f"{path}pair", token="")[0] == "401 Unauthorized"
+
+
+def test_a_role_may_be_late() -> None:
+    one = metadata.Instance("i-1", "eni-1", "02:00", "ap-northeast-2a", "ASIA1", lambda: "pair")
+    lab = front.Front(lambda *_: [], {"10.77.1.11": one})
+
+    def asked(path: str, body: bytes = b"", **more: str) -> bytes:
+        words = {"PATH_INFO": path, "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
+        said = {**environ(host=metadata.ADDRESS, REQUEST_METHOD="GET", **more), **words}
+        return b"".join(lab(said, lambda *_: None))
+
+    def role() -> bytes:
+        path = "/latest/meta-data/iam/security-credentials/"
+        return asked(path, HTTP_X_AWS_EC2_METADATA_TOKEN="lab-token")
+
+    assert role() == b"pair"
+    asked("/lab/faults", b'{"mode": "late-role", "seconds": 3600}')
+    assert role() == b""
+    asked("/lab/faults", b'{"mode": "late-role", "seconds": 0}')
+    assert role() == b"pair"
 
 
 def test_every_way_to_the_packages_can_be_closed() -> None:
