@@ -19,6 +19,7 @@ from lbkit import errors, observe, pair, plan, remote, steps
 from lbkit.inventory import Cluster
 from lbkit.roll import Roll, Tell
 
+AGENT = steps.agent.SERVICE
 ACCOUNT = "aws"  # where a change was made, beside the names of hosts
 
 
@@ -53,6 +54,8 @@ def setup(
         if not todo(before, names):
             refuse_stops(before, names)
             refuse_split(before)
+            if tuple(only) == ("ipv6",):  # the proof is what is left of the step
+                prove_way(before, only, opened, tell)
             return Outcome((), before, before)
         with locked(opened, command):
             before = observe.read(cluster, only, opened)  # somebody may have been at work since
@@ -61,7 +64,8 @@ def setup(
             refuse_half_rewire(before, names)
             roll = Roll(before, only, names, opened, tell)
             roll.changed += bring_account(before, only, opened, tell)
-            prove_way(before, only, opened, roll)
+            if roll.changed or starts_agent(before, names):  # nothing else needs the API
+                prove_way(before, only, opened, tell, roll.so_far())
             roll.run()
             after = observe.read(cluster, only, opened)
     refuse_missing(after, roll.so_far())
@@ -90,8 +94,8 @@ def todo(picture: observe.Picture, names: Sequence[str]) -> bool:
 
 def refuse_missing(picture: observe.Picture, done: str = "") -> None:
     """done: what was changed before, as a sentence."""
-    if isinstance(picture.account, errors.LbkitError):
-        raise picture.account
+    if picture.unread_account:
+        raise errors.AwsFailed(f"{done or 'Nothing was changed.'}\n{picture.unread_account}")
     if not picture.missing:
         return
     reasons = "\n".join(picture.missing.values())
@@ -202,16 +206,29 @@ def bring_account(
     return [(ACCOUNT, change) for change in made]
 
 
-def prove_way(before: observe.Picture, only: Sequence[str], opened: dict[str, Any], roll: Roll) -> None:
-    """The hosts reach the API over IPv6, where that is asked for: before any of them is touched."""
+def starts_agent(picture: observe.Picture, names: Sequence[str]) -> bool:
+    """Whether an agent will be started or restarted, which then proves that it may move the address."""
+    return any(
+        change.label == f"{AGENT}.service" and change.action in plan.LOADS
+        for _, change in all_changes(picture, names)
+    )
+
+
+def prove_way(
+    before: observe.Picture, only: Sequence[str], opened: dict[str, Any], tell: Tell, done: str = ""
+) -> None:
+    """The hosts reach the API over IPv6, where that is asked for: before any of them is touched.
+
+    done: what was changed before, as a sentence.
+    """
     if "ipv6" not in steps.in_account(before.cluster, only):
         return
     from lbkit import proof
 
     try:
-        proof.refuse_no_way(before.cluster, opened, roll.tell)
+        proof.refuse_no_way(before.cluster, opened, tell)
     except errors.CommandFailed as error:
-        raise errors.CommandFailed(f"{roll.so_far()}\n{error}") from None
+        raise errors.CommandFailed(f"{done}\n{error}".lstrip()) from None
 
 
 # ── the lock ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -66,6 +66,7 @@ def changes(desired: tuple[Desired, ...], seen: Seen) -> tuple[Change, ...]:
     whole way and not its first stretch.
     """
     found: list[Change] = []
+    installs = any(isinstance(one.resource, resources.Packages) for one in desired)
     written: set[str] = set()
     new: set[str] = set()  # those of another content: what is only owned anew asks for no restart
     for wanted, state in zip(desired, seen.items, strict=True):
@@ -74,6 +75,8 @@ def changes(desired: tuple[Desired, ...], seen: Seen) -> tuple[Change, ...]:
         written |= new | {c.label for c in mine if c.request.get("kind") == "ownership"}
         if isinstance(wanted.resource, resources.Service):
             mine = with_coming_load(wanted.resource, mine, written, new)
+            if not installs and not state.get("exists", True) and not wanted.resource.is_ours:
+                mine = [stop(wanted.resource, "blocked", "is not installed", "inv prereqs")]
         found += [replace(change, step=wanted.step) for change in mine]
     return tuple(found)
 

@@ -205,6 +205,11 @@ class Service(Resource):
     def label(self) -> str:
         return f"{self.unit}.service"
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether the unit itself is a file of ours, and no package brings it."""
+        return any(path.endswith(f"/{self.label}") for path in self.unit_files)
+
 
 @dataclass(frozen=True)
 class Clock(Resource):

@@ -14,6 +14,7 @@ UNIT = "/etc/systemd/system/lbkit-agent.service"
 CONFIG = "/etc/lbkit/agent.json"
 CREDENTIALS = "/etc/lbkit/aws-credentials"
 USER = "lbkit"
+SERVICE = "lbkit-agent"
 PROVE_S = 60  # an instance profile that was just attached takes a while to be known everywhere
 
 
@@ -26,7 +27,7 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
         File(CONFIG, content=json.dumps(config(cluster, host), indent=2) + "\n"),
         File(UNIT, content=render.plain(UNIT[1:])),
         Service(
-            "lbkit-agent",
+            SERVICE,
             # Its restart moves nothing: what it knew is in /run, and keepalived keeps what it was told.
             restart_on=(PROGRAM, CONFIG, UNIT, *(key.label for key in keys)),
             unit_files=(UNIT,),

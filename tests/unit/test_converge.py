@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from types import SimpleNamespace
 
 import pytest
 
@@ -380,7 +381,7 @@ def with_account(monkeypatch, simulated, found):
 
     monkeypatch.setattr(observe, "read_account", read)
     monkeypatch.setattr(account, "bring", bring)
-    monkeypatch.setattr(api, "of", lambda _cluster: None)
+    monkeypatch.setattr(api, "of", lambda _cluster: SimpleNamespace(warm=lambda: None))
 
 
 BLOCK = plan.Change("ipv6", "the VPC's IPv6 block", "associate", "has none")
@@ -439,3 +440,37 @@ def test_failure_on_a_host_says_that_aws_was_changed_before(monkeypatch, cluster
     with_account(monkeypatch, simulated, [BLOCK])
     with pytest.raises(errors.CommandFailed, match="changes were made before it, on aws, lb-2, and complete"):
         run(monkeypatch, cluster, simulated, sim.desired(config="INVALID"))
+
+
+class TestProofOfTheWay:
+    """Which runs ask the hosts whether they reach the API over IPv6."""
+
+    @pytest.fixture
+    def asked(self, monkeypatch):
+        from lbkit import proof, steps
+
+        found = []
+        monkeypatch.setattr(
+            steps, "in_account", lambda _cluster, only=(): ("ipv6",) if "ipv6" in only else ()
+        )
+        monkeypatch.setattr(proof, "refuse_no_way", lambda *_: found.append("asked"))
+        return found
+
+    def runs(self, monkeypatch, cluster, simulated, only, config="frontend web"):
+        with sim.in_place_of_ssh(monkeypatch, simulated, sim.desired(config=config)) as converge:
+            converge.setup(cluster, only, BOTH, (), "inv setup", lambda *_: None)
+
+    @pytest.mark.parametrize(
+        ("changes", "only", "config", "asks"),
+        [
+            ([BLOCK], ("ipv6", *STEPS), "frontend web", True),  # something was made in AWS
+            ([], ("ipv6", *STEPS), "frontend other", False),  # a change of HAProxy does not need the API
+            ([], ("ipv6",), "frontend web", True),  # the step itself
+            ([], ("ipv6", *STEPS), "frontend web", False),  # nothing to do
+        ],
+    )
+    def test_asks(self, monkeypatch, cluster, asked, changes, only, config, asks):
+        simulated = set_up(monkeypatch, cluster)
+        with_account(monkeypatch, simulated, list(changes))
+        self.runs(monkeypatch, cluster, simulated, only, config)
+        assert bool(asked) == asks

@@ -225,3 +225,22 @@ def test_drop_in_that_is_only_owned_anew_asks_for_no_restart():
     as_is = {"exists": True, "sha256": unit.sha256, "owner": "root", "group": "root", "mode": 0o600}
     desired = (plan.Desired("haproxy", unit), plan.Desired("haproxy", SERVICE))
     assert [c.action for c in plan.changes(desired, plan.Seen((as_is, RUNS), {}))] == ["own"]
+
+
+ABSENT = RUNS | {"exists": False, "active": False, "enabled": False, "state": "inactive (dead)"}
+
+
+@pytest.mark.parametrize(
+    ("service", "beside", "verdict"),
+    [
+        (SERVICE, (), "blocked"),
+        (SERVICE, ((resources.Packages(("haproxy",)), {"missing": ["haproxy"]}),), "change"),
+        (resources.Service("ours", unit_files=("/etc/systemd/system/ours.service",)), (), "change"),
+    ],
+)
+def test_step_alone_on_a_host_without_the_packages_names_the_step_that_brings_them(service, beside, verdict):
+    pairs = [*beside, (service, ABSENT)]
+    wanted = tuple(plan.Desired("s", resource) for resource, _ in pairs)
+    found = plan.changes(wanted, plan.Seen(tuple(state for _, state in pairs), {}))
+    assert found[-1].verdict == verdict
+    assert verdict != "blocked" or found[-1].next_step.startswith("inv prereqs")

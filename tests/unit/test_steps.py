@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lbkit import inventory, resources, steps
+from lbkit import inventory, proof, resources, steps
 from lbkit.steps import haproxy
 
 LAB = inventory.ROOT / "hosts.toml"
@@ -110,3 +110,57 @@ def test_pair_without_https_needs_no_certificate(load):
     plain = load(('mode = "http"\n', 'mode = "http"\nhttps_port = false\n'))
     tcp = load(('mode = "http"\n', 'mode = "tcp"\nport = 5432\n'))
     assert placeholders(plain) == placeholders(tcp) == {}
+
+
+def agent_service(cluster):
+    found = steps.TABLE["agent"].resources(cluster, cluster.active)
+    return next(one for one in found if isinstance(one, resources.Service))
+
+
+def test_agent_that_moves_an_elastic_ip_proves_first_that_it_may(load, monkeypatch):
+    assert agent_service(load()).prove == ()  # keepalived moves a virtual IP by itself
+    monkeypatch.setenv("LBKIT_STATS_PASSWORD", "correct#horse")
+    service = agent_service(inventory.load(inventory.ROOT / "examples/aws.toml", secrets=False))
+    assert service.prove[1:] == ("--prove", "60", "/etc/lbkit/agent.json")
+    assert service.prove_as == "lbkit"
+
+
+def test_apt_goes_by_way_of_the_proxy_that_the_inventory_names(load):
+    for edits, proxy in (
+        ((), None),
+        ((("[keepalived]", '[packages]\nproxy = "http://p:3128"\n\n[keepalived]'),), "http://p:3128"),
+    ):
+        cluster = load(*edits)
+        packages = [
+            one
+            for one in steps.desired(cluster, cluster.active)
+            if isinstance(one.resource, resources.Packages)
+        ]
+        assert [one.resource.proxy for one in packages] == [proxy]
+
+
+@pytest.mark.parametrize(
+    ("region", "endpoint", "expected"),
+    [
+        ("ap-northeast-2", None, ("ec2.ap-northeast-2.api.aws", 443, True)),
+        ("cn-north-1", None, ("ec2.cn-north-1.api.amazonwebservices.com.cn", 443, True)),
+        ("us-gov-west-1", None, ("ec2.us-gov-west-1.api.aws", 443, True)),
+        ("ap-northeast-2", "http://[fd77::3]:8080", ("fd77::3", 8080, False)),
+        ("ap-northeast-2", "https://vpce.example.com", ("vpce.example.com", 443, True)),
+    ],
+)
+def test_way_to_the_api_is_asked_for_where_the_agent_calls_it(region, endpoint, expected):
+    cluster = inventory.load(inventory.ROOT / "examples/aws.toml", secrets=False)
+    address = cluster.address.replace(region=region)
+    cluster = cluster.replace(address=address, agent=cluster.agent.replace(endpoint=endpoint))
+    question = proof.reach_question(cluster, cluster.active)
+    assert (question["name"], question["port"], question["tls"]) == expected
+
+
+def test_every_step_in_aws_has_its_table_in_the_inventory_and_its_resources():
+    from lbkit.aws import account
+
+    assert tuple(account.TABLE) == steps.IN_ACCOUNT
+    cluster = inventory.load(inventory.ROOT / "examples/aws.toml", secrets=False)
+    assert steps.in_account(cluster) == steps.IN_ACCOUNT
+    assert steps.in_account(cluster.replace(aws=inventory.Aws())) == ()
