@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lbkit.lab import files
 from lbkit.lab.settings import Lab
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def write_ca(lab: Lab) -> None:
     if (lab.dot / "ca.crt").exists():
         return
     key = ec.generate_private_key(ec.SECP256R1())
-    _write(lab.dot / "ca.key", _pem(key))
-    _write(lab.dot / "ca.crt", _certificate(key, f"lbkit lab {lab.name}", (), key, None))
+    files.write(lab.dot / "ca.key", _pem(key), 0o600)
+    files.write(lab.dot / "ca.crt", _certificate(key, f"lbkit lab {lab.name}", (), key, None), 0o644)
 
 
 def issue(lab: Lab, names: Iterable[str]) -> Path:
@@ -39,7 +39,7 @@ def issue(lab: Lab, names: Iterable[str]) -> Path:
     assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
     key = ec.generate_private_key(ec.SECP256R1())
     path = lab.state / "api.pem"
-    _write(path, _pem(key) + _certificate(key, "lab API", tuple(names), ca_key, ca))
+    files.write(path, _pem(key) + _certificate(key, "lab API", tuple(names), ca_key, ca), 0o600)
     return path
 
 
@@ -49,7 +49,7 @@ def _certificate(
     names: tuple[str, ...],
     signer: EllipticCurvePrivateKey,
     issuer: x509.Certificate | None,
-) -> bytes:
+) -> str:
     """PEM. issuer: None for a CA that signs itself."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -70,21 +70,12 @@ def _certificate(
     if names:
         alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
         builder = builder.add_extension(alternatives, critical=False)
-    return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
-def _pem(key: EllipticCurvePrivateKey) -> bytes:
+def _pem(key: EllipticCurvePrivateKey) -> str:
     from cryptography.hazmat.primitives import serialization
 
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-def _write(path: Path, content: bytes) -> None:
-    """A private file, whole or not at all."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-    temporary.rename(path)
+    ).decode()

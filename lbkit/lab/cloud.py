@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import json
-import ssl
 import subprocess
 import threading
 import time
@@ -59,7 +58,7 @@ class Router:
                 gone = [one for one in before.addresses if one not in now.addresses]
                 node = nodes.NODES[name]
                 (self.state / name / network.IPV6_SCRIPT).write_text(network.ipv6_script(node, now.addresses))
-                script = network.ipv6_gone_script(node, gone) + network.ipv6_script(node, now.addresses)
+                script = network.ipv6_script(node, now.addresses, gone)
                 subprocess.run(["sh"], input=script, text=True, check=True)
         _nft(network.ipv6_rules(reach.values()))
         self.reach = reach
@@ -134,53 +133,3 @@ def _role_of(guard: Guard, instance_id: str) -> Callable[[], str | None]:
         return role.name if role else None
 
     return name
-
-
-def server(application: front.Front, port: int, certificate: Path | None = None) -> Any:
-    """A threaded HTTP/1.1 server on every address of this namespace, not yet serving. certificate: a PEM file
-    with the key, for TLS."""
-    from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
-
-    class Handler(WSGIRequestHandler):
-        protocol_version = "HTTP/1.1"  # connections are kept, as by AWS
-        disable_nagle_algorithm = True
-
-        def run_wsgi(self) -> None:
-            """One question, its answer. werkzeug's own closes every connection after the first, for fear of
-            bodies that nobody has read; here all are, so that the next question begins where it should."""
-            environ = self.make_environ()
-            environ["wsgi.input"] = io.BytesIO(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
-            try:
-                status, headers, content = front.captured(self.server.app, environ)
-            except ConnectionError:  # cut on purpose
-                self.close_connection = True
-                return
-            code, _, reason = status.partition(" ")
-            self.send_response(int(code), reason)
-            framed = {name: value for name, value in headers if name.lower() != "content-length"}
-            for name, value in {**framed, "Content-Length": str(len(content))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_request(self, *_: Any) -> None:
-            """The log is for faults."""
-
-    class Server(ThreadedWSGIServer):
-        daemon_threads = True
-
-        def get_request(self) -> Any:
-            connection, address = super().get_request()
-            if self.ssl_context is not None:
-                # The handshake is the connection's own thread's: one that stalls must not stop the others.
-                connection = self.ssl_context.wrap_socket(
-                    connection, server_side=True, do_handshake_on_connect=False
-                )
-            return connection, address
-
-    anywhere = "::" if Path("/proc/net/if_inet6").exists() else "0.0.0.0"
-    made = Server(anywhere, port, application, Handler)
-    if certificate:
-        made.ssl_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        made.ssl_context.load_cert_chain(certificate)
-    return made

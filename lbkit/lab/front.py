@@ -1,13 +1,13 @@
 """What stands before the lab's AWS API: the log of its calls, faults on request, permissions, the metadata.
 
     GET  /lab/calls               every call so far, [{"at": s since 1970, "service": "ec2", "action": …,
-                                  "from": address, "key": access key}, …]
+                                  "from": address, "key": access key, "dry_run": bool}, …]
     POST /lab/faults  {"mode": "slow", "seconds": 5, "actions": ["AssociateAddress"]}
                                   from now on those calls (all, without `actions`) go wrong; {} ends it
 
 Modes: slow (answers after `seconds`), hang (never answers), throttle (503 RequestLimitExceeded), error (500),
 refuse (403 UnauthorizedOperation), reset (the connection is cut), mute (does it, and never answers), stale
-(reads show what they showed when the fault began).
+(reads show what they showed when the fault began), late-role (the metadata know of no role before `seconds`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 from lbkit.lab import calls, metadata
 from lbkit.lab.calls import Call, Refusal
 
-MODES = ("slow", "hang", "throttle", "error", "refuse", "reset", "mute", "stale")
+MODES = ("slow", "hang", "throttle", "error", "refuse", "reset", "mute", "stale", "late-role")
 HANG_S = 120.0
 _ERRORS = {
     "throttle": Refusal("503 Service Unavailable", "RequestLimitExceeded", "Request limit exceeded."),
@@ -47,6 +47,7 @@ class Front:
         self.behind, self.instances, self.guard = behind, instances, guard
         self.calls: list[dict[str, Any]] = []
         self.fault: dict[str, Any] = {}
+        self.fault_since = 0.0
         self.kept: dict[bytes, tuple[str, list, bytes]] = {}  # answers of the time before, for `stale`
         self.fault_over = threading.Event()
 
@@ -69,6 +70,7 @@ class Front:
             "action": call.action,
             "from": call.source,
             "key": call.key,
+            "dry_run": call.dry_run,
         }
         self.calls.append(told)
         try:
@@ -97,7 +99,7 @@ class Front:
             return [content]
         if refusal := self.guard(call):
             return _refused(start_response, call, refusal)
-        answer = captured(self.behind, environ)
+        answer = _captured(self.behind, environ)
         if mode == "mute":
             self.fault_over.wait(HANG_S)
             return _cut(environ, start_response)
@@ -111,13 +113,16 @@ class Front:
         if fault and fault.get("mode") not in MODES:
             return _text(start_response, ", ".join(MODES), status="400 Bad Request")
         over, self.fault_over = self.fault_over, threading.Event()
-        self.fault = fault
+        self.fault, self.fault_since = fault, time.monotonic()
         over.set()  # whoever waits in the fault before goes on
         return _json(start_response, fault)
 
     def _metadata(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
         token = environ.get("HTTP_X_AWS_EC2_METADATA_TOKEN", "")
         method, path, source = environ["REQUEST_METHOD"], environ["PATH_INFO"], calls.source(environ)
+        late = self.fault.get("mode") == "late-role"
+        if late and "/iam/" in path and time.monotonic() - self.fault_since < float(self.fault["seconds"]):
+            return _text(start_response, "", status="404 Not Found")
         status, text = metadata.answer(self.instances, method, path, token, source)
         return _text(start_response, text, status=status)
 
@@ -127,7 +132,7 @@ def body_key(body: bytes) -> bytes:
     return b"&".join(sorted(body.split(b"&")))
 
 
-def captured(behind: Callable, environ: dict[str, Any]) -> tuple[str, list, bytes]:
+def _captured(behind: Callable, environ: dict[str, Any]) -> tuple[str, list, bytes]:
     """(status, headers, body) of what stands behind."""
     said: list[Any] = []
     content = b"".join(behind(environ, lambda status, headers, *_: said.extend((status, headers))))

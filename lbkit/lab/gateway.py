@@ -35,14 +35,15 @@ async def _carry(listeners: list[socket.socket]) -> None:
 def _aws(ready: int) -> None:
     # Imported here: moto takes a second, and the way in need not wait for it.
     from lbkit.lab import aws, certificates, cloud
+    from lbkit.lab.httpd import Server
     from lbkit.lab.instances import Instances
 
     try:
         lab, ec2 = settings.current(), aws.seed()
         router = cloud.Router(ec2, lab.state)
         application = cloud.application(router, Instances(ec2, _machines()))
-        plain = cloud.server(application, AWS_PORT)
-        tls = cloud.server(application, AWS_TLS_PORT, certificates.issue(lab, nodes.AWS_NAMES))
+        plain = Server(application, AWS_PORT)
+        tls = Server(application, AWS_TLS_PORT, certificates.issue(lab, nodes.AWS_NAMES))
         router.sync()
         os.write(ready, b"ready\n")
         os.close(ready)

@@ -12,7 +12,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from lbkit.lab import certificates, nodes, settings
+from lbkit.lab import certificates, files, nodes, settings
 from lbkit.lab.nodes import Node
 from lbkit.lab.settings import Lab
 
@@ -28,15 +28,15 @@ def write_dot(lab: Lab) -> None:
     if not (lab.dot / "id_ed25519").exists():
         _keygen(lab.dot / "id_ed25519", f"lbkit-{lab.name}")
     if not (lab.dot / "stats-password").exists():
-        _write(lab.dot / "stats-password", secrets.token_urlsafe(18) + "\n", 0o600)
+        files.write(lab.dot / "stats-password", secrets.token_urlsafe(18) + "\n", 0o600)
     certificates.write_ca(lab)
-    _write(lab.dot / "aws-credentials", _AWS_CREDENTIALS, 0o600)
+    files.write(lab.dot / "aws-credentials", _AWS_CREDENTIALS, 0o600)
     lines = [
         f"[127.0.0.1]:{lab.base_port + node.port_offset} {_public(_host_key(node))}\n"
         for node in nodes.NODES.values()
         if node.port_offset
     ]
-    _write(lab.dot / "known_hosts", "".join(lines), 0o644)
+    files.write(lab.dot / "known_hosts", "".join(lines), 0o644)
     _give_to_caller(lab.dot)
 
 
@@ -45,33 +45,33 @@ def install(upper: Path, node: Node, lab: Lab, image: Path) -> None:
     lab's CA. image: the layer below."""
     etc = upper / "etc"
     hosts = "".join(f"{other.address} {_names(other)}\n" for other in nodes.NODES.values())
-    _write(etc / "hostname", f"{node.name}\n", 0o644)
+    files.write(etc / "hostname", f"{node.name}\n", 0o644)
     hosts += f"{nodes.REPOSITORY6} {nodes.REPOSITORY_NAME}\n"
     hosts += f"{nodes.AWS_ADDRESS6} {' '.join(nodes.AWS_NAMES6)}\n"
     hosts += f"{nodes.AWS_OUTSIDE} {' '.join(nodes.AWS_NAMES4)}\n"
-    _write(etc / "hosts", f"127.0.0.1 localhost\n::1 localhost\n{hosts}", 0o644)
+    files.write(etc / "hosts", f"127.0.0.1 localhost\n::1 localhost\n{hosts}", 0o644)
     # The bundle that all programs read, and where update-ca-certificates makes it from again.
     ca = (lab.dot / "ca.crt").read_text()
     bundle = "etc/ssl/certs/ca-certificates.crt"
-    _write(upper / bundle, (image / bundle).read_text() + ca, 0o644)
-    _write(upper / "usr/local/share/ca-certificates/lab.crt", ca, 0o644)
+    files.write(upper / bundle, (image / bundle).read_text() + ca, 0o644)
+    files.write(upper / "usr/local/share/ca-certificates/lab.crt", ca, 0o644)
     if node.port_offset:
         key = _host_key(node)
-        _write(etc / "ssh/ssh_host_ed25519_key", key.read_text(), 0o600)
-        _write(etc / "ssh/ssh_host_ed25519_key.pub", _public(key) + "\n", 0o644)
+        files.write(etc / "ssh/ssh_host_ed25519_key", key.read_text(), 0o600)
+        files.write(etc / "ssh/ssh_host_ed25519_key.pub", _public(key) + "\n", 0o644)
         home = upper / "home/ubuntu"
-        _write(home / ".ssh/authorized_keys", (lab.dot / "id_ed25519.pub").read_text(), 0o600)
+        files.write(home / ".ssh/authorized_keys", (lab.dot / "id_ed25519.pub").read_text(), 0o600)
         (home / ".ssh").chmod(0o700)
         for path in (home, home / ".ssh", home / ".ssh/authorized_keys"):
             os.chown(path, _UBUNTU, _UBUNTU)
     if node.name == "repo":
-        _write(etc / "lab-nginx.conf", _nginx(_REPOSITORY, ""), 0o644)
+        files.write(etc / "lab-nginx.conf", _nginx(_REPOSITORY, ""), 0o644)
     elif node.name.startswith("app-"):
-        _write(
+        files.write(
             etc / "lab-nginx.conf", _nginx(_APP.replace("NAME", node.name), "keepalive_timeout 60;"), 0o644
         )
-        _write(upper / "srv/slow", "slow\n" * 100, 0o644)
-        _write(upper / "srv/echo.py", _ECHO, 0o644)
+        files.write(upper / "srv/slow", "slow\n" * 100, 0o644)
+        files.write(upper / "srv/echo.py", _ECHO, 0o644)
 
 
 # The repository, and the proxy that leads to it alone: nginx takes a proxy's requests for its own.
@@ -185,17 +185,6 @@ def _keygen(path: Path, comment: str) -> None:
         stdin=subprocess.DEVNULL,
     )
     temporary.with_name(temporary.name + ".pub").rename(path.with_name(path.name + ".pub"))
-    temporary.rename(path)
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".new")
-    temporary.unlink(missing_ok=True)
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(fd, "w") as file:
-        file.write(text)
-    temporary.chmod(mode)
     temporary.rename(path)
 
 

@@ -6,7 +6,7 @@ back, and moving it is replacing their one element. Packets of running connectio
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from lbkit.lab import nodes
 from lbkit.lab.ipv6 import Reach
@@ -169,38 +169,22 @@ def elastic_rules(holders: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def ipv6_script(node: nodes.Node, addresses: Iterable[str]) -> str:
-    """Shell text: the node has these addresses and the default route, as by DHCPv6 and router advertisements.
-
-    Nothing where it has no network namespace now, being off.
-    """
+def ipv6_script(node: nodes.Node, addresses: Sequence[str], gone: Iterable[str] = ()) -> str:
+    """Shell text: the node has these addresses and the default route, as by DHCPv6 and router advertisements,
+    and no longer those that are gone. Nothing where it has no network namespace now, being off."""
     link = node.links[0]
-    router = link.gateway6.partition("/")[0]
-    lines = []
+    inside, router = f"ip -n {node.name} -6", link.gateway6.partition("/")[0]
+    lines = [f"if [ -e /run/netns/{node.name} ]; then"]
+    if not addresses:
+        lines.append(f"{inside} route del default dev {link.interface} proto ra 2>/dev/null || true")
+    for address in gone:
+        lines.append(f"{inside} addr del {address}/128 dev {link.interface} 2>/dev/null || true")
+        lines.append(f"ip -6 route del {address}/128 dev {link.end} 2>/dev/null || true")
     for address in addresses:
-        lines += [
-            f"ip -n {node.name} -6 addr replace {address}/128 dev {link.interface} nodad",
-            f"ip -n {node.name} -6 route replace default via {router} dev {link.interface} proto ra",
-            f"ip -6 route replace {address}/128 dev {link.end}",
-        ]
-    return _if_on(node, lines)
-
-
-def ipv6_gone_script(node: nodes.Node, addresses: Iterable[str]) -> str:
-    """Shell text: the node no longer has these addresses, nor the default route."""
-    link = node.links[0]
-    lines = []
-    for address in addresses:
-        lines += [
-            f"ip -n {node.name} -6 addr del {address}/128 dev {link.interface} 2>/dev/null || true",
-            f"ip -n {node.name} -6 route del default dev {link.interface} proto ra 2>/dev/null || true",
-            f"ip -6 route del {address}/128 dev {link.end} 2>/dev/null || true",
-        ]
-    return _if_on(node, lines)
-
-
-def _if_on(node: nodes.Node, lines: Iterable[str]) -> str:
-    return "\n".join([f"if [ -e /run/netns/{node.name} ]; then :", *lines, "fi", ""])
+        lines.append(f"{inside} addr replace {address}/128 dev {link.interface} nodad")
+        lines.append(f"{inside} route replace default via {router} dev {link.interface} proto ra")
+        lines.append(f"ip -6 route replace {address}/128 dev {link.end}")
+    return "\n".join([*lines, "fi", ""])
 
 
 def ipv6_rules(hosts: Iterable[Reach]) -> str:

@@ -333,7 +333,7 @@ def test_a_new_agent_for_the_same_election_moves_nothing(api: Api, node: Node, t
 def test_the_interface_is_found_by_the_instance_metadata(
     api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(front, "METADATA", "127.0.0.1")
+    monkeypatch.setattr(metadata, "ADDRESS", "127.0.0.1")
     monkeypatch.setattr(agent, "METADATA", f"127.0.0.1:{api.port}")
     assert agent.interface_id_of("127.0.0.1") == aws.INTERFACE_IDS["lb-2"]
     with pytest.raises(OSError, match=r"knows no interface with 10\.0\.0\.9"):

@@ -46,8 +46,9 @@ class Elastic(Rehearsal):
         return "169.254.99.1" in self.on(name, "ip", "-o", "addr", "show", "lo")
 
     def calls(self, action: str, since: float) -> list[str]:
-        """Which hosts called it, in order, by the API's own log."""
-        return [one["by"] for one in self.lab.aws_calls(action, since) if one["by"]]
+        """Which hosts called it, in order, by the API's own log. Dry runs are none."""
+        called = self.lab.aws_calls(action, since)
+        return [one["by"] for one in called if one["by"] and not one["dry_run"]]
 
     def moves(self, since: float) -> list[str]:
         return self.calls("AssociateAddress", since)
