@@ -99,7 +99,7 @@ class Front:
             return [content]
         if refusal := self.guard(call):
             return _refused(start_response, call, refusal)
-        answer = captured(self.behind, environ)
+        answer = _captured(self.behind, environ)
         if mode == "mute":
             self.fault_over.wait(HANG_S)
             return _cut(environ, start_response)
@@ -132,7 +132,7 @@ def body_key(body: bytes) -> bytes:
     return b"&".join(sorted(body.split(b"&")))
 
 
-def captured(behind: Callable, environ: dict[str, Any]) -> tuple[str, list, bytes]:
+def _captured(behind: Callable, environ: dict[str, Any]) -> tuple[str, list, bytes]:
     """(status, headers, body) of what stands behind."""
     said: list[Any] = []
     content = b"".join(behind(environ, lambda status, headers, *_: said.extend((status, headers))))

@@ -6,7 +6,7 @@ import http.client
 import threading
 from typing import Any
 
-from lbkit.lab import cloud
+from lbkit.lab import httpd
 
 
 def test_connections_are_kept() -> None:
@@ -15,9 +15,9 @@ def test_connections_are_kept() -> None:
         start_response("200 OK", [("Content-Length", str(len(body)))])
         return [body]
 
-    server: Any = cloud.server(echo, 0)  # type: ignore[arg-type]
+    server = httpd.Server(echo, 0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    client = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    client = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)
     sources = set()
     for body in ("one", "two"):
         client.request("POST", "/", body)
