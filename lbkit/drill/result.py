@@ -31,21 +31,24 @@ class Phases:
 
 @dataclass(frozen=True)
 class Facts:
-    """What was seen of the pair. taken: what had to come of the break came within its time. hears: the one
-    that was broken heard the new MASTER. verdict: of the pair after the repair, "" where it was whole.
-    astray: why the address is not back where it was, "" where it is. preempted: it came back by itself,
-    which the repair's time covers.
+    """What was seen of the pair.
+
+    taken: what had to come of the break came within its time. left: another became MASTER when none should.
+    hears: the one that was broken heard the new MASTER; fix: what to do if not. verdict: of the pair after
+    the repair, "" where it was whole. astray: why the address is not back where it was, "" where it is.
+    preempted: it came back by itself, which the repair's time covers. highest: who has the highest priority.
     """
 
     taken: bool
+    left: bool
     hears: bool
+    fix: str
     verdict: str
     astray: str
+    preempted: bool
     holder_before: str
     holder_after: str | None
     highest: str
-    preempted: bool = False
-    fix: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,8 @@ def reasons(
         found.append(f"the address went to {facts.holder_after or 'nobody'}; it should have stayed")
     if case.expected == "highest" and facts.holder_after not in (facts.highest, None):
         found.append(f"the address ended with {facts.holder_after}, and not with {facts.highest}")
+    if facts.left:
+        found.append(f"another became MASTER while {facts.holder_before} should have stayed it")
     if first is not None and first.outage_s > FIRST_LIMIT_S:
         found.append(f"without the AWS API alone, no answer for {first.outage_s:.2f} s")
     if not facts.hears:

@@ -93,6 +93,7 @@ class Drill:
         time.sleep(SETTLE_S)  # the baseline: not a wait for anything
         try:
             broken_first = self.break_first(one, victim)
+            left = broken_first is not None and self.masters() != [victim]
             broken = self.break_it(one, victim)
             taken = self.wait(lambda: self.has_come(one, victim), self.patience(one))
             time.sleep(SETTLE_S)  # more answers from the new holder, before the old one comes back
@@ -105,19 +106,16 @@ class Drill:
         whole = time.time()
         self.say(verdict or "whole again", whole)
         time.sleep(SETTLE_S)
-        holder_after, home_from = self.holder(), time.time()
-        preempted = self.cluster.keepalived.preempt and one.expected == "moved" and holder_after == victim
-        astray = "" if verdict or holder_after == victim else self.go_home(victim)
+        after, home_from = self.holder(), time.time()
+        preempted = self.cluster.keepalived.preempt and one.expected == "moved" and after == victim
+        astray = "" if verdict or after == victim else self.go_home(victim)
         time.sleep(SETTLE_S)
         answers, ended = prober.stop(), time.time()
         timeline = self.timeline(began, broken)
         elastic = self.cluster.address.kind == "eip"
         moments = figures.moments(timeline, victim, mended - broken, elastic)
-        if moments.master_s is not None and one.expected == "stayed":
-            holder_after = "another for a while" if holder_after == victim else holder_after
-        facts = Facts(
-            taken, hears, verdict, astray, victim, holder_after, self.highest, preempted=preempted, fix=fix
-        )
+        left = left or (one.expected == "stayed" and moments.master_s is not None)
+        facts = Facts(taken, left, hears, fix, verdict, astray, preempted, victim, after, self.highest)
         phases = Phases(began, broken, mended, None if verdict else whole, home_from, ended, broken_first)
         return result(one, one.limit(self.cluster), facts, phases, moments, timeline, answers)
 

@@ -222,7 +222,18 @@ def test_limits_follow_the_interval_of_adverts(cluster: Cluster) -> None:
 
 # ── whether a case passed ────────────────────────────────────────────────────────────────────────────────
 
-FINE = {"taken": True, "hears": True, "verdict": "", "astray": "", "holder_before": "lb-1", "highest": "lb-1"}
+FINE = {
+    **{
+        "taken": True,
+        "left": False,
+        "hears": True,
+        "fix": "",
+        "verdict": "",
+        "astray": "",
+        "preempted": False,
+    },
+    **{"holder_before": "lb-1", "highest": "lb-1"},
+}
 
 
 def why(case: str, outage_s: float = 0.1, first: Asked | None = None, **facts) -> list[str]:
@@ -245,6 +256,7 @@ def test_case_within_its_limit_passes() -> None:
         ("haproxy", {"verdict": "Nobody is MASTER."}, "not whole again: Nobody is MASTER"),
         ("haproxy", {"astray": "lb-1 is unfit"}, "did not come home to lb-1: lb-1 is unfit"),
         ("haproxy-killed", {}, "the address went to lb-2; it should have stayed"),
+        ("aws", {"left": True}, "another became MASTER"),
         ("partition", {"holder_after": "lb-2"}, "ended with lb-2, and not with lb-1"),
         ("aws", {"first": Asked(400, 100, 2.0)}, "without the AWS API alone, no answer for 2.00 s"),
     ],
