@@ -177,9 +177,9 @@ class Lab:
     # ---- the AWS API
 
     def aws_calls(self, action: str | None = None, since: float = 0.0) -> list[dict]:
-        """[{at, service, action, from, by, dry_run, took_s}] of the calls that the API has seen. by: the host,
-        or None for the operator. took_s: there once it was answered. action: this one alone; since: s of the
-        epoch."""
+        """[{at, service, action, from, by, dry_run, took_s}] of the calls that the API has seen. by: the
+        host, or None for the operator. took_s: there once it was answered. action: this one alone; since: s
+        of the epoch."""
         with urllib.request.urlopen(f"{self.settings.aws_url}/lab/calls", timeout=5) as answer:
             calls = json.load(answer)
         for one in calls:
