@@ -223,7 +223,7 @@ def test_a_named_role_in_no_profile_is_refused(theirs: inventory.Cluster) -> Non
 def keyed(pair: inventory.Cluster) -> inventory.Cluster:
     return pair.replace(
         aws=pair.aws.replace(iam=Iam(kind="user")),
-        agent=pair.agent.replace(access_key_id="AKID0000000000000001"),
+        agent=pair.agent.replace(access_key_id="LABKEY0000000001"),
     )
 
 
@@ -244,12 +244,12 @@ KEYS: dict[str, tuple[dict[str, str], str | None, str]] = {
         "aws iam create-access-key --user-name lbkit-maeil, then set `agent.access_key_id`",
     ),
     "a key that the inventory does not have": (
-        {"AKID0000000000000009": "Active"},
+        {"LABKEY0000000009": "Active"},
         None,
         "set `agent.access_key_id`",
     ),
-    "another key": ({"AKID0000000000000009": "Active"}, "AKID0000000000000001", "set `agent.access_key_id`"),
-    "an inactive one": ({"AKID0000000000000001": "Inactive"}, "AKID0000000000000001", "--status Active"),
+    "another key": ({"LABKEY0000000009": "Active"}, "LABKEY0000000001", "set `agent.access_key_id`"),
+    "an inactive one": ({"LABKEY0000000001": "Inactive"}, "LABKEY0000000001", "--status Active"),
 }
 
 
@@ -264,7 +264,7 @@ def test_a_missing_key_is_told_and_never_made(
 
 
 def test_a_user_with_its_key_is_done_and_a_strangers_is_refused(keyed: inventory.Cluster) -> None:
-    state = {"policy": document(keyed), "keys": {"AKID0000000000000001": "Active"}}
+    state = {"policy": document(keyed), "keys": {"LABKEY0000000001": "Active"}}
     assert changes(keyed, user={"Tags": OURS}, **state) == []
     assert told(changes(keyed, user={}, **state)) == [("blocked", "blocked", "user lbkit-maeil")]
 

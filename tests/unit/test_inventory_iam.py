@@ -10,7 +10,7 @@ from lbkit import errors, inventory
 from tests.unit.conftest import ROOT
 
 EMAIL = '{ protocol = "email", endpoint = "ops@example.com" }'
-KEY = '[agent]\naccess_key_id = "AKID0000000000000001"\nsecret_access_key = { env = "SECRET" }'
+KEY = '[agent]\naccess_key_id = "LABKEY0000000001"\nsecret_access_key = { env = "SECRET" }'
 
 # (what stands in the example, what is put in its place, the key that is at fault, what was expected)
 WRONG = [
