@@ -150,7 +150,7 @@ class Drill:
         return self.clock(name).ours(answer["at"])
 
     def order(self, one: Case, name: str, victim: str) -> dict[str, Any]:
-        return {"do": self.filled(one.do, name, victim), "undo": one.undo}
+        return {"prepare": one.prepare, "do": self.filled(one.do, name, victim), "undo": one.undo}
 
     def filled(self, text: str, name: str, victim: str) -> str:
         return cases.filled(text, self.cluster, self.cluster.host(name), self.cluster.host(victim))

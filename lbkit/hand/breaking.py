@@ -15,14 +15,16 @@ AUTOBOOT = 0x01234567  # reboot(2), LINUX_REBOOT_CMD_RESTART
 
 
 def drill(request):
-    """{"at": time of the break, s since 1970}. do, undo: shell text.
+    """{"at": time of the break, s since 1970}. prepare, do, undo: shell text.
 
     undo is armed to run by itself after `undo_after_s`; without that time what is armed already covers it.
     """
     if request.get("undo_after_s"):
         arm(request["undo"], request["undo_after_s"])
-    at = time.time()
     try:
+        if request.get("prepare"):
+            run(["/bin/sh", "-ec", request["prepare"]])
+        at = time.time()
         run(["/bin/sh", "-ec", request["do"]])
     except Failed:
         undo(request)
