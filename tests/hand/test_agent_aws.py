@@ -211,6 +211,15 @@ def test_elected_it_makes_one_call_then_looks(api: Api, node: Node) -> None:
     assert node.state()["last_move"]["why"] == "elected MASTER"
 
 
+def test_with_no_room_in_run_it_takes_the_address_all_the_same(api: Api, node: Node) -> None:
+    def full(path: str, text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    node.agent.files.write = full
+    node.addresses.elect(7)
+    until(lambda: node.stance() == "holds")
+
+
 def test_what_the_call_says(api: Api, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     said = []
     monkeypatch.setattr(node.agent.ec2.moves, "associate_address", lambda **words: said.append(words))

@@ -470,3 +470,27 @@ def test_at_boot_a_node_in_maintenance_begins_unfit_and_at_a_restart_as_it_was(t
     files.write_memory(agent.Memory())  # the last node standing
     files.write_fit(True)
     assert files.read_memory().fit
+
+
+def test_a_node_in_maintenance_that_serves_since_nobody_else_does_goes_on_after_a_restart(tmp_path: Path) -> None:
+    out = tmp_path / "maintenance"
+    out.touch()
+    files = agent.Files(str(tmp_path), maintenance=str(out))
+    files.write_fit(True)
+    files.write_memory(agent.Memory(served=True, steps_in=True))
+    check = agent.Check(1, 50.0, "serves", peer=True, served=True)
+    seen = agent.Seen(now=50.0, check=check, keepalived="runs", term=7, maintenance=True)
+    assert agent.decide(seen, files.read_memory(), agent.Rules(moves=False)).fit
+
+
+class FullFiles(agent.Files):  # type: ignore[misc, name-defined]
+    """A tmpfs with no room left, in which nothing new can be made; what is there can be overwritten."""
+
+    def write(self, path: str, text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+
+def test_with_no_room_in_run_keepalived_is_told_all_the_same(tmp_path: Path) -> None:
+    agent.Files(str(tmp_path)).write_fit(True)
+    FullFiles(str(tmp_path)).write_fit(False)
+    assert (tmp_path / "haproxy-unfit").read_text() == "1\n"
