@@ -690,9 +690,7 @@ def test_a_switchover_that_ends_without_an_election_gives_the_address_back_to_th
 
 def test_the_right_after_a_switchover_is_not_spent_on_a_read_from_before_its_end() -> None:
     """It could not be read that the higher priority got the address: once that is known, it is taken back."""
-    seen = Seen(
-        now=NOW, check=ANSWERED, keepalived="runs", term=TERM, holder="me", asked=NOW - 9, aside=True
-    )
+    seen = Seen(now=NOW, check=ANSWERED, keepalived="runs", term=TERM, holder="me", asked=NOW - 9, aside=True)
     memory = Memory(term=TERM, began=NOW - 50, taken=True, taken_at=NOW - 50, well_since=NOW - 60, cold=False)
     over = decide(replace(seen, now=NOW + 0.1, aside=False), decide(seen, memory).memory)
     assert (over.call, over.ask) == (False, True)
@@ -757,3 +755,24 @@ def test_a_flap_is_held_down_only_while_somebody_serves_at_the_virtual_address()
     assert decided.fit
     assert "nobody" in decided.why_fit
     assert not decide(held_down(True, NOW + 5), Memory(fit=False, flaps=flaps, well_since=NOW), rules).fit
+
+
+def sick(served: bool, own: bool, at: float) -> Any:
+    """HAProxy here fails its check, as the peer's does; whether it answers clients all the same: own."""
+    check = Check(int(at * 10), at, "refused", "up", peer=True, served=served, own=own)
+    return Seen(now=at, check=check, keepalived="runs", term=0)
+
+
+def test_of_two_sick_nodes_one_serves_at_the_virtual_address_if_it_can_answer_at_all() -> None:
+    """One configuration without the check's frontend on both: each is dead for itself, and lives for the other."""
+    rules = replace(RULES, moves=False)
+    memory = decide(sick(True, True, NOW), Memory(fails=9, failing_since=NOW - 9), rules).memory
+    assert not memory.fit
+    for second in range(1, 6):
+        memory = decide(sick(False, True, NOW + second), memory, rules).memory
+        assert not memory.fit  # one that is well goes first
+    assert not decide(sick(False, False, NOW + 8), memory, rules).fit
+    late = decide(sick(False, True, NOW + 8), memory, rules)
+    assert late.fit
+    assert decide(sick(True, True, NOW + 9), late.memory, rules).fit
+    assert not decide(sick(True, False, NOW + 9), late.memory, rules).fit
