@@ -309,6 +309,19 @@ def test_no_longer_master_it_stops_trying(api: Api, node: Node) -> None:
     assert api.count() == calls
 
 
+def test_a_call_that_waited_for_others_is_not_made_for_an_election_that_is_over(api: Api, node: Node) -> None:
+    over = threading.Event()
+    for _ in range(8):  # calls of earlier elections, say, to an API that hangs
+        node.agent.pool.submit(over.wait)
+    node.addresses.elect(7)
+    until(lambda: node.stance() == "takes" and node.agent.flying)
+    node.addresses.elect(0)
+    until(lambda: node.stance() == "leaves")
+    over.set()
+    until(lambda: not node.agent.flying)
+    assert api.count() == 0
+
+
 def test_the_higher_took_it_back_the_lower_yields_until_its_instance_is_gone(api: Api, node: Node) -> None:
     node.addresses.elect(7)
     until(lambda: node.stance() == "holds")
