@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lbkit import inventory, resources, steps
-from lbkit.steps import haproxy
+from lbkit.steps import agent, haproxy
 
 LAB = inventory.ROOT / "hosts.toml"
 
@@ -110,3 +110,17 @@ def test_pair_without_https_needs_no_certificate(load):
     plain = load(('mode = "http"\n', 'mode = "http"\nhttps_port = false\n'))
     tcp = load(('mode = "http"\n', 'mode = "tcp"\nport = 5432\n'))
     assert placeholders(plain) == placeholders(tcp) == {}
+
+
+def test_agent_may_write_where_node_exporter_looks_and_nowhere_else(load):
+    def unit(cluster):
+        found = {
+            r.path: r.content
+            for r in agent.resources(cluster, cluster.active)
+            if isinstance(r, resources.File)
+        }
+        return found[agent.UNIT]
+
+    assert "ReadWritePaths" not in unit(load())
+    told = load((PAGES[0], '[agent]\ntextfile = "/var/lib/prometheus/node-exporter/lbkit.prom"\n' + PAGES[0]))
+    assert "\nReadWritePaths=-/var/lib/prometheus/node-exporter\n" in unit(told)
