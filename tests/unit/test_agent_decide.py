@@ -660,6 +660,7 @@ def test_the_role_follows_the_address_and_to_step_aside_is_no_relapse() -> None:
     assert (still.fit, still.call, still.ask) == (True, False, True)
     gone = decide(replace(seen, check=replace(ANSWERED, number=2), holder="lower"), still.memory)
     assert (gone.fit, gone.call, gone.memory.flaps) == (False, False, ())
+    assert gone.troubles == {}  # somebody moved it on purpose
     back = decide(replace(seen, term=0, holder="lower", aside=False), gone.memory)
     assert (back.fit, back.stance) == (True, "leaves")
 
