@@ -122,6 +122,7 @@ def move(
     source = source_of(cluster, opened, to)
     asked = time.monotonic()
     keep = cluster.address.ip if isinstance(cluster.address, Vip) else None
+    moved = None
     try:
         for host in cluster.hosts:
             if host.name not in (source, to):
@@ -138,7 +139,8 @@ def move(
         moved = Moved(source, to, round(time.monotonic() - asked, 2))
         before_return()
     finally:
-        withdraw(opened, keep)
+        # Where nobody took over, the old holder answers until it is MASTER again: the kernel ends that.
+        withdraw(opened, keep if moved else None)
     tell(to, "serves")
     return moved
 

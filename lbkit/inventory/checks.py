@@ -27,6 +27,7 @@ def faults(document: Document, notes: Notes) -> Faults:
     yield from _own_addresses(document)
     yield from _families(document)
     yield from _served(document)
+    yield from _askable(document)
     yield from _vrrp(document)
     yield from _certificate(document)
     yield from _agent(document)
@@ -151,6 +152,25 @@ def _served(document: Document) -> Faults:
             list(frontends[0].addresses),
             f'"{every}" or "{ip}" too: no frontend listens on address.address',
         )
+
+
+def _askable(document: Document) -> Faults:
+    """A host gives its role up only while another's HAProxy answers at its private address."""
+    haproxy = document.haproxy
+    own = document.hosts[0].private_address if document.hosts else None
+    if not (haproxy and haproxy.frontends and haproxy.stats and own):
+        return
+    every, stats = "::" if ":" in own else "*", haproxy.stats
+    if any(f.addresses is None or every in f.addresses for f in haproxy.frontends):
+        return
+    if not stats.enabled:
+        expected = f'true, or a frontend on "{every}": the hosts could not ask each other whether they serve'
+        yield "haproxy.stats.enabled", stats.enabled, expected
+    elif stats.address not in (None, every):
+        expected = (
+            f'left out, or a frontend on "{every}": the hosts could not ask each other whether they serve'
+        )
+        yield "haproxy.stats.address", stats.address, expected
 
 
 def _vrrp(document: Document) -> Faults:

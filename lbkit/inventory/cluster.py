@@ -279,6 +279,11 @@ class Cluster(Record):
         return tuple(s for s in found if s is not None)
 
     @property
+    def every_address(self) -> str:
+        """Where HAProxy listens on all addresses of the family in which the hosts talk: `*` or `::`."""
+        return "::" if ":" in self.active.private_address else "*"
+
+    @property
     def binds_moving_address(self) -> bool:
         """Whether HAProxy listens on the very address that moves (needs net.ipv4.ip_nonlocal_bind)."""
         addresses = {a for f in self.haproxy.frontends for a in f.addresses} | {self.haproxy.stats.address}

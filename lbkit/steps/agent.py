@@ -25,7 +25,7 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
         Directory("/etc/lbkit"),
         *keys,
         File(CONFIG, content=json.dumps(config(cluster, host), indent=2) + "\n"),
-        File(UNIT, content=render.plain(UNIT[1:])),
+        File(UNIT, content=render.render(f"{UNIT[1:]}.j2", textfile=cluster.agent.textfile)),
         Service(
             SERVICE,
             # Its restart moves nothing: what it knew is in /run, and keepalived keeps what it was told.
@@ -97,9 +97,10 @@ def ask(cluster: Cluster) -> dict[str, Any]:
     """How a node's HAProxy is asked on its private address whether it answers: {port, http, tls}.
 
     A plain HTTP port first: a redirect is an answer too. A TCP frontend only shows that it accepts
-    connections.
+    connections. The inventory sees to it that there is one.
     """
-    frontends = [f for f in cluster.haproxy.frontends if {"*", "::"} & set(f.addresses)]
+    every = cluster.every_address
+    frontends = [f for f in cluster.haproxy.frontends if every in f.addresses]
     for frontend in frontends:
         if isinstance(frontend, HttpFrontend):
             return {
@@ -108,10 +109,9 @@ def ask(cluster: Cluster) -> dict[str, Any]:
                 "tls": not frontend.http_port,
             }
     stats = cluster.haproxy.stats
-    if stats.enabled and stats.address in (None, "*", "::"):
+    if stats.enabled and stats.address in (None, every):
         return {"port": stats.port, "http": True, "tls": False}
-    port = frontends[0].port if frontends else cluster.haproxy.health_port  # type: ignore[union-attr]
-    return {"port": port, "http": False, "tls": False}
+    return {"port": frontends[0].port, "http": False, "tls": False}  # type: ignore[union-attr]
 
 
 def aws(cluster: Cluster, host: Host) -> dict[str, Any] | None:

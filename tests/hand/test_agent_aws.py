@@ -211,6 +211,15 @@ def test_elected_it_makes_one_call_then_looks(api: Api, node: Node) -> None:
     assert node.state()["last_move"]["why"] == "elected MASTER"
 
 
+def test_with_no_room_in_run_it_takes_the_address_all_the_same(api: Api, node: Node) -> None:
+    def full(path: str, text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    node.agent.files.write = full
+    node.addresses.elect(7)
+    until(lambda: node.stance() == "holds")
+
+
 def test_what_the_call_says(api: Api, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     said = []
     monkeypatch.setattr(node.agent.ec2.moves, "associate_address", lambda **words: said.append(words))
@@ -300,6 +309,19 @@ def test_no_longer_master_it_stops_trying(api: Api, node: Node) -> None:
     calls = api.count()
     node.looks()
     assert api.count() == calls
+
+
+def test_a_call_that_waited_for_others_is_not_made_for_an_election_that_is_over(api: Api, node: Node) -> None:
+    over = threading.Event()
+    for _ in range(8):  # calls of earlier elections, say, to an API that hangs
+        node.agent.pool.submit(over.wait)
+    node.addresses.elect(7)
+    until(lambda: node.stance() == "takes" and node.agent.flying)
+    node.addresses.elect(0)
+    until(lambda: node.stance() == "leaves")
+    over.set()
+    until(lambda: not node.agent.flying)
+    assert api.count() == 0
 
 
 def test_the_higher_took_it_back_the_lower_yields_until_its_instance_is_gone(api: Api, node: Node) -> None:

@@ -146,6 +146,17 @@ def test_checker_sees_a_killed_haproxy_as_refused_and_asks_the_peer(haproxy: Fak
     assert checker.check(4).peer is False
 
 
+def test_checker_of_an_unfit_node_asks_its_own_haproxy_as_a_peer_would(haproxy: FakeHaproxy) -> None:
+    ask = {"port": haproxy.port, "http": True, "tls": False}
+    checker = agent.Checker(config(1, ask=ask, private_address="127.0.0.1", peers=()), lambda _: None)
+    assert checker.check(1).own is None
+    checker.ask_peers = True
+    checked = checker.check(2)
+    assert (checked.answer, checked.own) == ("refused", True)
+    haproxy.stop()
+    assert checker.check(3).own is False
+
+
 def test_checker_keeps_its_rate(haproxy: FakeHaproxy) -> None:
     checks: list[Any] = []
     agent.Checker(config(haproxy.port), checks.append).start()
@@ -478,3 +489,29 @@ def test_at_boot_a_node_in_maintenance_begins_unfit_and_at_a_restart_as_it_was(t
     files.write_memory(agent.Memory())  # the last node standing
     files.write_fit(True)
     assert files.read_memory().fit
+
+
+def test_a_node_in_maintenance_that_serves_since_nobody_else_does_goes_on_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "maintenance"
+    out.touch()
+    files = agent.Files(str(tmp_path), maintenance=str(out))
+    files.write_fit(True)
+    files.write_memory(agent.Memory(served=True, steps_in=True))
+    check = agent.Check(1, 50.0, "serves", peer=True, served=True)
+    seen = agent.Seen(now=50.0, check=check, keepalived="runs", term=7, maintenance=True)
+    assert agent.decide(seen, files.read_memory(), agent.Rules(moves=False)).fit
+
+
+class FullFiles(agent.Files):  # type: ignore[misc, name-defined]
+    """A tmpfs with no room left, in which nothing new can be made; what is there can be overwritten."""
+
+    def write(self, path: str, text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+
+def test_with_no_room_in_run_keepalived_is_told_all_the_same(tmp_path: Path) -> None:
+    agent.Files(str(tmp_path)).write_fit(True)
+    FullFiles(str(tmp_path)).write_fit(False)
+    assert (tmp_path / "haproxy-unfit").read_text() == "1\n"

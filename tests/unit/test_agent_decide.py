@@ -667,6 +667,7 @@ def test_the_role_follows_the_address_and_to_step_aside_is_no_relapse() -> None:
     assert (still.fit, still.call, still.ask) == (True, False, True)
     gone = decide(replace(seen, check=replace(ANSWERED, number=2), holder="lower"), still.memory)
     assert (gone.fit, gone.call, gone.memory.flaps) == (False, False, ())
+    assert gone.troubles == {}  # somebody moved it on purpose
     back = decide(replace(seen, term=0, holder="lower", aside=False), gone.memory)
     assert (back.fit, back.stance) == (True, "leaves")
 
@@ -693,6 +694,16 @@ def test_a_switchover_that_ends_without_an_election_gives_the_address_back_to_th
     aside = decide(seen, memory)
     over = decide(replace(seen, now=NOW + 9, aside=False), aside.memory)
     assert (over.fit, over.stance, over.call) == (True, "takes", True)
+
+
+def test_the_right_after_a_switchover_is_not_spent_on_a_read_from_before_its_end() -> None:
+    """It could not be read that the higher priority got the address: once that is known, it is taken back."""
+    seen = Seen(now=NOW, check=ANSWERED, keepalived="runs", term=TERM, holder="me", asked=NOW - 9, aside=True)
+    memory = Memory(term=TERM, began=NOW - 50, taken=True, taken_at=NOW - 50, well_since=NOW - 60, cold=False)
+    over = decide(replace(seen, now=NOW + 0.1, aside=False), decide(seen, memory).memory)
+    assert (over.call, over.ask) == (False, True)
+    known = replace(seen, now=NOW + 0.3, aside=False, holder="higher", asked=NOW + 0.2)
+    assert decide(known, over.memory).call
 
 
 def kept_out(served: bool | None, at: float) -> Any:
@@ -732,3 +743,44 @@ def test_silence_at_an_address_that_never_answered_from_here_brings_nobody_in() 
         decided = decide(kept_out(False, NOW + second), memory, rules)
         memory = decided.memory
     assert not decided.fit
+
+
+def held_down(served: bool | None, at: float) -> Any:
+    check = Check(int(at * 10), at, "serves", peer=True, served=served)
+    return Seen(now=at, check=check, keepalived="runs", term=0)
+
+
+def test_a_flap_is_held_down_only_while_somebody_serves_at_the_virtual_address() -> None:
+    """The peer may be unfit too, for another reason than that its HAProxy does not answer."""
+    rules = replace(RULES, moves=False)
+    flaps = tuple(NOW - second for second in range(9))
+    memory = decide(held_down(True, NOW), Memory(fit=False, flaps=flaps, well_since=NOW - 1), rules).memory
+    for second in range(1, 4):
+        decided = decide(held_down(False, NOW + second), memory, rules)
+        memory = decided.memory
+        assert not decided.fit
+    decided = decide(held_down(False, NOW + 4.5), memory, rules)
+    assert decided.fit
+    assert "nobody" in decided.why_fit
+    assert not decide(held_down(True, NOW + 5), Memory(fit=False, flaps=flaps, well_since=NOW), rules).fit
+
+
+def sick(served: bool, own: bool, at: float) -> Any:
+    """HAProxy here fails its check, as the peer's does; whether it answers clients all the same: own."""
+    check = Check(int(at * 10), at, "refused", "up", peer=True, served=served, own=own)
+    return Seen(now=at, check=check, keepalived="runs", term=0)
+
+
+def test_of_two_sick_nodes_one_serves_at_the_virtual_address_if_it_can_answer_at_all() -> None:
+    """One configuration without the check's frontend on both: each is dead for itself, and lives for the other."""
+    rules = replace(RULES, moves=False)
+    memory = decide(sick(True, True, NOW), Memory(fails=9, failing_since=NOW - 9), rules).memory
+    assert not memory.fit
+    for second in range(1, 6):
+        memory = decide(sick(False, True, NOW + second), memory, rules).memory
+        assert not memory.fit  # one that is well goes first
+    assert not decide(sick(False, False, NOW + 8), memory, rules).fit
+    late = decide(sick(False, True, NOW + 8), memory, rules)
+    assert late.fit
+    assert decide(sick(True, True, NOW + 9), late.memory, rules).fit
+    assert not decide(sick(True, False, NOW + 9), late.memory, rules).fit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lbkit import errors, inventory, steps, verify
+from lbkit.steps import agent
 
 BACKENDS = "".join(
     f'[haproxy.backends.{name}]\nservers = [{{ name = "a", address = "10.0.0.1", port = 1 }}]\n'
@@ -13,8 +14,16 @@ BACKENDS = "".join(
 
 
 @pytest.fixture
-def load(tmp_path):
-    def made(frontends, domains='"api.lab.test"', vip="10.77.9.100/24", private=("10.77.9.11", "10.77.9.12")):
+def load(tmp_path, monkeypatch):
+    monkeypatch.setenv("LBKIT_STATS_PASSWORD", "correct#horse")
+
+    def made(
+        frontends,
+        domains='"api.lab.test"',
+        vip="10.77.9.100/24",
+        private=("10.77.9.11", "10.77.9.12"),
+        stats='password = { env = "LBKIT_STATS_PASSWORD" }',
+    ):
         hosts = "".join(
             f'[[hosts]]\nname = "lb-{n}"\nrole = "{role}"\nssh = "192.0.2.{n}"\nuser = "u"\n'
             f'private_address = "{own}"\ninterface = "lan0"\n'
@@ -23,7 +32,7 @@ def load(tmp_path):
         path = tmp_path / "hosts.toml"
         path.write_text(
             f'[cluster]\nname = "lab"\ndomains = [{domains}]\nemail = "a@b.test"\n[certificate]\nissuer = "own"\n'
-            f'[address]\nkind = "vip"\naddress = "{vip}"\n{hosts}[haproxy.stats]\nenabled = false\n'
+            f'[address]\nkind = "vip"\naddress = "{vip}"\n{hosts}[haproxy.stats]\n{stats}\n'
             f"{frontends}\n{BACKENDS}[keepalived]\nvirtual_router_id = 50\n"
         )
         return inventory.load(path)
@@ -77,6 +86,22 @@ def test_host_with_ipv6_alone_is_asked_where_its_frontend_listens(load):
     both = load(DEFAULT + 'addresses = ["*", "::"]\n', **six)
     assert asked(both)[0] == ("fd00::11", 443)
     assert verify.public_page(both).question()["connect"] == ("fd00::100", 443)
+
+
+def test_agents_ask_each_other_where_haproxy_listens_on_the_address_of_their_family(load):
+    first = DEFAULT + 'addresses = ["::"]\n'
+    second = '[haproxy.frontends.two]\ndefault_backend = "apps"\nhttp_port = 81\nhttps_port = false\n'
+    assert agent.ask(load(first + second))["port"] == 81
+    six = {"vip": "fd00::100/64", "private": ("fd00::11", "fd00::12")}
+    assert agent.ask(load(first + second, **six))["port"] == 80
+    only_stats = DEFAULT + 'addresses = ["10.77.9.100"]\n'
+    assert agent.ask(load(only_stats))["port"] == 8404
+
+
+def test_inventory_in_which_the_agents_could_not_ask_each_other_is_refused(load):
+    """Each would think itself the last node standing, and never give up its role."""
+    with pytest.raises(errors.InventoryError, match=r"haproxy\.stats\.enabled.*ask each other"):
+        load(DEFAULT + 'addresses = ["10.77.9.100"]\n', stats="enabled = false")
 
 
 @pytest.mark.parametrize(

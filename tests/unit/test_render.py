@@ -19,7 +19,7 @@ def test_files_lie_as_on_the_host() -> None:
         "etc/keepalived/keepalived.conf.j2",
         "usr/local/lib/lbkit/check-haproxy",
         "usr/local/lib/lbkit/failover-agent",
-        "etc/systemd/system/lbkit-agent.service",
+        "etc/systemd/system/lbkit-agent.service.j2",
         "etc/tmpfiles.d/lbkit.conf",
     ):
         assert (render.FILES / path).is_file()

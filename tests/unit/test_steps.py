@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lbkit import inventory, proof, resources, steps
-from lbkit.steps import haproxy
+from lbkit.steps import agent, haproxy
 
 LAB = inventory.ROOT / "hosts.toml"
 
@@ -164,3 +164,17 @@ def test_every_step_in_aws_has_its_table_in_the_inventory_and_its_resources():
     cluster = inventory.load(inventory.ROOT / "examples/aws.toml", secrets=False)
     assert steps.in_account(cluster) == steps.IN_ACCOUNT
     assert steps.in_account(cluster.replace(aws=inventory.Aws())) == ()
+
+
+def test_agent_may_write_where_node_exporter_looks_and_nowhere_else(load):
+    def unit(cluster):
+        found = {
+            r.path: r.content
+            for r in agent.resources(cluster, cluster.active)
+            if isinstance(r, resources.File)
+        }
+        return found[agent.UNIT]
+
+    assert "ReadWritePaths" not in unit(load())
+    told = load((PAGES[0], '[agent]\ntextfile = "/var/lib/prometheus/node-exporter/lbkit.prom"\n' + PAGES[0]))
+    assert "\nReadWritePaths=-/var/lib/prometheus/node-exporter\n" in unit(told)

@@ -141,6 +141,7 @@ class Told:
         self.cluster, self.deaf = cluster, deaf
         self.calls: list[tuple[str, str, str]] = []
         self.aside: set[str] = set()
+        self.dropped: set[str | None] = set()
         self.master = "lb-1"
 
     @property
@@ -174,6 +175,8 @@ class ToldHost:
         if op == "read":
             return {"facts": {"agent": {"fit": self.name not in told.aside}}}
         told.calls.append((self.name, op, request.get("name", "")))
+        if op == "release":
+            told.dropped.add(request["keep"])
         if op == "order":
             told.aside.add(self.name)
             free = [host.name for host in told.cluster.hosts if host.name not in told.aside]
@@ -200,6 +203,7 @@ def test_of_three_hosts_only_the_target_can_win_the_election(
     assert (done.source, done.target, told.master) == ("lb-1", to, to)
     assert told.calls[:2] == [(other, "order", "aside"), ("lb-1", "order", "aside")]
     assert [call[:2] for call in told.calls[2:]] == [(host.name, "release") for host in three.hosts]
+    assert told.dropped == {"10.77.9.100"}
 
 
 def test_where_service_does_not_move_the_orders_are_withdrawn_and_the_hosts_quoted(
@@ -211,6 +215,7 @@ def test_where_service_does_not_move_the_orders_are_withdrawn_and_the_hosts_quot
     with pytest.raises(errors.CommandFailed, match=r"did not move to lb-2(.|\n)*lb-1: MASTER(.|\n)*Next: "):
         switchover.move(cluster, told.opened, "lb-2", lambda *_: None)
     assert [call[:2] for call in told.calls[-2:]] == [("lb-1", "release"), ("lb-2", "release")]
+    assert told.dropped == {None}  # the old holder goes on answering, until it is MASTER again
 
 
 def test_a_role_names_a_host_where_only_one_has_it(three: inventory.Cluster) -> None:
