@@ -11,6 +11,7 @@ from lbkit.lab import aws, nodes
 from lbkit.lab import inventory as described
 from tests.lab.rehearsal import NAMES, Edit, Probe, Rehearsal, probed, until
 
+FLAPS_S = 60  # until a node that relapsed often, in test after test, counts as well: it is held down for 30 s
 TOPIC = f"arn:aws:sns:{aws.REGION}:{aws.ACCOUNT}:failover"
 
 

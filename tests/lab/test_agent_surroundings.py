@@ -8,7 +8,7 @@ import time
 import pytest
 
 from lbkit.lab import aws
-from tests.lab.elastic import Elastic
+from tests.lab.elastic import FLAPS_S, Elastic
 from tests.lab.rehearsal import NAMES, Rehearsal, until
 
 pytestmark = pytest.mark.lab
@@ -113,7 +113,7 @@ def test_each_event_is_told_once_and_a_dead_sns_delays_neither_the_move_nor_the_
         until(lambda: elastic.calls("Publish", began) == ["lb-2"])
     until(lambda: len(elastic.calls("Publish", began)) > 1, 60)  # SNS works again
     elastic.sh("lb-1", "systemctl start haproxy")
-    until(lambda: elastic.state("lb-1")["fit"])
+    until(lambda: elastic.state("lb-1")["fit"], FLAPS_S)
     published = len(elastic.calls("Publish", began))
     elastic.sh("lb-2", "systemctl stop haproxy")
     until(lambda: elastic.served_by("lb-1"))
@@ -171,7 +171,7 @@ def test_a_clock_that_jumps_moves_nothing_and_hinders_no_move(anywhere: Elastic)
         anywhere.sh(holder, "systemctl stop haproxy")
         until(lambda standby=standby: anywhere.served_by(standby))
         anywhere.sh(holder, "systemctl start haproxy")
-        until(lambda holder=holder: anywhere.state(holder)["fit"])
+        until(lambda holder=holder: anywhere.state(holder)["fit"], FLAPS_S)
     for name in NAMES:
         anywhere.sh(name, REAL)
         until(anywhere.whole)

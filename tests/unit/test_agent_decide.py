@@ -461,6 +461,16 @@ def test_one_whose_keepalived_hangs_calls_it_no_split_brain_that_the_other_took_
     assert "split-brain" not in hung.troubles
 
 
+def test_a_master_whose_keepalived_did_nothing_since_takes_nothing_back() -> None:
+    """It may hang, which shows only after a while; the peer was elected by then, and has called."""
+    seen = Seen(now=NOW, check=SERVES, keepalived="runs", term=TERM, holder="lower", asked=NOW - 0.2)
+    memory = Memory(term=TERM, began=NOW - 60, taken=True, taken_at=NOW - 60, cold=False)
+    waits = decide(replace(seen, worked=NOW - 0.4), memory)
+    assert (waits.stance, waits.call, dict(waits.memory.troubles)) == ("waits", False, {})
+    takes = decide(replace(seen, worked=NOW - 0.1), waits.memory)
+    assert (takes.stance, takes.call) == ("takes", True)
+
+
 def test_an_api_that_refuses_is_told_at_once_and_one_that_fails_after_a_while() -> None:
     seen, memory = taking()
     denied = decide(replace(seen, call=Call(1, TERM, NOW, NOW, "denied", "UnauthorizedOperation")), memory)
