@@ -214,7 +214,9 @@ class Policy(Resource):
             return []
         name = our_name(self.cluster)
         if others := policy.anothers(present or {}, wanted):
-            delete = f"aws iam delete-{self.kind}-policy --{self.kind}-name {self.holder} --policy-name {name}"
+            delete = (
+                f"aws iam delete-{self.kind}-policy --{self.kind}-name {self.holder} --policy-name {name}"
+            )
             reason = f"is that of another pair called {self.cluster.name}: it lets move {', '.join(others)}"
             fix = f"give one of them another `name`; if it is only what this pair had before: {delete}"
             return [self.stop("blocked", reason, fix)]
