@@ -185,16 +185,16 @@ class Group(OfGroup):
             return [
                 self.change("create", f"not in {vpc_id}", call("ec2", "create_security_group", arguments))
             ]
-        if not (wanted and wanted.id) and not is_ours(self.cluster, group):
+        if wanted and wanted.id:
+            return []
+        if not is_ours(self.cluster, group):
             reason = f"{group['GroupId']} has that name and not our tag: it is somebody else's"
             fix = f'name it in the inventory (`aws.security_group.id = "{group["GroupId"]}"`), or rename it'
             return [self.stop("blocked", reason, fix)]
         vrrp = {rule.source for rule, _ in rules_of(group["IpPermissions"]) if rule.protocol == VRRP}
         if vrrp and not vrrp & {rule.source for rule in rules(self.cluster)}:
-            reason = (
-                f"{group['GroupId']} is that of another pair called {self.cluster.name}: it lets in VRRP from "
-                f"{', '.join(sorted(vrrp))}"
-            )
+            whose = f"{group['GroupId']} is that of another pair called {self.cluster.name}"
+            reason = f"{whose}: it lets in VRRP from {', '.join(sorted(vrrp))}"
             fix = "give one of them another `name`; if these were this pair's hosts, take those rules away"
             return [self.stop("blocked", reason, fix)]
         return []

@@ -212,10 +212,9 @@ def test_a_group_that_aws_does_not_know_everywhere_yet_is_tried_again(account, c
     real = Api._do
 
     def not_yet(self, service, operation, arguments, work):
-        if "GroupId" in arguments | ({"GroupId": ""} if "Groups" in arguments else {}):
-            if operation not in refused:
-                refused.append(operation)
-                raise errors.AwsFailed("AWS: the security group does not exist", "InvalidGroup.NotFound")
+        if operation not in refused and {"GroupId", "Groups"} & set(arguments):
+            refused.append(operation)
+            raise errors.AwsFailed("AWS: the security group does not exist", "InvalidGroup.NotFound")
         return real(self, service, operation, arguments, work)
 
     monkeypatch.setattr(Api, "_do", not_yet)
