@@ -212,6 +212,14 @@ class Policy(Resource):
         wanted, present = policy.permissions(scope(self.cluster, seen)), seen.iam.policy
         if present is not None and policy.same(present, wanted):
             return []
+        name = our_name(self.cluster)
+        if others := policy.anothers(present or {}, wanted):
+            delete = (
+                f"aws iam delete-{self.kind}-policy --{self.kind}-name {self.holder} --policy-name {name}"
+            )
+            reason = f"is that of another pair called {self.cluster.name}: it lets move {', '.join(others)}"
+            fix = f"give one of them another `name`; if it is only what this pair had before: {delete}"
+            return [self.stop("blocked", reason, fix)]
         key = {"role": "RoleName", "user": "UserName"}[self.kind]
         arguments = {
             key: self.holder,

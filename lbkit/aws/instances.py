@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from lbkit import errors
-from lbkit.aws import api
+from lbkit.aws import api, network
 from lbkit.inventory import Cluster
 
 STOPPED_WITHIN_S = 300
@@ -20,23 +20,16 @@ class Power:
         self.cluster, self.api = cluster, api.of(cluster)
 
     def instance(self, name: str) -> dict[str, Any]:
-        """EC2's word on the instance that has the host's private address. Raises Refused, AwsFailed."""
-        address = self.cluster.host(name).private_address
-        wanted = [{"Name": "private-ip-address", "Values": [address]}]
-        answer = self.api.read("ec2", "describe_instances", Filters=wanted)
-        found: list[dict[str, Any]] = [
-            one
-            for reservation in answer["Reservations"]
-            for one in reservation["Instances"]
-            if one["State"]["Name"] != "terminated"
-        ]
-        if len(found) != 1:
+        """EC2's word on the instance that has the host's interface. Raises Refused, AwsFailed."""
+        attached = network.interfaces_of(self.api, self.cluster)[name].get("Attachment", {}).get("InstanceId")
+        if attached is None:
             raise errors.Refused(
-                f"{name}: {len(found) or 'no'} instances in {self.api.region} have the address {address}, so "
-                f"none is stopped.\n"
-                f"Next: mend `private_address` or `address.region`, or leave out --stop-instance."
+                f"{name}: its network interface is attached to no instance, so none is stopped.\n"
+                f"Next: mend `network_interface_id` or `private_address`, or leave out --stop-instance."
             )
-        return found[0]
+        answer = self.api.read("ec2", "describe_instances", InstanceIds=[attached])
+        found: dict[str, Any] = answer["Reservations"][0]["Instances"][0]
+        return found
 
     def off(self, name: str) -> None:
         """The instance is on its way down, without its services being asked."""

@@ -16,6 +16,8 @@ from lbkit.inventory import Cluster
 from lbkit.plan import Change
 
 EVERYWHERE = "::/0"
+# What a gateway made a moment ago may be answered with.
+NOT_YET = ("InvalidGatewayID.NotFound", "InvalidEgressOnlyInternetGatewayId.NotFound")
 # Where a route can lead.
 TARGETS = ("GatewayId", "EgressOnlyInternetGatewayId", "NatGatewayId", "TransitGatewayId", "InstanceId",
            "NetworkInterfaceId", "VpcPeeringConnectionId", "LocalGatewayId", "CarrierGatewayId")  # fmt: skip
@@ -175,7 +177,8 @@ class Route(Resource):
         gateway = gateway_id(seen.network, self.kind)
         key = "GatewayId" if self.kind == "internet" else "EgressOnlyInternetGatewayId"
         arguments = {"RouteTableId": self.table_id, "DestinationIpv6CidrBlock": EVERYWHERE, key: gateway}
-        request = call("ec2", "create_route", arguments) if gateway else None
+        done = ("RouteAlreadyExists",)  # an answer that got lost; what it leads to is read back
+        request = call("ec2", "create_route", arguments, again_on=NOT_YET, done_on=done) if gateway else None
         return [self.change("create", f"to {gateway or 'the new gateway'}", request)]
 
     def judged(self, route: dict[str, Any]) -> list[Change]:

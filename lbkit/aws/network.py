@@ -56,14 +56,8 @@ class Network:
 
 def read(api: Api, cluster: Cluster) -> Network:
     """Raises AwsFailed where a call fails, Refused where the hosts' interfaces cannot be told."""
-    interfaces = _interfaces(api, cluster)
-    vpcs = {one["VpcId"] for one in interfaces.values()}
-    if len(vpcs) > 1:
-        raise errors.Refused(
-            f"AWS: the hosts' interfaces are in different VPCs ({', '.join(sorted(vpcs))}).\n"
-            f"Next: mend `network_interface_id` of the hosts in the inventory."
-        )
-    (vpc_id,) = vpcs
+    interfaces = interfaces_of(api, cluster)
+    vpc_id = next(iter(interfaces.values()))["VpcId"]
     in_vpc = {"vpc-id": vpc_id}
     attached = sorted({group["GroupId"] for one in interfaces.values() for group in one["Groups"]})
     wanted = cluster.aws.security_group
@@ -107,8 +101,9 @@ def _filters(where: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _interfaces(api: Api, cluster: Cluster) -> dict[str, dict[str, Any]]:
-    """Host name → its interface: the one that the inventory names, else the one with its private address."""
+def interfaces_of(api: Api, cluster: Cluster) -> dict[str, dict[str, Any]]:
+    """Host name → its interface: the one that the inventory names, else the one with its private address.
+    Raises AwsFailed, and Refused where it cannot be told: another VPC may have the same addresses."""
     found: list[dict[str, Any]] = []
     named = [host.network_interface_id for host in cluster.hosts if host.network_interface_id]
     rest = [host.private_address for host in cluster.hosts if not host.network_interface_id]
@@ -132,6 +127,12 @@ def _interfaces(api: Api, cluster: Cluster) -> dict[str, dict[str, Any]]:
                 f"Next: set `network_interface_id` of {host.name} in the inventory, or mend `address.region`."
             )
         (interfaces[host.name],) = here
+    vpcs = {one["VpcId"] for one in interfaces.values()}
+    if len(vpcs) > 1:
+        raise errors.Refused(
+            f"AWS: the hosts' interfaces are in different VPCs ({', '.join(sorted(vpcs))}).\n"
+            f"Next: mend `network_interface_id` of the hosts in the inventory."
+        )
     return interfaces
 
 

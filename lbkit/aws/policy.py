@@ -69,6 +69,29 @@ def same(one: Document, other: Document) -> bool:
     return _settled(one) == _settled(other)
 
 
+def anothers(present: Document, wanted: Document) -> list[str]:
+    """What a document lets move, where that has nothing in common with the one that is wanted: two clusters
+    of one name in one account (IAM is one for all regions). Empty where it is this cluster's own."""
+    moved = _moved(present)
+    strangers = moved and all(one.startswith("arn:") for one in moved) and not moved & _moved(wanted)
+    return sorted(one for one in moved if ":elastic-ip/" in one) if strangers else []
+
+
+def _moved(document: Document) -> set[str]:
+    """The resources of all statements about moving an address."""
+    statements = _listed(document.get("Statement", []))
+    return {
+        resource
+        for one in statements
+        if "ec2:AssociateAddress" in _listed(one.get("Action", []))
+        for resource in _listed(one.get("Resource", []))
+    }
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 def _settled(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
@@ -76,7 +99,7 @@ def _settled(value: Any) -> Any:
 
 
 def _members(value: Any) -> list[Any]:
-    return sorted((_settled(one) for one in (value if isinstance(value, list) else [value])), key=repr)
+    return sorted((_settled(one) for one in _listed(value)), key=repr)
 
 
 def unified(old: Document, new: Document, name: str) -> str:

@@ -19,6 +19,7 @@ from lbkit.plan import Change
 from lbkit.steps import agent
 
 VRRP = "112"
+NOT_YET = ("InvalidGroup.NotFound",)  # what a group made a moment ago may be answered with
 WORLD = "0.0.0.0/0"
 
 
@@ -184,9 +185,17 @@ class Group(OfGroup):
             return [
                 self.change("create", f"not in {vpc_id}", call("ec2", "create_security_group", arguments))
             ]
-        if not (wanted and wanted.id) and not is_ours(self.cluster, group):
+        if wanted and wanted.id:
+            return []
+        if not is_ours(self.cluster, group):
             reason = f"{group['GroupId']} has that name and not our tag: it is somebody else's"
             fix = f'name it in the inventory (`aws.security_group.id = "{group["GroupId"]}"`), or rename it'
+            return [self.stop("blocked", reason, fix)]
+        vrrp = {rule.source for rule, _ in rules_of(group["IpPermissions"]) if rule.protocol == VRRP}
+        if vrrp and not vrrp & {rule.source for rule in rules(self.cluster)}:
+            whose = f"{group['GroupId']} is that of another pair called {self.cluster.name}"
+            reason = f"{whose}: it lets in VRRP from {', '.join(sorted(vrrp))}"
+            fix = "give one of them another `name`; if these were this pair's hosts, take those rules away"
             return [self.stop("blocked", reason, fix)]
         return []
 
@@ -216,7 +225,11 @@ class Ingress(OfGroup):
     ) -> Change:
         arguments = {"GroupId": group["GroupId"] if group else "", "IpPermissions": permissions}
         done = {"authorize": "InvalidPermission.Duplicate", "revoke": "InvalidPermission.NotFound"}[verb]
-        request = call("ec2", f"{verb}_security_group_ingress", arguments, done_on=(done,)) if group else None
+        request = (
+            call("ec2", f"{verb}_security_group_ingress", arguments, again_on=NOT_YET, done_on=(done,))
+            if group
+            else None
+        )
         sign = {"authorize": "+", "revoke": "-"}[verb]
         action, why = (
             ("allow", "what is missing") if verb == "authorize" else ("revoke", "what nobody asked for")
@@ -238,7 +251,7 @@ class Egress(OfGroup):
         permission = {"IpProtocol": "-1", "Ipv6Ranges": [{"CidrIpv6": EVERYWHERE}]}
         arguments = {"GroupId": group["GroupId"], "IpPermissions": [permission]}
         done = ("InvalidPermission.Duplicate",)
-        request = call("ec2", "authorize_security_group_egress", arguments, done_on=done)
+        request = call("ec2", "authorize_security_group_egress", arguments, again_on=NOT_YET, done_on=done)
         return [self.change("allow", f"everything out to {EVERYWHERE}", request)]
 
 
@@ -262,7 +275,9 @@ class Attached(OfGroup):
             "NetworkInterfaceId": interface_id,
             "Groups": [*there, group["GroupId"] if group else ""],
         }
-        request = call("ec2", "modify_network_interface_attribute", arguments) if group else None
+        request = (
+            call("ec2", "modify_network_interface_attribute", arguments, again_on=NOT_YET) if group else None
+        )
         beside = f", beside {', '.join(there)}" if there else ""
         return [self.change("attach", f"{interface_id} gets it{beside}", request)]
 

@@ -172,6 +172,8 @@ def cut_peers(cluster: Cluster, others: Sequence[Host]) -> str:
         family = "ip6" if ":" in peer.private_address else "ip"
         inward.append(f"{family} saddr {peer.private_address} drop")
         outward.append(f"{family} daddr {peer.private_address} drop")
+    if any(":" in peer.private_address for peer in others):  # or ssh dies with the neighbours' cache
+        both.append("icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept")
     if cluster.address.transport == "multicast":  # over IPv6 from a link-local address
         both.append("meta l4proto 112 drop")
     return f"table {TABLE} {{\n{chain('input', [*both, *inward])}{chain('output', [*both, *outward])}}}\n"

@@ -17,10 +17,13 @@ AUTOBOOT = 0x01234567  # reboot(2), LINUX_REBOOT_CMD_RESTART
 def drill(request):
     """{"at": time of the break, s since 1970}. prepare, do, undo: shell text.
 
-    undo is armed to run by itself after `undo_after_s`; without that time what is armed already covers it.
+    undo is armed to run by itself after `undo_after_s`; without that time what is armed already covers it,
+    unless it ran meanwhile.
     """
     if request.get("undo_after_s"):
         arm(request["undo"], request["undo_after_s"])
+    elif not armed():
+        raise Failed("its undo ran already, for the break came too late: nothing was broken")
     try:
         if request.get("prepare"):
             run(["/bin/sh", "-ec", request["prepare"]])

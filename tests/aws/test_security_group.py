@@ -204,3 +204,34 @@ def test_plan_shows_the_whole_way_before_anything_is_there(account, cluster):
         "security-group attach security group lbkit-lab on lb-2: ",
     ):
         assert part in text
+
+
+def test_a_group_that_aws_does_not_know_everywhere_yet_is_tried_again(account, cluster, bring, monkeypatch):
+    """A mock: moto knows at once what it made."""
+    refused: list[str] = []
+    real = Api._do
+
+    def not_yet(self, service, operation, arguments, work):
+        if operation not in refused and {"GroupId", "Groups"} & set(arguments):
+            refused.append(operation)
+            raise errors.AwsFailed("AWS: the security group does not exist", "InvalidGroup.NotFound")
+        return real(self, service, operation, arguments, work)
+
+    monkeypatch.setattr(Api, "_do", not_yet)
+    monkeypatch.setattr("lbkit.aws.api.AGAIN_EVERY_S", 0)
+    assert len(bring(cluster(TABLE))) == 4
+    assert refused == ["authorize_security_group_ingress", "modify_network_interface_attribute"]
+
+
+def test_the_group_of_another_pair_of_the_same_name_is_left_alone(account, cluster, bring):
+    """Its members would no longer hear each other, and both be MASTER."""
+    bring(cluster(TABLE))
+    client, group_id = account.client(), group(account)["GroupId"]
+    theirs = {"IpProtocol": "112", "IpRanges": [{"CidrIp": f"10.77.1.{n}/32"} for n in (51, 52)]}
+    ours = {"IpProtocol": "112", "IpRanges": [{"CidrIp": peer} for peer in PEERS]}
+    client.revoke_security_group_ingress(GroupId=group_id, IpPermissions=[ours])
+    client.authorize_security_group_ingress(GroupId=group_id, IpPermissions=[theirs])
+    before = rules(account)
+    with pytest.raises(errors.Refused, match="another pair called lab"):
+        bring(cluster(TABLE))
+    assert rules(account) == before

@@ -119,6 +119,25 @@ def test_another_policy_is_replaced_and_the_plan_shows_the_difference(pair: inve
     assert json.loads(change.request["arguments"]["PolicyDocument"]) == document(pair)
 
 
+def test_the_policy_of_a_pair_of_the_same_name_elsewhere_is_never_overwritten(
+    pair: inventory.Cluster,
+) -> None:
+    """IAM is one for all regions: the other pair could not move its address any more."""
+    region = pair.address.region  # type: ignore[union-attr]
+    text = json.dumps(document(pair)).replace(region, "eu-west-1")
+    there = json.loads(text.replace("eni-0", "eni-9").replace("eipalloc-", "eipalloc-9"))
+    (stop,) = changes(pair, **whole(pair) | {"policy": there})
+    assert (stop.verdict, stop.request) == ("blocked", {})
+    assert "another pair called maeil" in stop.reason
+    assert "aws iam delete-role-policy --role-name lbkit-maeil" in stop.next_step
+
+
+def test_the_policy_follows_a_new_allocation_of_the_same_hosts(pair: inventory.Cluster) -> None:
+    before = json.loads(json.dumps(document(pair)).replace("eipalloc-", "eipalloc-9"))
+    (change,) = changes(pair, **whole(pair) | {"policy": before})
+    assert change.action == "update"
+
+
 def test_a_role_that_trusts_others_is_mended(pair: inventory.Cluster) -> None:
     (change,) = changes(pair, **whole(pair) | {"role": role(service="ec2.amazonaws.com.cn")})
     assert change.request["operation"] == "update_assume_role_policy"

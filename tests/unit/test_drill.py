@@ -191,6 +191,16 @@ def test_partition_spares_every_port_that_ssh_may_come_in_by(cluster: Cluster) -
     assert "112" not in rules
 
 
+def test_partition_over_ipv6_spares_what_finds_the_neighbour(cluster: Cluster) -> None:
+    """ssh by way of the peer would end with the neighbours' cache. (IPv4's ARP passes by these chains.)"""
+    hosts = tuple(host.replace(private_address=f"fd77::1{n}") for n, host in enumerate(cluster.hosts))
+    rules = cases.cut_peers(cluster.replace(hosts=hosts), hosts[1:])
+    spared = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept"
+    assert rules.count(spared) == 2
+    assert rules.index(spared) < rules.index("drop")
+    assert "icmpv6" not in cases.cut_peers(cluster, cluster.passives)
+
+
 def test_of_three_hosts_the_one_in_charge_alone_is_cut_off(cluster: Cluster) -> None:
     third = cluster.hosts[1].replace(name="lb-3", private_address="10.77.9.13")
     three = cluster.replace(hosts=(*cluster.hosts, third))
