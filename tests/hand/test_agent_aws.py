@@ -124,6 +124,8 @@ class FakeAddresses:
 
 
 class FakeKeepalived:
+    moved_at = float("inf")
+
     def read(self, now: float, master: bool) -> str:
         return "runs"
 
