@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 Sample = tuple[float, float, bool]  # when asked (s since 1970), ms until the answer, good or not
 Event = tuple[float, str, str, str]  # s after the break, host, who wrote it, line
+Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,22 @@ def measure(samples: Iterable[Sample], every_s: float) -> tuple[float, int]:
     edges = [rows[0][0], *good, rows[-1][0]]
     gap = max(after - before for before, after in itertools.pairwise(edges))
     return round(max(0.0, gap - every_s), 3), sum(not answered for _, _, answered in rows)
+
+
+LONGEST_S = 0.5  # an answer that took longer waited for something else than its way
+
+
+def on_the_way(samples: Iterable[Sample], moves: Sequence[Span], since: float, until: float) -> int:
+    """How many of the failed questions between two times were on their way while the address moved.
+
+    Their connection was open by then, and its next packet came to a host that does not know it: nobody can
+    help that. On their way are those that were put before the move was done, and not longer before it began
+    than the slowest good answer took. moves: when each began and was done. All in s, by one clock.
+    """
+    rows = [row for row in samples if since <= row[0] < until]
+    slowest_s = max((ms / 1000 for _, ms, good in rows if good and ms / 1000 <= LONGEST_S), default=0.0)
+    failed = [at for at, _, good in rows if not good]
+    return sum(any(begun - slowest_s <= at <= done for begun, done in moves) for at in failed)
 
 
 # ── one clock ────────────────────────────────────────────────────────────────────────────────────────────
@@ -113,6 +130,7 @@ NOTICED = re.compile(
     r"^unfit: |Entering (FAULT|MASTER)|^keepalived: (MASTER|STOPPED|HUNG)|Main process exited"
 )
 ELECTED = re.compile(r"Entering MASTER|^keepalived: MASTER")
+CALL = re.compile(r"AssociateAddress (\d+) (begun|done)")
 TOOK = re.compile(r"AssociateAddress \d+ done|the address is with this node")
 
 
@@ -142,6 +160,18 @@ def moments(timeline: Sequence[Event], victim: str, until_s: float, elastic: boo
     if not elastic:
         return Moments(detected, master, master)
     return Moments(detected, master, arrival(took) if changes else None)
+
+
+def moves(timeline: Sequence[Event], elastic: bool) -> tuple[Span, ...]:
+    """When the address moved, in s after the break: an Elastic IP between an agent's call and its answer, a
+    virtual one as a node becomes MASTER."""
+    if not elastic:
+        return tuple((at, at) for at, _, _, line in timeline if ELECTED.search(line))
+    calls: dict[tuple[str, str], dict[str, float]] = {}
+    for at, host, _, line in timeline:
+        if said := CALL.search(line):
+            calls.setdefault((host, said[1]), {})[said[2]] = at
+    return tuple((one["begun"], one["done"]) for one in calls.values() if len(one) == 2)
 
 
 def first(rows: Iterable[Event], pattern: re.Pattern[str]) -> float | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lbkit.drill.cases import Case
-from lbkit.drill.figures import Asked, Event, Moments
+from lbkit.drill.figures import Asked, Event, Moments, Span, on_the_way
 from lbkit.drill.probe import Answers
 
 FIRST_LIMIT_S = 1.0  # while only the AWS API is out of reach: nobody is to notice
@@ -54,7 +54,7 @@ class Facts:
 @dataclass(frozen=True)
 class Result:
     """Of one case. limit_s: the outage above which it fails. Times of the timeline and of the samples in s
-    after the break.
+    after the break. cut, failback_cut: failed requests that were on their way while the address moved.
     """
 
     case: Case
@@ -63,9 +63,11 @@ class Result:
     moments: Moments
     whole_s: float | None
     new: Asked
+    cut: int
     kept_alive: Asked | None
     upgraded: Asked | None
     failback: Asked | None
+    failback_cut: int
     failback_kept_alive: Asked | None
     failback_upgraded: Asked | None
     why: tuple[str, ...]
@@ -88,6 +90,7 @@ class Result:
             "outage_s": self.new.outage_s,
             "limit_s": self.limit_s,
             "failed_requests": self.new.failed_requests,
+            "cut_requests": self.cut,
             "requests": self.new.requests,
             "kept_alive": asked_json(self.kept_alive),
             "upgraded": asked_json(self.upgraded),
@@ -97,6 +100,7 @@ class Result:
             "whole_s": self.whole_s,
             "failback_outage_s": self.failback.outage_s if self.failback else None,
             "failback_failed_requests": self.failback.failed_requests if self.failback else None,
+            "failback_cut_requests": self.failback_cut if self.failback else None,
             "failback_requests": self.failback.requests if self.failback else None,
             "failback_kept_alive": asked_json(self.failback_kept_alive),
             "failback_upgraded": asked_json(self.failback_upgraded),
@@ -128,9 +132,10 @@ def result(
     seen: Moments,
     timeline: tuple[Event, ...],
     answers: Answers,
+    moves: tuple[Span, ...],
 ) -> Result:
     """All that is to be told of one case. The outage is that of the break and of the repair; sending the
-    address home is measured apart.
+    address home is measured apart. moves: when the address moved, in s after the break.
     """
     since, until = phases.broken_first or phases.began, phases.home or phases.ended
     back = (phases.home or phases.ended, phases.ended)
@@ -140,6 +145,7 @@ def result(
     new = answers.asked(since, until)
     failback = answers.asked(*back) if went_back else None
     first = answers.asked(phases.broken_first, phases.broken) if phases.broken_first else None
+    moved = [(phases.broken + begun, phases.broken + done) for begun, done in moves]
     return Result(
         case=case,
         limit_s=limit_s,
@@ -147,9 +153,11 @@ def result(
         moments=seen,
         whole_s=None if phases.whole is None else round(phases.whole - phases.broken, 2),
         new=new,
+        cut=on_the_way(answers.new, moved, since, until),
         kept_alive=answers.asked_held("kept_alive", since, until),
         upgraded=answers.asked_held("upgraded", since, until),
         failback=failback,
+        failback_cut=on_the_way(answers.new, moved, *back) if failback else 0,
         failback_kept_alive=answers.asked_held("kept_alive", *back) if went_back else None,
         failback_upgraded=answers.asked_held("upgraded", *back) if went_back else None,
         why=tuple(reasons(case, limit_s, facts, new, first, failback)),

@@ -113,11 +113,12 @@ class Drill:
         answers, ended = prober.stop(), time.time()
         timeline = self.timeline(began, broken)
         elastic = self.cluster.address.kind == "eip"
+        moves = figures.moves(timeline, elastic)
         moments = figures.moments(timeline, victim, mended - broken, elastic)
         left = left or (one.expected == "stayed" and moments.master_s is not None)
         facts = Facts(taken, left, hears, fix, verdict, astray, preempted, victim, after, self.highest)
         phases = Phases(began, broken, mended, None if verdict else whole, home_from, ended, broken_first)
-        return result(one, one.limit(self.cluster), facts, phases, moments, timeline, answers)
+        return result(one, one.limit(self.cluster), facts, phases, moments, timeline, answers, moves)
 
     # ---- breaking and mending
 

@@ -12,9 +12,11 @@ from tests.bench import figures
 def case(name: str, **more: Any) -> dict[str, Any]:
     asked = {"requests": 40, "failed_requests": 2, "outage_s": 0.2, "broken": 1}
     return {
-        "case": name, "passed": True, "why": [], "outage_s": 0.2, "failed_requests": 3, "requests": 500,
+        "case": name, "passed": True, "why": [], "outage_s": 0.2, "failed_requests": 3, "cut_requests": 0,
+        "requests": 500,
         "kept_alive": asked, "upgraded": None, "detected_s": 0.1, "master_s": 0.2, "address_s": 0.21,
-        "failback_outage_s": 0.0, "failback_failed_requests": 0, "failback_requests": 50, **more,
+        "failback_outage_s": 0.0, "failback_failed_requests": 0, "failback_cut_requests": 0,
+        "failback_requests": 50, **more,
     }  # fmt: skip
 
 
@@ -32,16 +34,18 @@ def test_the_worst_run_decides() -> None:
     bad = [case("haproxy", outage_s=0.4), case("keepalived", failed_requests=1)]
     text = figures.text(kept(good, good, bad), [])
     assert row(text, "HAProxy stopped") == [
-        "HAProxy stopped", "3", "0.30 s", "0.40 s", "3", "3", "0.35 s", "**missed**", "4.4 s"
+        "HAProxy stopped", "3", "0.30 s", "0.40 s", "3", "3", "0", "0.35 s", "**missed**", "4.4 s"
     ]  # fmt: skip
     assert row(text, "keepalived stopped")[-2] == "**missed**"
     assert row(figures.text(kept(good), []), "HAProxy stopped")[-2] == "met"
+    open_ones = [case("keepalived", failed_requests=2, cut_requests=2)]
+    assert row(figures.text(kept(good, open_ones), []), "keepalived stopped")[-2] == "met"
 
 
 def test_what_was_not_run_and_what_failed_is_said() -> None:
     text = figures.text(kept([case("host", passed=False)]), [])
     assert row(text, "host off")[-2] == "**missed**"
-    assert row(text, "host off, adverts every 0.2 s")[1:] == ["0", "", "", "", "", "0.8 s", "not run", ""]
+    assert row(text, "host off, adverts every 0.2 s")[1:] == ["0", "", "", "", "", "", "0.8 s", "not run", ""]
     assert figures.text({}, [])
 
 

@@ -287,7 +287,7 @@ def shown(name: str = "haproxy", **facts) -> Result:
     phases = Phases(began=100, broken=102, mended=105, whole=106, home=108, ended=112)
     seen = Facts(**{**FINE, "holder_after": "lb-2", **facts})
     timeline = (*MOVED, (0.5, "lb-2", "haproxy", EVIL))
-    return result(CASE[name], 5.0, seen, phases, Moments(0.11, 0.15, 0.19), timeline, answers)
+    return result(CASE[name], 5.0, seen, phases, Moments(0.11, 0.15, 0.19), timeline, answers, ())
 
 
 def test_json_has_the_keys_that_are_documented_and_no_others(cluster: Cluster) -> None:
@@ -404,3 +404,31 @@ def test_report_that_could_not_be_written_is_refused_before_anything_breaks(tmp_
     with pytest.raises(errors.Refused, match="cannot be written"):
         before.refuse_unwritable(tmp_path / "no" / "report.html")
     before.refuse_unwritable(tmp_path / "report.html")
+
+
+# ── what a move cuts ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_only_requests_that_were_on_their_way_as_the_address_moved_count_as_cut() -> None:
+    answered = [(10 + n / 50, 6.0, True) for n in range(50)]
+    moved = [(10.505, 10.525)]
+    cut = [(10.5, 500.0, False), (10.52, 3.0, False)]
+    others = [(10.45, 500.0, False), (10.53, 500.0, False), (10.7, 500.0, False)]
+    assert figures.on_the_way([*answered, *cut, *others], moved, 10, 11) == len(cut)
+    assert figures.on_the_way([*answered, *cut], [], 10, 11) == 0
+    assert figures.on_the_way([*answered, *cut], moved, 10.6, 11) == 0, "of another time"
+    slow = [(10.1, 480.0, True), (10.2, 3000.0, True)]  # a lost packet is no measure of the way
+    assert figures.on_the_way([*answered, *slow, (10.0, 500.0, False)], moved, 9, 11) == 0
+
+
+def test_an_elastic_ip_moves_between_call_and_answer_and_a_virtual_one_at_the_election() -> None:
+    timeline = [
+        (1.30, "lb-2", "keepalived", "(lab) Entering MASTER STATE"),
+        (1.31, "lb-2", "lbkit-agent", "AssociateAddress 5 begun: elected MASTER"),
+        (1.33, "lb-2", "lbkit-agent", "AssociateAddress 5 done in 20 ms"),
+        (1.40, "lb-1", "lbkit-agent", "AssociateAddress 5 begun: MASTER, and the address is with a lower priority"),
+        (1.45, "lb-1", "lbkit-agent", "AssociateAddress 5 done in 50 ms"),
+        (1.50, "lb-1", "lbkit-agent", "AssociateAddress 6 begun: never answered"),
+    ]  # fmt: skip
+    assert figures.moves(timeline, elastic=True) == ((1.31, 1.33), (1.40, 1.45))
+    assert figures.moves(timeline, elastic=False) == ((1.30, 1.30),)
