@@ -41,7 +41,7 @@ def reports(function: Callable[..., int | None]) -> Callable[..., None]:
         except errors.LbkitError as error:
             if debugging():
                 raise
-            print(terminal.visible(str(error)), file=sys.stderr)
+            terminal.say(str(error), sys.stderr)
             if kwargs.get("json"):
                 print(as_json(error))
             code = error.exit_code
@@ -107,7 +107,7 @@ def plan(only: tuple[str, ...] | None, host: str | None, json: bool) -> int:
         report.as_json(report.plan_json(*show))
     else:
         words = ["inv", only[0] if only else "setup", *(["--host", host] if host else [])]
-        report.out(report.plan_lines(*show, " ".join(words)))
+        report.out(report.plan_lines(*show, " ".join(words), only[0] if only else ""))
     if picture.missing or picture.unread_account or obstacles or report.stops(picture, nodes):
         return FAILED
     return DIFFERS if anything else SAME
