@@ -137,10 +137,15 @@ def step(name: str, host: str | None, plan_only: bool, without: str | None, json
     return setup((name,), host, without, json)
 
 
-def account_step(name: str, plan_only: bool, without: str | None, json: bool) -> int:
+def account_step(name: str, host: str | None, plan_only: bool, without: str | None, json: bool) -> int:
     """One step in AWS, planned or done. It is the pair's, so there is no doing it for one host."""
     from lbkit import errors, inventory, steps
 
+    if host is not None:
+        raise errors.Refused(
+            f"What `inv {name}` does in AWS is for the whole pair, not for {host}. Nothing was touched.\n"
+            f"Next: inv {name}{' --plan' if plan_only else ''}, without --host."
+        )
     if not steps.in_account(inventory.load(), (name,)):
         table = f"[aws.{name.replace('-', '_')}]"
         raise errors.Refused(
