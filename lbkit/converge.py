@@ -122,8 +122,7 @@ def refuse_stops(picture: observe.Picture, names: Sequence[str]) -> None:
     """What is blocked or unknown anywhere stops the run before anything is changed."""
     found = [one for one in all_changes(picture, names) if one[1].verdict in ("blocked", "unknown")]
     if found:
-        # An interface is asked for by two steps: said once.
-        lines = dict.fromkeys(f"{name}: {c.label}: {c.reason}.\nNext: {c.next_step}." for name, c in found)
+        lines = [f"{name}: {c.label}: {c.reason}.\nNext: {c.next_step}." for name, c in found]
         raise errors.Refused("\n".join(["Nothing was changed, for something stands in the way.", *lines]))
 
 
