@@ -6,6 +6,7 @@ from lbkit import commands
 from lbkit.lab import tasks as lab
 
 HOST = "only this host: active, passive, or its name"
+NO_HOST = "refused: what is in AWS is for the whole pair"
 WITHOUT = "leave out this host, which is down"
 JSON = "the result as JSON, for machines"
 PLAN = "only show what would change; exit 2 if anything differs"
@@ -80,48 +81,48 @@ def agent(c, host=None, plan=False, without=None, json=False):
     return commands.step("agent", host, plan, without, json)
 
 
-@task(auto_shortflags=False, help={"plan": PLAN, "without": WITHOUT, "json": JSON})
+@task(auto_shortflags=False, help={"plan": PLAN, "host": NO_HOST, "without": WITHOUT, "json": JSON})
 @commands.reports
-def ipv6(c, plan=False, without=None, json=False):
+def ipv6(c, plan=False, host=None, without=None, json=False):
     """AWS: IPv6 for VPC, subnets and hosts, and the way out to the API.
 
     The host without the Elastic IP has no other. Proven from each host.
 
     Example: inv ipv6 --plan
     """
-    return commands.account_step("ipv6", plan, without, json)
+    return commands.account_step("ipv6", host, plan, without, json)
 
 
-@task(auto_shortflags=False, help={"plan": PLAN, "without": WITHOUT, "json": JSON})
+@task(auto_shortflags=False, help={"plan": PLAN, "host": NO_HOST, "without": WITHOUT, "json": JSON})
 @commands.reports
-def security_group(c, plan=False, without=None, json=False):
+def security_group(c, plan=False, host=None, without=None, json=False):
     """AWS: who may reach the hosts: clients, admins, the peer, nobody else.
 
     Example: inv security-group --plan
     """
-    return commands.account_step("security-group", plan, without, json)
+    return commands.account_step("security-group", host, plan, without, json)
 
 
-@task(auto_shortflags=False, help={"plan": PLAN, "without": WITHOUT, "json": JSON})
+@task(auto_shortflags=False, help={"plan": PLAN, "host": NO_HOST, "without": WITHOUT, "json": JSON})
 @commands.reports
-def iam(c, plan=False, without=None, json=False):
+def iam(c, plan=False, host=None, without=None, json=False):
     """AWS: the hosts may move the Elastic IP, and do nothing else.
 
     The role with its instance profile, or the user, and the policy.
 
     Example: inv iam --plan
     """
-    return commands.account_step("iam", plan, without, json)
+    return commands.account_step("iam", host, plan, without, json)
 
 
-@task(auto_shortflags=False, help={"plan": PLAN, "without": WITHOUT, "json": JSON})
+@task(auto_shortflags=False, help={"plan": PLAN, "host": NO_HOST, "without": WITHOUT, "json": JSON})
 @commands.reports
-def sns(c, plan=False, without=None, json=False):
+def sns(c, plan=False, host=None, without=None, json=False):
     """AWS: the topic that notices go to, and who gets them.
 
     Example: inv sns --plan
     """
-    return commands.account_step("sns", plan, without, json)
+    return commands.account_step("sns", host, plan, without, json)
 
 
 @task(auto_shortflags=False, help={"json": JSON})

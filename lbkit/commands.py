@@ -41,7 +41,7 @@ def reports(function: Callable[..., int | None]) -> Callable[..., None]:
         except errors.LbkitError as error:
             if debugging():
                 raise
-            print(terminal.visible(str(error)), file=sys.stderr)
+            terminal.say(str(error), sys.stderr)
             if kwargs.get("json"):
                 print(as_json(error))
             code = error.exit_code
@@ -107,7 +107,7 @@ def plan(only: tuple[str, ...] | None, host: str | None, json: bool) -> int:
         report.as_json(report.plan_json(*show))
     else:
         words = ["inv", only[0] if only else "setup", *(["--host", host] if host else [])]
-        report.out(report.plan_lines(*show, " ".join(words)))
+        report.out(report.plan_lines(*show, " ".join(words), only[0] if only else ""))
     if picture.missing or picture.unread_account or obstacles or report.stops(picture, nodes):
         return FAILED
     return DIFFERS if anything else SAME
@@ -137,10 +137,15 @@ def step(name: str, host: str | None, plan_only: bool, without: str | None, json
     return setup((name,), host, without, json)
 
 
-def account_step(name: str, plan_only: bool, without: str | None, json: bool) -> int:
+def account_step(name: str, host: str | None, plan_only: bool, without: str | None, json: bool) -> int:
     """One step in AWS, planned or done. It is the pair's, so there is no doing it for one host."""
     from lbkit import errors, inventory, steps
 
+    if host is not None:
+        raise errors.Refused(
+            f"What `inv {name}` does in AWS is for the whole pair, not for {host}. Nothing was touched.\n"
+            f"Next: inv {name}{' --plan' if plan_only else ''}, without --host."
+        )
     if not steps.in_account(inventory.load(), (name,)):
         table = f"[aws.{name.replace('-', '_')}]"
         raise errors.Refused(

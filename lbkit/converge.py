@@ -81,7 +81,8 @@ def refuse_if_up(cluster: Cluster, without: Sequence[str]) -> None:
         for name, session in opened.items():
             if isinstance(session, remote.Session):
                 raise errors.Refused(
-                    f"{name} answers, so it is not left out.\nNext: run it without --without {name}."
+                    f"{name} answers, so it is not left out: `--without` is for a host that is down.\n"
+                    f"Next: the same command, with {name} as one of the hosts."
                 )
             if not getattr(session, "down", False):
                 raise errors.Refused(f"{name} is not down, so it is not left out.\n{session}")
@@ -121,8 +122,7 @@ def refuse_stops(picture: observe.Picture, names: Sequence[str]) -> None:
     """What is blocked or unknown anywhere stops the run before anything is changed."""
     found = [one for one in all_changes(picture, names) if one[1].verdict in ("blocked", "unknown")]
     if found:
-        # An interface is asked for by two steps: said once.
-        lines = dict.fromkeys(f"{name}: {c.label}: {c.reason}.\nNext: {c.next_step}." for name, c in found)
+        lines = [f"{name}: {c.label}: {c.reason}.\nNext: {c.next_step}." for name, c in found]
         raise errors.Refused("\n".join(["Nothing was changed, for something stands in the way.", *lines]))
 
 

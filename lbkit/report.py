@@ -7,10 +7,7 @@ only then. Nothing here decides anything.
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import sys
-import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +15,13 @@ from lbkit import maintenance, pair, plan, status, switchover, terminal, verify
 from lbkit.converge import ACCOUNT, Outcome, all_changes
 from lbkit.inventory import Cluster, Eip
 from lbkit.observe import Picture
+from lbkit.steps import IN_ACCOUNT
 
 if TYPE_CHECKING:
     from lbkit.aws.account import Place
 
 MARK = {True: "ok", False: "FAIL", None: "?"}
+wrapped = terminal.wrapped
 STYLE = {"ok": "green", "FAIL": "bold red", "?": "yellow"}
 
 
@@ -52,25 +51,11 @@ def style(line: str) -> str | None:
 
 def told(name: str, line: str) -> None:
     """One line of narrative, as it happens."""
-    print(terminal.visible(f"{name}: {line}" if name else line), file=sys.stderr, flush=True)
+    terminal.say(f"{name}: {line}" if name else line, sys.stderr)
 
 
 def as_json(value: Any) -> None:
     print(terminal.json_text(value))
-
-
-def wrapped(indent: str, text: str) -> list[str]:
-    """Text in lines of the terminal's width; a long word is kept whole, so that it can be copied."""
-    text = re.sub(r"\s*\n\s*", " ", text)
-    width = max(40, shutil.get_terminal_size((80, 24)).columns)
-    return textwrap.wrap(
-        text,
-        width,
-        initial_indent=indent,
-        subsequent_indent=" " * (len(indent) + 2),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
 
 
 # ── plan and setup ───────────────────────────────────────────────────────────────────────────────────────
@@ -83,14 +68,15 @@ def plan_lines(
     order: Sequence[str],
     obstacles: Sequence[str],
     command: str = "inv setup",
+    step: str = "",
 ) -> list[str]:
     """The plan as text: for each host its changes with their diffs, then what happens to the address, or why
-    `inv setup` would refuse (obstacles)."""
+    `inv setup` would refuse (obstacles). step: the one that was looked at, empty for all."""
     lines: list[str] = []
     if picture.place:
-        lines += place_lines(picture.place)
+        lines += place_lines(picture.place, step)
     for node in nodes:
-        lines += host_lines(node)
+        lines += host_lines(node, step)
     if picture.unread_account:
         lines += ["", "aws: not read", *(f"  {line}" for line in picture.unread_account.splitlines())]
     for name, reason in picture.missing.items():
@@ -104,9 +90,19 @@ def plan_lines(
     lines += [line for one in obstacles for part in one.splitlines() for line in wrapped("  ", part)]
     unread = picture.missing or picture.unread_account
     if not (to_change or obstacles or unread or stops(picture, nodes)):
-        whole = "the hosts and AWS are" if picture.place else "the hosts are"
-        lines.append(f"Nothing to do: {whole} as the inventory says.")
+        lines += wrapped("", f"Nothing to do: {what_is_right(picture, nodes, step)} as the inventory says.")
     return lines[1:] if lines[:1] == [""] else lines
+
+
+def what_is_right(picture: Picture, nodes: Sequence[pair.Node], step: str) -> str:
+    """What a plan without changes has looked at, and no more than that."""
+    all_hosts = len(nodes) == len(picture.cluster.hosts)
+    where = "the hosts" if all_hosts else " and ".join(node.host.name for node in nodes)
+    if step:
+        return f"{step} is" if all_hosts or step in IN_ACCOUNT else f"{step} on {where} is"
+    if picture.place:
+        return f"{where} and AWS are"
+    return f"{where} are" if all_hosts or len(nodes) > 1 else f"{where} is"
 
 
 def counts(picture: Picture, nodes: Sequence[pair.Node]) -> dict[str, int]:
@@ -127,17 +123,24 @@ def at(name: str) -> str:
     return "in AWS" if name == ACCOUNT else f"on {name}"
 
 
-def host_lines(node: pair.Node) -> list[str]:
-    host = node.host
+def host_lines(node: pair.Node, step: str = "") -> list[str]:
+    vrrp = "keepalived not running" if node.vrrp == "STOPPED" else node.vrrp
+    heading = f"{node.host.name} ({node.host.role}, {vrrp})"
+    if step in IN_ACCOUNT:
+        return ["", f"{heading}: nothing for {step} on the host"]
     if not node.changes:
-        return ["", f"{host.name} ({host.role}, {node.vrrp}): as the inventory says"]
-    return ["", f"{host.name} ({host.role}, {node.vrrp})", *change_lines(node.changes)]
+        return ["", f"{heading}: {as_said(step)}"]
+    return ["", heading, *change_lines(node.changes)]
 
 
-def place_lines(place: Place) -> list[str]:
+def as_said(step: str) -> str:
+    return f"{step} as the inventory says" if step else "as the inventory says"
+
+
+def place_lines(place: Place, step: str = "") -> list[str]:
     heading = f"aws ({place.vpc_id})"
     if not place.changes:
-        return ["", f"{heading}: as the inventory says"]
+        return ["", f"{heading}: {as_said(step)}"]
     return ["", heading, *change_lines(place.changes)]
 
 
@@ -195,7 +198,8 @@ def outcome_lines(outcome: Outcome, seconds: float) -> list[str]:
             lines += wrapped("", f"{name}: {change.label}: {change.reason}. {change.next_step}")
     if not outcome.changed:
         where = " and in AWS" if outcome.after.place else ""
-        return [*lines, f"Nothing to change on {hosts} hosts{where} ({seconds:.1f} s)."]
+        many = "1 host" if hosts == 1 else f"{hosts} hosts"
+        return [*lines, f"Nothing to change on {many}{where} ({seconds:.1f} s)."]
     made: dict[str, int] = {}
     for name, _ in outcome.changed:
         made[name] = made.get(name, 0) + 1

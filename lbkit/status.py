@@ -25,7 +25,7 @@ class Row:
     haproxy: str
     keepalived: str
     servers: tuple[int, int] | None
-    agent: str = "active"
+    agent: str = "unknown"
     troubles: tuple[tuple[str, str], ...] = ()
     maintenance: str = ""
 
@@ -53,9 +53,14 @@ def of(cluster: Cluster, opened: dict[str, Any]) -> Status:
         holder, doubt = observe.holder_of(picture), None
     except errors.Undecided as error:
         holder, doubt = None, error
-    rows = [row(node, holder, doubt is not None, opened[node.host.name]) for node in picture.nodes]
-    for name in picture.missing:
-        rows.append(Row(name, cluster.host(name).role, "UNKNOWN", None, "unknown", "unknown", None))
+    answered = {node.host.name: node for node in picture.nodes}
+    rows = [
+        row(answered[host.name], holder, doubt is not None, opened[host.name])
+        if host.name in answered
+        else Row(host.name, host.role, "UNKNOWN", None, "unknown", "unknown", None)
+        for host in cluster.hosts
+        if host.name in opened
+    ]
     return judge(rows, picture.missing, doubt)
 
 

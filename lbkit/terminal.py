@@ -1,10 +1,13 @@
-"""Text on its way out: nothing that a host wrote may command the terminal that shows it. Pure."""
+"""Text on its way out: nothing that a host wrote may command the terminal that shows it."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
-from typing import Any
+import shutil
+import textwrap
+from typing import Any, TextIO
 
 
 def visible(text: str) -> str:
@@ -19,3 +22,37 @@ def json_text(value: Any) -> str:
     """JSON, in which json.dumps alone would leave the controls above 126 as they are."""
     text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
     return re.sub(r"[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def wrapped(indent: str, text: str) -> list[str]:
+    """Text in lines of the terminal's width; a long word is kept whole, so that it can be copied."""
+    text = re.sub(r"\s*\n\s*", " ", text)
+    width = max(40, shutil.get_terminal_size((80, 24)).columns)
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=" " * (len(indent) + 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def say(text: str, stream: TextIO) -> None:
+    """Text for a person, as it happens: wrapped for a terminal, or where COLUMNS is set. A log gets each line
+    whole."""
+    text = visible(text)
+    if stream.isatty() or os.environ.get("COLUMNS"):
+        text = "\n".join(fitted(text))
+    print(text, file=stream, flush=True)
+
+
+def fitted(text: str) -> list[str]:
+    """Lines of the terminal's width, but for the next step: it may be a command, to be copied whole."""
+    lines: list[str] = []
+    step = False
+    for line in text.split("\n"):
+        rest = line.lstrip(" ")
+        step = rest.startswith("Next: ") or (step and rest != line)
+        lines += [line] if step else wrapped(line[: len(line) - len(rest)], rest) or [""]
+    return lines

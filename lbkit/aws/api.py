@@ -126,6 +126,8 @@ class Api:
         whose = self.aws.profile or self.aws.credentials_file or "the AWS CLI's default credentials"
         check = "aws sts get-caller-identity" + (f" --profile {self.aws.profile}" if self.aws.profile else "")
         if "Credentials" in name or name in ("ProfileNotFound", "TokenRetrievalError", "SSOError"):
+            if file := self.aws.credentials_file:
+                return f"put credentials into {file} (`aws.credentials_file`, `aws.profile`)"
             return f"give this machine credentials (`aws.profile`, `aws.credentials_file`); try: {check}"
         if code in _STALE_KEY:
             return f"renew {whose}; try: {check}"

@@ -34,12 +34,13 @@ def load(path: Path | None = None, *, secrets: bool = True) -> Cluster:
         kept.put(path, text, cluster)
     elif secrets:
         stats = cluster.haproxy.stats
-        faults = tuple(
-            secret.faults(
+        faults = (
+            *secret.faults(
                 haproxy__stats__password=stats.password if stats.enabled else None,
                 keepalived__auth_pass=cluster.keepalived.auth_pass,
                 agent__secret_access_key=cluster.agent.secret_access_key,
-            )
+            ),
+            *secret.absent("aws.credentials_file", cluster.aws.credentials_file),
         )
         if faults:
             raise errors.InventoryError(str(path), faults)

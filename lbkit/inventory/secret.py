@@ -131,6 +131,13 @@ class SecretForm:
         raise PydanticCustomError("secret", "{expected}", {"expected": expected})
 
 
+def absent(key: str, path: str | None) -> Iterator[errors.Fault]:
+    """A fault for a file on this machine that holds secrets of its own form, and cannot be read."""
+    if path and not os.access(path, os.R_OK):
+        why = "it cannot be read" if os.path.lexists(path) else "there is no such file"
+        yield errors.Fault(key, path, f"a file that exists and can be read ({why})")
+
+
 def faults(**named: Secret | None) -> Iterator[errors.Fault]:
     """A fault for every secret that cannot be read. named: by key, `__` for its dots."""
     for name, secret in named.items():

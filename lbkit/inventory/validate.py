@@ -41,10 +41,13 @@ def validate(path: Path, text: str, *, secrets: bool) -> Cluster:
     if secrets:
         stats = document.haproxy.stats if document.haproxy else None
         vrrp = document.keepalived
-        for fault in secret.faults(
-            haproxy__stats__password=stats.password if stats and stats.enabled else None,
-            keepalived__auth_pass=vrrp.auth_pass if vrrp else None,
-            agent__secret_access_key=document.agent.secret_access_key if document.agent else None,
+        for fault in (
+            *secret.faults(
+                haproxy__stats__password=stats.password if stats and stats.enabled else None,
+                keepalived__auth_pass=vrrp.auth_pass if vrrp else None,
+                agent__secret_access_key=document.agent.secret_access_key if document.agent else None,
+            ),
+            *secret.absent("aws.credentials_file", _aws(document, path.parent).credentials_file),
         ):
             notes.faults.setdefault(fault.key, fault)
     if notes.faults:

@@ -78,8 +78,6 @@ def down(lab: Lab) -> bool:
     """
     requirements.check()
     with _exclusive(lab):
-        if lab.name != settings.DEFAULT_NAME:  # .lab/ itself is what hosts.toml names, up or not
-            shutil.rmtree(lab.dot, ignore_errors=True)
         return _clear(lab)
 
 

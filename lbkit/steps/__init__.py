@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lbkit import front, plan
+from lbkit import front, plan, resources
 from lbkit.inventory import Cluster, Host
 from lbkit.steps import agent, haproxy, keepalived, prereqs
 
@@ -31,13 +31,14 @@ def in_account(cluster: Cluster, only: Sequence[str] = ALL) -> tuple[str, ...]:
 
 
 def desired(cluster: Cluster, host: Host, only: Sequence[str] = ALL) -> tuple[plan.Desired, ...]:
-    """What the named steps ask of the host, in the runbook's order."""
-    return tuple(
-        plan.Desired(name, resource)
-        for name, step in TABLE.items()
-        if name in only
-        for resource in step.resources(cluster, host)
-    )
+    """What the named steps ask of the host, in the runbook's order. What several ask for stands once, with
+    the first of them."""
+    found: dict[resources.Resource, str] = {}
+    for name, step in TABLE.items():
+        if name in only:
+            for resource in step.resources(cluster, host):
+                found.setdefault(resource, name)
+    return tuple(plan.Desired(name, resource) for resource, name in found.items())
 
 
 def health_question(cluster: Cluster) -> dict[str, Any]:

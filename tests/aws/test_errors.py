@@ -67,6 +67,15 @@ def test_credentials_of_the_inventory_are_used(account, cluster, monkeypatch, tm
     assert engine.look(Api(one), one, ("ipv6",)).todo
 
 
+def test_credentials_file_without_the_credentials_is_named(account, cluster, monkeypatch, tmp_path):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    (tmp_path / "keys").write_text("")
+    text = str(fails(cluster(IPV6, edits={"[aws]\n": '[aws]\ncredentials_file = "keys"\n'})))
+    assert f"Next: put credentials into {tmp_path / 'keys'} (" in text
+
+
 def test_unknown_profile_is_named(account, cluster):
     text = str(fails(cluster(IPV6, edits={"[aws]\n": '[aws]\nprofile = "nobody"\n'})))
     assert re.search(r"ProfileNotFound: .*nobody", text)

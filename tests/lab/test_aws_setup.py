@@ -77,7 +77,7 @@ def test_setup_from_nothing_with_a_passive_that_has_no_ipv4_way_out(owner: Owner
     on_hosts = [number for number, line in enumerate(lines) if ": prereqs: " in line]
     assert max(in_aws) < min(on_hosts)
     for name in NAMES:
-        assert f"{name}: ipv6: ec2.{aws.REGION}.api.aws answers at " in owner.first.err
+        assert f"{name}: ipv6: ec2.{aws.REGION}.api.aws answers at " in owner.first.flat
     again = owner.done("setup")
     assert "Nothing to change on 2 hosts and in AWS" in again.out
     verified = owner.done("verify").flat

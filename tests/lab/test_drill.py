@@ -100,7 +100,7 @@ def test_instance_that_is_named_is_stopped_by_the_api_and_started_again(anywhere
     (holder,) = anywhere.holders()
     standby = next(name for name in HOSTS if name != holder)
     since = anywhere.lab.aws_calls()[-1]["at"]
-    assert "is in charge" in anywhere.refused("failover-test", "--stop-instance", standby).err
+    assert "is in charge" in anywhere.refused("failover-test", "--stop-instance", standby).flat
     told = json.loads(anywhere.done("failover-test", "--stop-instance", holder, "--json").out)
     (case,) = told["cases"]
     assert (case["case"], case["passed"], case["holder_after"]) == ("host", True, standby)
@@ -180,22 +180,22 @@ def test_nothing_is_broken_where_the_drill_refuses(anywhere: Elastic, tmp_path: 
     standby = next(name for name in HOSTS if name != holder)
     before = installed(anywhere)
 
-    assert "There is no case 'network'" in anywhere.refused("failover-test", "--case", "network").err
+    assert "There is no case 'network'" in anywhere.refused("failover-test", "--case", "network").flat
     refused = anywhere.refused("failover-test", "--report", str(tmp_path / "no" / "report.html"))
-    assert "cannot be written" in refused.err
+    assert "cannot be written" in refused.flat
 
     known = tmp_path / "known_hosts"  # the same hosts, by keys that no lab.up made here
     shutil.copy(anywhere.lab.settings.dot / "known_hosts", known)
     dot = f'known_hosts = "{anywhere.lab.settings.dot / "known_hosts"}"'
     elsewhere = anywhere.hosts((dot, f'known_hosts = "{known}"'))
-    assert "--yes-really lab" in anywhere.refused("failover-test", hosts=elsewhere).err
-    assert "--yes-really lab" in anywhere.refused("failover-test", "--yes-really", "la", hosts=elsewhere).err
+    assert "--yes-really lab" in anywhere.refused("failover-test", hosts=elsewhere).flat
+    assert "--yes-really lab" in anywhere.refused("failover-test", "--yes-really", "la", hosts=elsewhere).flat
 
     wrong = anywhere.hosts(('upgrade_path = "/ws"', 'upgrade_path = "/"'))
-    assert "no WebSocket there" in anywhere.refused("failover-test", "--case", "haproxy", hosts=wrong).err
+    assert "no WebSocket there" in anywhere.refused("failover-test", "--case", "haproxy", hosts=wrong).flat
 
     anywhere.on(standby, "systemd-run", "--quiet", f"--unit={UNIT}", "--on-active=300", "true")
-    assert "still mends" in anywhere.refused("failover-test").err
+    assert "still mends" in anywhere.refused("failover-test").flat
     anywhere.on(standby, "systemctl", "stop", f"{UNIT}.timer")
 
     assert installed(anywhere) == before
@@ -220,6 +220,6 @@ def test_setup_and_a_drill_keep_out_of_each_others_way(anywhere: Elastic) -> Non
     refused = anywhere.refused(
         "setup", hosts=anywhere.hosts(("[keepalived]\n", "[keepalived]\nadvert_int = 0.4\n"))
     )
-    assert "locked by" in refused.err
-    assert "failover-test" in refused.err
+    assert "locked by" in refused.flat
+    assert "failover-test" in refused.flat
     assert anywhere.finish(process).code == 0

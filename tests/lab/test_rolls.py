@@ -76,7 +76,7 @@ def test_reload_of_keepalived_moves_nothing_and_loses_no_request(pair: Rehearsal
     with watched(pair.lab) as watch, probed(pair.lab, rate=50) as probe:
         done = pair.done("setup", hosts=hosts)
     assert "fall 3" in pair.read("lb-1", CONF)
-    assert "reload keepalived.service" in done.err
+    assert "reload keepalived.service" in done.flat
     assert probe.count > 20
     assert probe.failed == []
     assert [span[0] for span in watch.spans] == holders

@@ -14,6 +14,7 @@ import pytest
 from invoke import Collection, Task
 
 import tasks
+from lbkit import steps
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -211,6 +212,13 @@ def test_json_is_json_also_where_the_command_fails(name: str) -> None:
     assert done.returncode == 1
     assert set(found) == {"error", "message", "next_step"}
     assert "/no/such/file" in done.stderr
+
+
+@pytest.mark.parametrize("name", steps.IN_ACCOUNT)
+def test_a_step_in_aws_is_refused_for_one_host_with_the_next_step(name: str) -> None:
+    done = fails(name, "--plan", "--host", "lb-1")
+    assert done.returncode == 1
+    assert f"Next: inv {name} --plan, without --host." in done.stderr
 
 
 def test_a_terminal_without_the_signs_still_gets_the_text() -> None:

@@ -61,6 +61,24 @@ def test_credentials_file_is_relative_to_the_inventory(tmp_path):
     assert load(tmp_path, edit).aws.credentials_file == str(tmp_path / "keys")
 
 
+def test_credentials_file_that_is_not_there_is_a_fault_beside_the_others_before_anything_is_contacted(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(inventory.Secret, "reveal", lambda self: "correct#horse")
+    edit = ("[aws.ipv6] ", '[aws]\ncredentials_file = "keys"\n[aws.ipv6] ')
+    path = load(tmp_path, edit).path  # without secrets it need not be there
+    for text in (path.read_text(), path.read_text() + "\n# read anew, not kept\n"):
+        path.write_text(text)
+        with pytest.raises(errors.InventoryError, match="nothing was contacted") as refusal:
+            inventory.load(path)
+        (fault,) = refusal.value.faults
+        assert (fault.key, fault.value) == ("aws.credentials_file", str(tmp_path / "keys"))
+        assert "there is no such file" in str(fault)
+    (tmp_path / "keys").write_text("[default]\n")
+    assert inventory.load(path).aws.credentials_file == str(tmp_path / "keys")
+
+
 def test_pair_with_a_virtual_ip_has_no_account(tmp_path, monkeypatch):
     path = tmp_path / "hosts.toml"
     path.write_text((ROOT / "hosts.toml").read_text() + "\n[aws.ipv6]\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lbkit.errors import LbkitError, Refused
-from lbkit.lab import gateway, image, network, nodes, requirements, settings
+from lbkit.lab import control, gateway, image, network, nodes, requirements, settings
 
 V1_AND_UNIFIED = """tmpfs /sys/fs/cgroup tmpfs rw 0 0
 cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0
@@ -28,6 +28,19 @@ def test_a_name_that_could_leave_its_directory_is_refused(name: str) -> None:
 def test_a_port_that_cannot_be_is_refused(ports: str) -> None:
     with pytest.raises(Refused, match="LBKIT_LAB_PORTS"):
         settings.current({"LBKIT_LAB_PORTS": ports})
+
+
+def test_down_keeps_what_lies_in_the_labs_directory_of_the_checkout(tmp_path, monkeypatch) -> None:
+    lab = settings.Lab("mine", 2600)
+    monkeypatch.setattr(settings, "PROJECT", tmp_path)
+    monkeypatch.setattr(settings, "STATE", tmp_path / "state")
+    monkeypatch.setattr(requirements, "check", lambda: None)
+    monkeypatch.setattr(control, "_clear", lambda _lab: True)
+    lab.dot.mkdir(parents=True)
+    for name in ("id_ed25519", "my-own.toml"):
+        (lab.dot / name).write_text("kept")
+    assert control.down(lab)
+    assert {path.name for path in lab.dot.iterdir()} == {"id_ed25519", "my-own.toml"}
 
 
 def test_cgroup2_is_found_where_it_is_mounted() -> None:

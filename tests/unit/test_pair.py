@@ -117,6 +117,26 @@ def to_do(cluster, nodes, order):
     return report.plan_lines(observe.Picture(cluster, tuple(nodes)), nodes, [], order, [])[-1]
 
 
+def test_plan_of_one_step_claims_nothing_of_what_it_did_not_look_at(cluster):
+    nodes = [node(cluster, name, keepalived="inactive") for name in ("lb-1", "lb-2")]
+    picture = observe.Picture(cluster, tuple(nodes))
+
+    def shown(some, step=""):
+        return report.plan_lines(picture, some, [], [], [], f"inv {step or 'setup'}", step)
+
+    assert shown(nodes, "ipv6") == [
+        "lb-1 (active, keepalived not running): nothing for ipv6 on the host",
+        "",
+        "lb-2 (passive, keepalived not running): nothing for ipv6 on the host",
+        "",
+        "Nothing to do: ipv6 is as the inventory says.",
+    ]
+    assert shown(nodes, "haproxy")[0].endswith(": haproxy as the inventory says")
+    assert shown(nodes[1:], "haproxy")[-1] == "Nothing to do: haproxy on lb-2 is as the inventory says."
+    assert shown(nodes)[-1] == "Nothing to do: the hosts are as the inventory says."
+    assert shown(nodes[1:])[-1] == "Nothing to do: lb-2 is as the inventory says."
+
+
 BLOCKED = plan.Change("keepalived", "keepalived.service", "blocked", "is masked", verdict="blocked")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lbkit import report, status, verify
+from lbkit import observe, pair, plan, report, status, verify
 
 GONE = (
     "lb-2: no ssh to 10.0.0.2 port 22 (no answer); nothing was changed there.\nNext: look,\n      then again."
@@ -19,6 +19,20 @@ def test_host_that_does_not_answer_is_named_with_its_reason_and_the_service_with
         "lb-2: no ssh to 10.0.0.2 port 22 (no answer); nothing was changed there. lb-1 serves alone."
     )
     assert not found.whole
+
+
+def test_nothing_is_known_of_a_host_that_does_not_answer_and_rows_keep_the_inventorys_order(
+    cluster, monkeypatch
+):
+    seen = plan.Seen((), {"addresses": {"lan0": []}, "units": {"keepalived.service": "active"}})
+    other = pair.node(cluster, cluster.host("lb-2"), (), seen)
+    picture = observe.Picture(cluster, (other,), {"lb-1": GONE.replace("lb-2", "lb-1")})
+    monkeypatch.setattr(observe, "read", lambda *_: picture)
+    monkeypatch.setattr(status, "row", lambda node, *_: row(node.host.name, "BACKUP"))
+    first, second = status.of(cluster, {"lb-1": None, "lb-2": None}).rows
+    assert (first.host, second.host) == ("lb-1", "lb-2")
+    assert (first.vrrp, first.holds, first.servers) == ("UNKNOWN", None, None)
+    assert (first.agent, first.haproxy, first.keepalived) == ("unknown", "unknown", "unknown")
 
 
 def test_nobody_read_is_not_nobody_serving():

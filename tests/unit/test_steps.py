@@ -96,6 +96,17 @@ def test_no_two_resources_want_one_path_differently(load, path):
             assert wanted.setdefault(one.resource.path, one.resource) == one.resource
 
 
+def test_what_several_steps_ask_for_stands_once_with_the_first_and_each_step_alone_asks_for_all_it_needs(
+    load,
+):
+    cluster = load()
+    asked = steps.desired(cluster, cluster.active)
+    assert len({one.resource for one in asked}) == len(asked)
+    lib = resources.Directory("/usr/local/lib/lbkit")
+    assert [one.step for one in asked if one.resource == lib] == ["prereqs"]
+    assert lib in [one.resource for one in steps.desired(cluster, cluster.active, ("keepalived",))]
+
+
 def test_first_name_asked_for_is_one_that_a_wildcard_covers(load):
     cluster = load(
         ('domains = ["', 'domains = ["*.shop.example.org", "'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -25,6 +26,25 @@ def test_what_a_terminal_would_obey_is_shown(text, shown, capsys):
     report.out([text])
     report.told("", text)
     assert capsys.readouterr() == (shown + "\n", shown + "\n")
+
+
+def test_narrative_and_errors_fit_the_width_that_is_asked_for_and_a_log_gets_each_line_whole(
+    monkeypatch, capsys
+):
+    step = "Next: look,\n      then: ssh-keyscan " + "-x " * 30 + "end"
+    text = "lb-1: " + "word " * 30 + "end\n  " + "fault " * 20 + "end\n\n" + step
+    monkeypatch.delenv("COLUMNS", raising=False)
+    terminal.say(text, sys.stderr)
+    report.told("", text)
+    assert capsys.readouterr().err == f"{text}\n" * 2
+    monkeypatch.setenv("COLUMNS", "60")
+    terminal.say(text, sys.stderr)
+    shown = capsys.readouterr().err
+    assert shown.endswith(f"\n\n{step}\n")  # to be copied in one piece
+    lines = shown.splitlines()
+    assert max(len(line) for line in lines[:-2]) <= 60
+    assert " ".join(" ".join(lines).split()) == " ".join(text.split())
+    assert [line for line in lines if "fault" in line][1].startswith("    fault")
 
 
 def test_json_has_no_raw_control_and_says_the_same():
