@@ -21,7 +21,8 @@ from lbkit import plan, report, resources, terminal
         ("left\u202eright\u2028line", "left\\u202eright\\u2028line"),
     ],
 )
-def test_what_a_terminal_would_obey_is_shown(text, shown, capsys):
+def test_what_a_terminal_would_obey_is_shown(text, shown, monkeypatch, capsys):
+    monkeypatch.delenv("COLUMNS", raising=False)  # that would wrap it
     assert terminal.visible(text) == shown
     report.out([text])
     report.told("", text)
