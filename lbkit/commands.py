@@ -240,7 +240,11 @@ def failover_test(
     wanted = chosen(for_instance(cases, cluster, stop_instance), cluster)
     if page:
         before.refuse_unwritable(Path(page))
-    before.confirm(cluster, yes_really, stop_instance)
+    named = any(text.strip(" ,") for text in cases) or stop_instance is not None
+    wanted, left_out = before.without_power_cuts(wanted, named, before.is_rehearsal(cluster))
+    if left_out:
+        report.told("", left_out)
+    before.confirm(cluster, yes_really, wanted, stop_instance)
     command = "inv " + " ".join(sys.argv[1:])
     results = run.run(cluster, wanted, command, report.told, stop_instance)
     if page:

@@ -28,16 +28,36 @@ def is_rehearsal(cluster: Cluster) -> bool:
     )
 
 
-def confirm(cluster: Cluster, given: str | None, instance: str | None = None) -> None:
-    """What breaks on purpose wants the cluster's name typed; the lab's pair is there to be broken."""
-    warning = (
-        f" It stops the instance of {instance}, and only this machine starts it again." if instance else ""
+def without_power_cuts(cases: tuple[Case, ...], named: bool, rehearsal: bool) -> tuple[tuple[Case, ...], str]:
+    """(what runs, what to say of what does not): outside the lab a machine is reset only by name."""
+    if named or rehearsal:
+        return cases, ""
+    return (
+        tuple(one for one in cases if not one.reboots),
+        "The case host is left out: it resets the machine. To run it: --case host",
     )
+
+
+def warning(cases: Sequence[Case], instance: str | None) -> str:
+    """What the confirmation says beyond the seconds' outage."""
+    if instance:
+        return f" It stops the instance of {instance}, and only this machine starts it again."
+    if any(one.reboots for one in cases):
+        return " It resets the host in charge as a power cut would."
+    return ""
+
+
+def confirm(
+    cluster: Cluster, given: str | None, cases: Sequence[Case] = (), instance: str | None = None
+) -> None:
+    """What breaks on purpose wants the cluster's name typed; the lab's pair is there to be broken."""
     name = cluster.name
     if given == name or (given is None and is_rehearsal(cluster)):
         return
     if given is None and sys.stdin.isatty():
-        asking = f"This cuts clients of {name} off for seconds.{warning} Type its name to go on: "
+        asking = (
+            f"This cuts clients of {name} off for seconds.{warning(cases, instance)} Type its name to go on: "
+        )
         print(asking, end="", file=sys.stderr, flush=True)
         given = sys.stdin.readline().strip()
     if given != name:

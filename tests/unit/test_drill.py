@@ -378,6 +378,20 @@ def test_pair_that_is_not_the_lab_wants_its_name(cluster: Cluster) -> None:
         before.confirm(cluster, "another")
 
 
+def test_outside_the_lab_no_host_loses_its_power_unless_that_is_asked_for_by_name() -> None:
+    wanted, left_out = before.without_power_cuts(CASES, named=False, rehearsal=False)
+    assert "host" not in names(wanted)
+    assert "--case host" in left_out
+    assert before.without_power_cuts(CASES, named=True, rehearsal=False) == (CASES, "")
+    assert before.without_power_cuts(CASES, named=False, rehearsal=True) == (CASES, "")
+
+
+def test_confirmation_says_that_the_machine_is_reset() -> None:
+    assert "as a power cut would" in before.warning([CASE["host"]], None)
+    assert before.warning([CASE["haproxy"]], None) == ""
+    assert "stops the instance of lb-1" in before.warning([CASE["host"]], "lb-1")
+
+
 def test_host_that_is_the_way_to_another_keeps_its_power(cluster: Cluster) -> None:
     first, second = cluster.hosts
     jumping = cluster.replace(hosts=(first, second.replace(jump=Jump(ssh=first.ssh, port=first.port))))
