@@ -13,7 +13,12 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lbkit import errors
+    from lbkit.drill.result import Result
+    from lbkit.inventory import Cluster
 
 # A command lives for a second: to collect what its imports made would cost it 30 ms, and 60 ms at its end.
 gc.disable()
@@ -232,8 +237,8 @@ def failover_test(
 ) -> int:
     from pathlib import Path
 
-    from lbkit import inventory, report
-    from lbkit.drill import before, run, show
+    from lbkit import errors, inventory, report, terminal
+    from lbkit.drill import before, run
     from lbkit.drill.cases import chosen, for_instance
 
     cluster = inventory.load()
@@ -246,14 +251,42 @@ def failover_test(
         report.told("", left_out)
     before.confirm(cluster, yes_really, wanted, stop_instance)
     command = "inv " + " ".join(sys.argv[1:])
-    results = run.run(cluster, wanted, command, report.told, stop_instance)
-    if page:
+    results: list[Result] = []
+    failure = None
+    try:
+        run.run(cluster, wanted, command, report.told, results.append, stop_instance)
+    except errors.LbkitError as error:
+        if not results:
+            raise
+        failure = error
+    except KeyboardInterrupt:
+        failure = errors.Interrupted(
+            "Interrupted. What the case broke is mended, or the host undoes it within a minute.\n"
+            "Next: inv status; if another host serves now: inv switchover --to HOST"
+        )
+    show_drill(cluster, results, failure, page, json)
+    if failure:
+        terminal.say(str(failure), sys.stderr)
+        return failure.exit_code
+    return SAME if all(result.passed for result in results) else FAILED
+
+
+def show_drill(
+    cluster: Cluster, results: list[Result], failure: errors.LbkitError | None, page: str | None, json: bool
+) -> None:
+    """The table or the JSON, and the page, of the cases that came to their end. failure: what kept the others
+    from theirs."""
+    from pathlib import Path
+
+    from lbkit import report
+    from lbkit.drill import show
+
+    if page and results:
         from lbkit.drill import page as html
 
         html.write(Path(page), cluster, results)
         report.told("", f"The report is in {page}.")
     if json:
-        report.as_json(show.as_json(cluster, results))
-    else:
+        report.as_json(show.as_json(cluster, results, failure))
+    elif results:
         report.out(show.lines(results))
-    return SAME if all(result.passed for result in results) else FAILED

@@ -60,6 +60,7 @@ def setup(
         with locked(opened, command):
             before = observe.read(cluster, only, opened)  # somebody may have been at work since
             refuse_missing(before)
+            refuse_broken(before)
             refuse_stops(before, names)
             refuse_half_rewire(before, names)
             roll = Roll(before, only, names, opened, tell)
@@ -73,6 +74,15 @@ def setup(
     refuse_rest(after, names)
     refuse_leaderless(after)
     return Outcome(tuple(roll.changed), before, after)
+
+
+def refuse_broken(picture: observe.Picture) -> None:
+    """A host that is about to undo what a drill broke is not mended beside that."""
+    for node in picture.nodes:
+        if why := pair.broken(node):
+            raise errors.Refused(
+                f"{node.host.name}: {why}; nothing was changed.\nNext: wait, then run the same command again."
+            )
 
 
 def refuse_if_up(cluster: Cluster, without: Sequence[str]) -> None:

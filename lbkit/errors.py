@@ -9,6 +9,7 @@ LbkitError                exit 1
 ├── Locked                somebody else is at work on the pair
 ├── CommandFailed         a command failed on a host: host, command, exit code, its last lines
 ├── AwsFailed             a call to AWS failed: what was tried, on what, AWS's code and message
+├── Interrupted           exit 130: Ctrl-C, where something must be said of what was going on
 └── Undecided             a person must decide: what was seen does not say what is right
 
 Every message ends with the next step.
@@ -101,6 +102,12 @@ class AwsFailed(LbkitError):
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
         self.code = code
+
+
+class Interrupted(LbkitError):
+    """The operator pressed Ctrl-C."""
+
+    exit_code = 130
 
 
 class Undecided(LbkitError):

@@ -70,6 +70,16 @@ def carries_address(cluster: Cluster, host: Host, facts: Mapping[str, Any]) -> b
     return wanted.split("/")[0] in {found.split("/")[0] for found in addresses.get(interface, ())}
 
 
+def broken(node: Node) -> str:
+    """Why the host is not to be judged, or touched, just now: a failover test broke something there."""
+    if not node.seen.facts.get("broken"):
+        return ""
+    held = node.seen.facts.get("lock")
+    if held:
+        return f"a failover test is at work ({held['who']} since {held['since']}: {held['command']})"
+    return "a failover test was cut off there, and the host itself undoes within a minute what it broke"
+
+
 def maintenance(node: Node) -> str:
     """ "in maintenance since … by …: reason" of a host that is kept out, else nothing."""
     entry = node.seen.facts.get("maintenance")

@@ -15,7 +15,8 @@ class Row:
     """One host. holds: whether it has the address, None: unknown. servers: (up, all), None: no answer.
 
     agent: what it wants of the address, or the state of its unit. troubles: those that it tells of, by name.
-    maintenance: "in maintenance since … by …: reason", empty where it is not.
+    maintenance: "in maintenance since … by …: reason", empty where it is not. broken: that a failover test
+    broke something there on purpose, else empty.
     """
 
     host: str
@@ -28,6 +29,7 @@ class Row:
     agent: str = "unknown"
     troubles: tuple[tuple[str, str], ...] = ()
     maintenance: str = ""
+    broken: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def row(node: pair.Node, holder: str | None, unknown: bool, session: remote.Sess
         stance(said) if said else runs or "unknown",
         tuple(said["troubles"].items()) if said else (),
         pair.maintenance(node),
+        pair.broken(node),
     )
 
 
@@ -127,6 +130,9 @@ def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError
     def status(verdict: str, next_step: str, whole: bool = False) -> Status:
         return Status(verdict, whole, next_step, tuple(rows))
 
+    for one in rows:
+        if one.broken:  # whatever else is wrong comes of it
+            return status(f"{one.host}: {one.broken}.", "wait, then inv status")
     if len(masters) > 1:
         return status(
             f"Split brain: {' and '.join(masters)} are both MASTER.",

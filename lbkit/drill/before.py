@@ -64,6 +64,16 @@ def confirm(
         raise errors.Refused(f"Not confirmed; nothing was touched.\nNext: --yes-really {name}")
 
 
+def refuse_missing(opened: dict[str, Any]) -> None:
+    """Every host answers."""
+    for session in opened.values():
+        if isinstance(session, errors.LbkitError):
+            raise errors.Unreachable(
+                f"{str(session).partition(chr(10) + 'Next: ')[0]}\n"
+                f"A failover test starts from a whole pair; nothing was touched.\nNext: inv status"
+            )
+
+
 def refuse_without_agent(cluster: Cluster, opened: dict[str, Any]) -> None:
     """The agents move an Elastic IP, and send either kind of address home: without them the test would only
     cut clients off.

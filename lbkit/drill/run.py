@@ -29,28 +29,32 @@ def run(
     chosen: Sequence[Case],
     command: str,
     tell: Tell,
+    done: Callable[[Result], None],
     instance: str | None = None,
-) -> list[Result]:
+) -> None:
     """Runs the cases, each from a whole pair to a whole pair with the address where it was before.
 
-    instance: the host whose EC2 instance the case host stops by the API, in place of the host's own reset.
-    Ends early where the pair does not become whole again. Raises Refused where it is not whole before.
+    done: gets each result as its case ends, so that what comes later takes nothing away. instance: the host
+    whose EC2 instance the case host stops by the API, in place of the host's own reset. Ends early where the
+    pair does not become whole again. Raises Refused where it is not whole before.
     """
-    with remote.sessions(cluster.hosts) as opened, remote.outside(cluster.client) as ask:
+    with remote.sessions(cluster.hosts) as opened, contextlib.ExitStack() as stack:
+        before.refuse_missing(opened)
+        # The lock before all else: of a pair that another drill breaks nothing else is worth telling.
+        stack.enter_context(converge.locked(opened, command))
+        ask = stack.enter_context(remote.outside(cluster.client))
+        before.refuse_armed(opened)
         before.refuse_without_agent(cluster, opened)
         home = before.refuse_unless_whole(cluster, opened)
-        before.refuse_armed(opened)
         before.refuse_without_tools(chosen, opened)
         before.refuse_ways_through(cluster, home, chosen)
         before.refuse_other_instance(home, instance)
-        with converge.locked(opened, command):
-            drill = Drill(cluster, opened, ask, tell, command, power_of(cluster, instance))
-            results = []
-            for one in chosen:
-                results.append(drill.run(one))
-                if results[-1].facts.verdict or results[-1].facts.astray:
-                    break
-    return results
+        drill = Drill(cluster, opened, ask, tell, command, power_of(cluster, instance))
+        for one in chosen:
+            found = drill.run(one)
+            done(found)
+            if found.facts.verdict or found.facts.astray:
+                break
 
 
 def power_of(cluster: Cluster, instance: str | None) -> Power | None:
@@ -84,7 +88,8 @@ class Drill:
     def run(self, one: Case) -> Result:
         """Break, watch, mend, wait until all is whole, send the address home."""
         victim = self.holder()
-        assert victim is not None, "a whole pair has a holder"
+        if victim is None:
+            raise errors.Undecided("Who holds the address could not be told.\nNext: inv status")
         self.tell(victim, f"{one.what} …")
         self.marks, self.own = {name: [] for name in self.opened}, []
         self.read_clocks()

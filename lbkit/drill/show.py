@@ -11,13 +11,14 @@ from lbkit.drill.result import Result
 from lbkit.inventory import Cluster
 
 
-def as_json(cluster: Cluster, results: Sequence[Result]) -> dict[str, Any]:
-    """As docs/failover-test.md describes it."""
+def as_json(cluster: Cluster, results: Sequence[Result], failure: Exception | None = None) -> dict[str, Any]:
+    """As docs/failover-test.md describes it. failure: what kept the other cases from their end."""
     return {
         "cluster": cluster.name,
         "address": cluster.address.kind,
         "advert_int_s": cluster.keepalived.advert_int,
-        "passed": all(one.passed for one in results),
+        "passed": failure is None and all(one.passed for one in results),
+        "error": None if failure is None else str(failure),
         "cases": [one.as_json() for one in results],
     }
 

@@ -25,10 +25,10 @@ MODULES = (
     "loaded",
     "networkd",
     "orders",
+    "breaking",
     "reading",
     "writing",
     "probing",
     "holding",
-    "breaking",
     "talk",
 )  # sent in this order

@@ -44,7 +44,7 @@ def arm(undo, after_s):
         raise Failed("what an earlier drill broke still waits to be mended")
     descriptor = os.open(SCRIPT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(undo + "\n")
+        file.write(f"{undo}\nrm -f {SCRIPT}\n")
     with contextlib.suppress(Failed):
         run(["systemctl", "reset-failed", f"{UNIT}.service"])
     timer = [f"--unit={UNIT}", f"--on-active={after_s}", "--timer-property=AccuracySec=100ms"]
@@ -74,10 +74,17 @@ def undo(request):
 
 def disarm():
     """No timer is left; that there was none is fine too."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(SCRIPT)
     for suffix in ("timer", "service"):
         for verb in ("stop", "reset-failed"):
             with contextlib.suppress(Failed):
                 run(["systemctl", verb, f"{UNIT}.{suffix}"])
+
+
+def broken():
+    """Whether something is broken on purpose just now: its undo stands ready, and has not run."""
+    return os.path.lexists(SCRIPT)
 
 
 def armed():

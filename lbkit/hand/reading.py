@@ -8,7 +8,7 @@ import stat
 import subprocess
 import time
 
-from lbkit.hand import loaded, locking, networkd, orders, sockets
+from lbkit.hand import breaking, loaded, locking, networkd, orders, sockets
 from lbkit.hand.core import Failed, identity, run
 
 CONTENT_LIMIT = 1 << 20  # bytes of a differing file that travel for its diff
@@ -109,6 +109,7 @@ def read_facts(seen):
     facts["units"] = {unit: (seen["units"] or {}).get(unit, {}).get("ActiveState") for unit in ALWAYS}
     facts["agent"] = read_agent()
     facts["maintenance"] = orders.maintenance()
+    facts["broken"] = breaking.broken()
     try:
         with open("/etc/os-release") as file:
             pairs = dict(line.rstrip().split("=", 1) for line in file if "=" in line)

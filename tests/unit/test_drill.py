@@ -446,3 +446,11 @@ def test_an_elastic_ip_moves_between_call_and_answer_and_a_virtual_one_at_the_el
     ]  # fmt: skip
     assert figures.moves(timeline, elastic=True) == ((1.31, 1.33), (1.40, 1.45))
     assert figures.moves(timeline, elastic=False) == ((1.30, 1.30),)
+
+
+def test_a_host_that_does_not_answer_is_named_before_anything_is_locked() -> None:
+    gone = errors.Unreachable("lb-2: no ssh (no answer).\nNext: is it up?")
+    with pytest.raises(
+        errors.Unreachable, match=r"lb-2: no ssh[^\n]*\n.*nothing was touched.\nNext: inv status"
+    ):
+        before.refuse_missing({"lb-1": object(), "lb-2": gone})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from lbkit import observe, pair, plan, report, status, verify
 
 GONE = (
@@ -66,3 +68,10 @@ def test_a_server_that_is_down_is_named_with_what_its_check_says_and_no_command_
     )
     rows = [status.Row("lb-1", "active", "MASTER", True, "active", "active", (1, 2)), row("lb-2", "BACKUP")]
     assert status.judge(rows, {}, None).next_step.startswith("inv verify, which names")
+
+
+def test_a_pair_that_a_drill_has_broken_is_not_judged_by_what_else_is_wrong():
+    broken = dataclasses.replace(row("lb-1", "MASTER"), broken="a failover test was cut off there")
+    found = status.judge([broken, row("lb-2", "MASTER", holds=True)], {}, None)
+    assert (found.verdict, found.whole) == ("lb-1: a failover test was cut off there.", False)
+    assert found.next_step == "wait, then inv status"
