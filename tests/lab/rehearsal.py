@@ -37,7 +37,7 @@ RETRIES: Edit = ("[haproxy.frontends.web]\n", "[haproxy]\nretries = 2\n[haproxy.
 FALL: Edit = ("[keepalived]\n", "[keepalived]\ncheck = { fall = 3 }\n")
 
 
-def until(claim: Callable[[], object], timeout_s: float = 30, pause_s: float = 0.05) -> None:
+def until(claim: Callable[[], object], timeout_s: float = 60, pause_s: float = 0.05) -> None:
     """The claim holds before the deadline."""
     deadline = time.monotonic() + timeout_s
     while not claim():

@@ -205,8 +205,9 @@ def unreachable(monkeypatch, cluster, error, wanted):
             with whole(hosts, meanwhile) as opened:
                 yield {name: error if name == "lb-1" else session for name, session in opened.items()}
 
-        monkeypatch.setattr(remote, "sessions", sessions)
-        converge.setup(cluster, STEPS, ("lb-2",), ("lb-1",), "inv setup", lambda name, line: None)
+        with monkeypatch.context() as patch:  # undone before the patch beneath it is
+            patch.setattr(remote, "sessions", sessions)
+            converge.setup(cluster, STEPS, ("lb-2",), ("lb-1",), "inv setup", lambda name, line: None)
     return simulated
 
 
