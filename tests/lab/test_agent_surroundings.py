@@ -129,48 +129,6 @@ def test_each_event_is_told_once_and_a_dead_sns_delays_neither_the_move_nor_the_
     until(elastic.whole)
 
 
-# ── the clock ────────────────────────────────────────────────────────────────────────────────────────────────
-
-FAKE = """set -e
-DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends faketime >/dev/null
-echo +0 > /etc/faketime
-mkdir -p /run/systemd/system/lbkit-agent.service.d
-cat > /run/systemd/system/lbkit-agent.service.d/zz-clock.conf <<END
-[Service]
-Environment=LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketimeMT.so.1) FAKETIME_TIMESTAMP_FILE=/etc/faketime
-Environment=FAKETIME_NO_CACHE=1 DONT_FAKE_MONOTONIC=1
-END
-systemctl daemon-reload
-systemctl restart lbkit-agent
-"""
-REAL = """rm -f /run/systemd/system/lbkit-agent.service.d/zz-clock.conf /etc/faketime
-systemctl daemon-reload
-systemctl restart lbkit-agent
-"""
-
-
-def test_a_clock_that_jumps_has_the_agent_move_nothing_and_hinders_no_move(anywhere: Elastic) -> None:
-    """The hosts share the machine's clock, so what jumps is what the agent sees of it (libfaketime)."""
-    for name in NAMES:
-        anywhere.sh(name, FAKE)
-    for hours in ("+1h", "-1h"):
-        holder, standby = anywhere.roles()
-        began = time.time()
-        for name in NAMES:
-            anywhere.sh(name, f"echo {hours} > /etc/faketime.new; mv /etc/faketime.new /etc/faketime")
-        anywhere.looks()
-        told = json.loads(anywhere.read(holder, "/run/lbkit/agent.json"))["time"]
-        assert abs(told - time.time()) > 3000, "the agent does not see the jump"
-        assert anywhere.moves(began) == []
-        anywhere.sh(holder, "systemctl stop haproxy")
-        until(lambda standby=standby: anywhere.served_by(standby))
-        anywhere.sh(holder, "systemctl start haproxy")
-        until(lambda holder=holder: anywhere.state(holder)["fit"])
-    for name in NAMES:
-        anywhere.sh(name, REAL)
-    until(anywhere.whole)
-
-
 # ── a virtual IP ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
