@@ -25,6 +25,7 @@ MODULES = (
     "loaded",
     "networkd",
     "orders",
+    "duty",
     "breaking",
     "reading",
     "writing",
