@@ -35,6 +35,7 @@ class SimHost:
     master: bool = False
     serves: bool = True
     deaf: bool = False  # no advert reaches it
+    broken: bool = False  # on purpose, by a failover test that was cut off
 
     def read(self, item: dict[str, Any]) -> dict[str, Any]:
         if item["kind"] == "packages":
@@ -151,6 +152,7 @@ class SimSession:
                 unit: "active" if active.get(unit) else "inactive"
                 for unit in ("haproxy.service", "keepalived.service")
             },
+            "broken": self.host.broken,
         }
 
 

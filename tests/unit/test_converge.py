@@ -122,6 +122,19 @@ def test_two_masters_are_no_success_although_nothing_is_to_be_changed(monkeypatc
         run(monkeypatch, cluster, simulated, sim.desired())
 
 
+def test_what_a_cut_off_drill_broke_is_told_for_what_it_is(monkeypatch, cluster):
+    simulated = set_up(monkeypatch, cluster)
+    for host in simulated.hosts.values():
+        host.deaf = host.broken = True  # a partition that nobody mends but the hosts themselves
+    for wanted in (sim.desired(), sim.desired(config="frontend other")):
+        with pytest.raises(errors.Refused, match="a failover test was cut off there"):
+            run(monkeypatch, cluster, simulated, wanted)
+        with sim.in_place_of_ssh(monkeypatch, simulated, wanted) as converge:
+            found = converge.obstacles(observe.look(cluster, STEPS), BOTH)
+        assert ["was cut off" in str(one) for one in found] == [True]
+    assert simulated.log == []
+
+
 SCENES = {
     "bare hosts": (None, sim.desired()),
     "new configuration": (sim.desired(), sim.desired(config="frontend other")),
