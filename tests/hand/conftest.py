@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.hand import fake_api
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +43,14 @@ def certificate(tmp_path_factory: pytest.TempPathFactory, needs: Callable[[str],
     pem = folder / "site.pem"
     pem.write_text((folder / "crt.pem").read_text() + (folder / "key.pem").read_text())
     return pem
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[fake_api.Api]:
+    """An AWS API on loopback, and keys that it takes."""
+    from tests.hand import fake_api
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with fake_api.served() as found:
+        yield found
