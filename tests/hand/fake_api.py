@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lbkit.lab import aws, front, metadata, nodes
+from tests import moto_api
 from tests.unit import agent as program
 
 agent = program.load()
@@ -55,31 +56,18 @@ class Api:
 def served() -> Iterator[Api]:
     """It answers, and lb-1 holds the address."""
     from moto.moto_api._internal.models import moto_api_backend
-    from moto.server import DomainDispatcherApplication, create_backend_app
-    from werkzeug.serving import WSGIRequestHandler, make_server
-
-    class Quiet(WSGIRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def log_request(self, *_: Any) -> None:
-            """The log is for faults."""
 
     moto_api_backend.reset()  # moto's state is the process's, and another test may have been here
     ec2 = aws.seed()
     me = metadata.Instance(
         aws.INSTANCE_IDS["lb-2"], aws.INTERFACE_IDS["lb-2"], "02:77:00:00:02:05", "", "", lambda: "lab"
     )
-    application = front.Front(DomainDispatcherApplication(create_backend_app), {"127.0.0.1": me})
-    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    found = Api(application, ec2, server.server_port)
-    found.give("lb-1")
-    yield found
-    found.works()
-    time.sleep(0.3)  # calls that waited in the fault land before the next test begins
-    server.shutdown()
+    with moto_api.answering({"127.0.0.1": me}) as (application, port):
+        found = Api(application, ec2, port)
+        found.give("lb-1")
+        yield found
+        found.works()
+        time.sleep(0.3)  # calls that waited in the fault land before the next test begins
 
 
 def config(api: Api, *, peers: tuple[Any, ...] = (), rules: Any = None, **aws_more: Any) -> Any:
