@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
-from lbkit import errors
+from lbkit import errors, status
 from lbkit.drill import before, cases
 from lbkit.drill.cases import CASES
 from lbkit.inventory import Cluster, Eip, Jump
@@ -140,10 +142,27 @@ def test_outside_the_lab_no_host_loses_its_power_unless_that_is_asked_for_by_nam
     assert before.without_power_cuts(CASES, named=False, rehearsal=True) == (CASES, "")
 
 
-def test_confirmation_says_that_the_machine_is_reset() -> None:
-    assert "as a power cut would" in before.warning([CASE["host"]], None)
-    assert before.warning([CASE["haproxy"]], None) == ""
-    assert "stops the instance of lb-1" in before.warning([CASE["host"]], "lb-1")
+def test_confirmation_names_the_machine_that_is_reset_and_agrees_to_no_other(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = ours(cluster, key=None)
+    row = status.Row("lb-2", "passive", "MASTER", True, "active", "active", (2, 2))
+    monkeypatch.setattr(status, "read", lambda _: status.judge([row], {}, None))
+
+    def asked(*given: str, instance: str | None = None) -> tuple[str | None, str]:
+        typed = io.StringIO("lab\n")
+        typed.isatty = lambda: True  # type: ignore[method-assign]
+        monkeypatch.setattr(sys, "stdin", typed)
+        return before.confirm(real, None, [CASE[name] for name in given], instance), capsys.readouterr().err
+
+    agreed, question = asked("haproxy", "host")
+    assert agreed == "lb-2"
+    assert "It resets lb-2 as a power cut would." in question
+    assert asked("haproxy")[0] is None
+    assert "stops the instance of lb-1" in asked("host", instance="lb-1")[1]
+    before.refuse_moved("lb-2", agreed)
+    with pytest.raises(errors.Refused, match="lb-1 is in charge by now, and not lb-2"):
+        before.refuse_moved("lb-1", agreed)
 
 
 def test_host_that_is_the_way_to_another_keeps_its_power(cluster: Cluster) -> None:
