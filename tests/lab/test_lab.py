@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from lbkit.errors import CommandFailed
 from lbkit.lab import api, aws, nodes
 from lbkit.lab.machine import Machine
+from tests.waiting import until
 
 pytestmark = pytest.mark.lab
 
@@ -34,13 +35,6 @@ def bare(selftest: api.Lab) -> Iterator[api.Lab]:
     selftest.reset()
     yield selftest
     selftest.heal()
-
-
-def until(claim: Callable[[], object], timeout_s: float = 15) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not claim():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.05)
 
 
 def ssh(lab: api.Lab, name: str, *command: str) -> subprocess.CompletedProcess[str]:
