@@ -42,7 +42,7 @@ REPOSITORY_PACKAGES = (
     *("openssl", "curl", "acl", "socat", "tcpdump", "strace", "nftables", "iptables", "conntrack"),
     *("systemd-timesyncd", "cron", "rsync", "vim-tiny", "nano", "jq", "psmisc", "lsof"),
     *("iperf3", "apache2-utils", "hatop", "nginx", "python3-requests", "python3-apt", "python3-websockets"),
-    "faketime",
+    "tcc",
 )
 
 # Runs with the new root as its argument. Timers that fetch packages would hold apt's lock at random.
