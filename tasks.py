@@ -81,6 +81,19 @@ def agent(c, host=None, plan=False, without=None, json=False):
     return commands.step("agent", host, plan, without, json)
 
 
+@task(auto_shortflags=False, help={"host": HOST, "plan": PLAN, "without": WITHOUT, "json": JSON})
+@commands.reports
+def ssl(c, host=None, plan=False, without=None, json=False):
+    """Step 4: the certificates, issued by certbot, and their renewal.
+
+    The node in charge obtains them, and renews them; after a failover the
+    other does. How, and how to try it first: docs/certificates.md.
+
+    Example: inv ssl --plan
+    """
+    return commands.step("ssl", host, plan, without, json)
+
+
 @task(auto_shortflags=False, help={"plan": PLAN, "host": NO_HOST, "without": WITHOUT, "json": JSON})
 @commands.reports
 def ipv6(c, plan=False, host=None, without=None, json=False):
@@ -221,5 +234,5 @@ def failover_test(c, case=None, stop_instance=None, yes_really=None, report=None
     return commands.failover_test(case, stop_instance, yes_really, report, json)
 
 
-STEPS = (ipv6, security_group, iam, sns, prereqs, haproxy, keepalived, agent)
+STEPS = (ipv6, security_group, iam, sns, prereqs, haproxy, keepalived, agent, ssl)
 ns = Collection(plan, setup, *STEPS, verify, status, switchover, maintenance, failover_test, lab=lab.ns)
