@@ -234,5 +234,37 @@ def failover_test(c, case=None, stop_instance=None, yes_really=None, report=None
     return commands.failover_test(case, stop_instance, yes_really, report, json)
 
 
+CERTIFICATE = "only this certificate: site, or NAME of [certificates.NAME]; all without it"
+
+
+@task(auto_shortflags=False, help={"host": HOST, "plan": PLAN, "without": WITHOUT, "json": JSON})
+@commands.reports
+def issue(c, host=None, plan=False, without=None, json=False):
+    """Obtain the certificates that are not there: the same as `inv ssl`.
+
+    Example: inv cert.issue --plan
+    """
+    return commands.step("ssl", host, plan, without, json)
+
+
+FORCE = "also what is not due: Let's Encrypt gives five of the same names a week"
+
+
+@task(auto_shortflags=False, help={"name": CERTIFICATE, "force": FORCE, "json": JSON})
+@commands.reports
+def renew(c, name=None, force=False, json=False):
+    """Renew the certificates that are due now, on the node in charge.
+
+    The timer does the same every hour, by itself. What is served goes on
+    being served until the new one is proven.
+
+    Example: inv cert.renew --force
+    """
+    return commands.renew(name, force, json)
+
+
 STEPS = (ipv6, security_group, iam, sns, prereqs, haproxy, keepalived, agent, ssl)
-ns = Collection(plan, setup, *STEPS, verify, status, switchover, maintenance, failover_test, lab=lab.ns)
+cert = Collection("cert", issue, renew)
+ns = Collection(
+    plan, setup, *STEPS, verify, status, switchover, maintenance, failover_test, lab=lab.ns, cert=cert
+)

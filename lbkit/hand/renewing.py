@@ -69,14 +69,18 @@ def renewal_settings(directory, name):
 
 
 def state(item):
-    """{charge, why: why it is to be issued, "" where it is good, in_place}: for the plan. Renewals are left to
-    the timer, and of a node that is not in charge nothing is asked."""
+    """{charge, why: why it is to be issued, "" where it is good, in_place, fingerprint, until, due (ISO 8601)
+    of certbot's}: for the plan. Renewals are for the timer; of a node not in charge nothing is asked."""
     charge = duty.in_charge()
     if charge is False:
         return {"charge": False, "why": "", "in_place": True}
     seen = look(item["certificate"])
+    lineage = seen["lineage"] or {}
+    known = {"fingerprint": lineage.get("fingerprint"), "until": lineage.get("not_after"), "due": None}
+    if lineage.get("not_after"):
+        known["due"] = pem.iso(int(due_at(period(lineage))))
     why = wrong(item["certificate"], item["server"], seen)
-    return {"charge": charge, "why": why, "in_place": seen["in_place"]}
+    return {"charge": charge, "why": why, "in_place": seen["in_place"], **known}
 
 
 # ── deciding ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -101,8 +105,12 @@ def wrong(certificate, server, seen):
 
 def is_due(dates, now):
     """Whether it is time to renew."""
+    return now > due_at(dates)
+
+
+def due_at(dates):
     begin, end = dates
-    return end - now < (end - begin) * RENEW_AT
+    return end - (end - begin) * RENEW_AT
 
 
 def is_urgent(dates, min_days, now):

@@ -6,7 +6,7 @@ import select
 import threading
 import time
 
-from lbkit.hand import breaking, holding, locking, looking, orders, probing, reading, writing
+from lbkit.hand import breaking, duty, holding, locking, looking, orders, probing, reading, writing
 from lbkit.hand.core import Failed
 
 # sudo may hand on another one (secure_path), in which half of what we run is not found.
@@ -35,6 +35,7 @@ OPERATIONS = {
     "probed": lambda _request, _say: probing.stop(),
     "hold": lambda request, _say: holding.start(request["question"], request["kinds"]),
     "held": lambda _request, _say: holding.stop(),
+    "in_charge": lambda _request, _say: duty.in_charge(),
     "missing": lambda request, _say: looking.missing(request["programs"]),
     "clock": lambda _request, _say: time.time(),
     "drill": lambda request, _say: breaking.drill(request),

@@ -362,6 +362,8 @@ def write_certificate(change, say):
     force = ["--force"] if change.get("force") else []
     try:
         follow([RENEW, "--locked", "--asked", *force, *change["names"]], {}, say)
+    except FileNotFoundError:
+        raise Failed(f"{RENEW} is not there yet.\nNext: inv ssl") from None
     except Failed as error:
         raise Failed(error.output.partition("cert-renew: ")[2] or error.what) from None
 

@@ -47,7 +47,7 @@ def renewal(cluster: Cluster) -> list[Resource]:
     ]
 
 
-def certificates(cluster: Cluster, host: Host) -> list[Resource]:
+def certificates(cluster: Cluster, host: Host) -> list[Certificate]:
     """Last of all: a certificate is issued when the pair is done, by whoever is in charge then."""
     settings = {one["name"]: json.dumps(one) for one in config(cluster)["certificates"]}
     server = cluster.certificate.directory_url
