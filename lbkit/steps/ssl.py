@@ -6,14 +6,18 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from lbkit.inventory import Cluster, HttpFrontend, ServedCertificate
+from lbkit.inventory import Cluster, Host, HttpFrontend, ServedCertificate
 from lbkit.inventory.cluster import whole_name
 from lbkit.resources import Directory, File, Resource
-from lbkit.steps import haproxy
+from lbkit.steps import deploy, haproxy
 
 CONFIG = "/etc/lbkit/certificates.json"
 LINEAGES = "/etc/letsencrypt/live"
 CERTBOT = {"apt": "/usr/bin/certbot", "snap": "/snap/bin/certbot"}
+
+
+def resources(cluster: Cluster, host: Host) -> list[Resource]:
+    return [*configuration(cluster), *deploy.resources(cluster)]
 
 
 def configuration(cluster: Cluster) -> list[Resource]:
