@@ -173,8 +173,7 @@ class KeptAddresses(Resource):
 
 @dataclass(frozen=True)
 class Service(Resource):
-    """The unit, a service or a timer (named with its `.timer`), is enabled and runs, and what it runs is what
-    the named files say now.
+    """The unit, a service unless its name says otherwise, is enabled and runs, by what those files say now.
 
     A file of `reload_on` written since the unit last loaded it makes a reload, one of `restart_on` with
     another content a restart; one of `unit_files` written since systemd last read it makes a daemon-reload.
@@ -205,7 +204,7 @@ class Service(Resource):
 
     @property
     def label(self) -> str:
-        return self.unit if self.unit.endswith(".timer") else f"{self.unit}.service"
+        return self.unit if "." in self.unit else f"{self.unit}.service"
 
     @property
     def is_ours(self) -> bool:

@@ -10,9 +10,8 @@ from lbkit import render
 from lbkit.inventory import Cluster, Host, HttpFrontend, ServedCertificate
 from lbkit.inventory.cluster import whole_name
 from lbkit.resources import Certificate, Directory, File, Masked, Resource, Service
-from lbkit.steps import haproxy, library
+from lbkit.steps import deploy, haproxy
 
-DEPLOY = "/usr/local/lib/lbkit/cert-deploy"
 RENEW = "/usr/local/lib/lbkit/cert-renew"
 RENEW_UNIT = "/etc/systemd/system/lbkit-cert-renew.service"
 RENEW_TIMER = "/etc/systemd/system/lbkit-cert-renew.timer"
@@ -23,9 +22,8 @@ CERTBOT = {"apt": "/usr/bin/certbot", "snap": "/snap/bin/certbot"}
 
 def resources(cluster: Cluster, host: Host) -> list[Resource]:
     return [
-        *library.resources(),
-        File(DEPLOY, content=render.plain(DEPLOY[1:]), mode=0o755),
         *configuration(cluster),
+        *deploy.resources(cluster),
         *renewal(cluster),
         *certificates(cluster, host),
     ]
