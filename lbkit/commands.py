@@ -230,6 +230,21 @@ def maintenance(state: str | None, host: str | None, reason: str | None, json: b
     return SAME
 
 
+def renew(name: str | None, force: bool, json: bool) -> int:
+    import dataclasses
+
+    from lbkit import inventory, renewal, report
+
+    cluster = inventory.load()
+    command = f"inv cert.renew{' --force' if force else ''}"
+    found = renewal.run(cluster, name, force, command, report.told)
+    if json:
+        report.as_json([dataclasses.asdict(one) for one in found])
+    else:
+        report.out(renewal.lines(found))
+    return SAME
+
+
 def failover_test(
     cases: list[str], stop_instance: str | None, yes_really: str | None, page: str | None, json: bool
 ) -> int:

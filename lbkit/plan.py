@@ -237,7 +237,7 @@ def _(wanted: resources.KeptAddresses, state: dict[str, Any]) -> list[Change]:
 @compares
 def _(wanted: resources.Service, state: dict[str, Any]) -> list[Change]:
     found = []
-    unit = f"{wanted.unit}.service"
+    unit = wanted.label
     if state["masked"]:  # somebody's will, which systemctl would not override either
         return [
             stop(
@@ -267,7 +267,7 @@ def load(
     request = {
         "kind": "service",
         "action": action,
-        "unit": f"{wanted.unit}.service",
+        "unit": wanted.label,
         "paths": (*wanted.reload_on, *wanted.restart_on) if action != "reload" else wanted.reload_on,
         "restart_on": wanted.restart_on,
         "stats_socket": wanted.stats_socket,
@@ -277,6 +277,27 @@ def load(
     reason = f"{', '.join(paths)}: {why}" if paths else why
     elects = wanted.elects and action in ("start", "restart")
     return change(wanted, action, reason, request=request, elects=elects, pending=pending)
+
+
+@compares
+def _(wanted: resources.Masked, state: dict[str, Any]) -> list[Change]:
+    if state["masked"]:
+        return []
+    return [change(wanted, "mask", wanted.reason, request={"kind": wanted.kind, "unit": wanted.unit})]
+
+
+@compares
+def _(wanted: resources.Certificate, state: dict[str, Any]) -> list[Change]:
+    """Renewals are the timer's; what a node that is not in charge has comes to it by the sync."""
+    if state["charge"] is False or (state["charge"] is None and not wanted.first):
+        return []
+    request = {"kind": wanted.kind, "names": (wanted.name,)}
+    if state["why"]:
+        reason = f"{state['why']}; from {wanted.server}"
+        return [change(wanted, "issue", reason, request=request)]
+    if not state["in_place"]:
+        return [change(wanted, "deploy", "certbot's is not the one in place", request=request)]
+    return []
 
 
 @compares

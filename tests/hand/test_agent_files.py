@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.hand.agent_config import agent, config
+from tests.hand.agent_config import agent
 
 
 def test_no_reader_ever_sees_half_a_track_file(tmp_path: Path) -> None:
@@ -113,16 +112,3 @@ def test_with_no_room_in_run_keepalived_is_told_all_the_same(tmp_path: Path) -> 
     agent.Files(str(tmp_path)).write_fit(True)
     FullFiles(str(tmp_path)).write_fit(False)
     assert (tmp_path / "haproxy-unfit").read_text() == "1\n"
-
-
-@pytest.mark.parametrize(("term", "holder"), [(7, "me"), (0, None), (None, None)])
-def test_a_virtual_ip_is_with_the_node_on_whose_interface_it_is(
-    tmp_path: Path, term: int | None, holder: str | None
-) -> None:
-    one = agent.Agent(config(aws=None), agent.Files(str(tmp_path), maintenance=str(tmp_path / "none")))
-    check = agent.Check(1, 100.0, "serves")
-    one.seen = agent.Seen(now=100.0, ready=False, term=term, keepalived="runs", check=check)
-    one.write_state(agent.decide(one.seen, one.memory, agent.Rules(moves=False)))
-    assert json.loads((tmp_path / "agent.json").read_text())["holder"] == holder
-    holds = f'lbkit_agent_holds_address{{cluster="{one.config.cluster}",host="{one.config.host}"}} '
-    assert f"{holds}{int(holder == 'me')}\n" in (tmp_path / "agent.prom").read_text()

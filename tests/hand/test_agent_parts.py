@@ -205,18 +205,36 @@ def test_slow_check_alone_follows_the_rule_of_the_last_node(
 
 def test_the_handover_is_waited_for_but_not_for_ever(tmp_path: Path) -> None:
     path = tmp_path / "agent.json"
-    path.write_text('{"stance": "leaves", "holder": "me"}')
-    threading.Timer(0.3, lambda: path.write_text('{"stance": "leaves", "holder": "lower"}')).start()
-    for least, most, prepare in (
-        (0.2, 1.0, lambda: None),
-        (0.5, 1.5, lambda: path.write_text('{"stance": "leaves", "holder": "me"}')),  # nobody takes it
-        (0.0, 0.2, lambda: path.write_text('{"stance": "none", "holder": "me"}')),  # keepalived's own address
-        (0.0, 0.2, path.unlink),
-    ):
-        prepare()
+    here, gone = '{"stance": "leaves", "holder": "me"}', '{"stance": "leaves", "holder": "lower"}'
+
+    def waits_to_the_end(deadline_s: float) -> bool:
         began = time.monotonic()
-        agent.await_handover(0.6, str(path))
-        assert least <= time.monotonic() - began < most
+        agent.await_handover(deadline_s, str(path))
+        return time.monotonic() - began >= deadline_s
+
+    path.write_text(here)
+    threading.Timer(0.3, lambda: path.write_text(gone)).start()
+    assert not waits_to_the_end(60)
+    assert path.read_text() == gone
+    path.write_text(here)  # nobody takes it
+    assert waits_to_the_end(0.6)
+    path.write_text('{"stance": "none", "holder": "me"}')  # keepalived's own address
+    assert not waits_to_the_end(60)
+    path.unlink()
+    assert not waits_to_the_end(60)
+
+
+@pytest.mark.parametrize(("term", "holder"), [(7, "me"), (0, None), (None, None)])
+def test_a_virtual_ip_is_with_the_node_on_whose_interface_it_is(
+    tmp_path: Path, term: int | None, holder: str | None
+) -> None:
+    one = agent.Agent(config(aws=None), agent.Files(str(tmp_path), maintenance=str(tmp_path / "none")))
+    check = agent.Check(1, 100.0, "serves")
+    one.seen = agent.Seen(now=100.0, ready=False, term=term, keepalived="runs", check=check)
+    one.write_state(agent.decide(one.seen, one.memory, agent.Rules(moves=False)))
+    assert json.loads((tmp_path / "agent.json").read_text())["holder"] == holder
+    holds = f'lbkit_agent_holds_address{{cluster="{one.config.cluster}",host="{one.config.host}"}} '
+    assert f"{holds}{int(holder == 'me')}\n" in (tmp_path / "agent.prom").read_text()
 
 
 # ── notices ──────────────────────────────────────────────────────────────────────────────────────────────────
