@@ -1,11 +1,11 @@
 """Clients at a steady rate over TLS, in three ways apart: a new connection for each request, kept connections of
 HTTP/1.1, kept connections of HTTP/2. What became of every request, and which certificate each handshake showed.
 
-    python -m tests.lab.load ADDRESS PORT NAME RATE MOST_SECONDS
+    python -m tests.lab.load ADDRESS NAME RATE
 
 RATE: requests a second, a third of it each way. It says `ready` when every kept connection has had an answer, and asks
-until a line comes on its standard input, at most so long; then one JSON object: see Load. It runs in the client's
-network, by the operator's Python.
+until its standard input ends, MOST_S at most. For each line there it says how many requests have begun, and at the end
+what became of them: one JSON object, see Load. It runs in the client's network, by the operator's Python.
 
 A request failed if its client, keeping to the rules, got no answer of status 200 to it within ANSWER_S: a connection
 that was not kept, or refused it, after the request was on its way. A client that is told before that the connection
@@ -23,6 +23,7 @@ import ssl
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass, field
 
@@ -32,8 +33,11 @@ import h2.exceptions
 
 from lbkit import inventory
 from lbkit.lab import api
+from tests.lab.rehearsal import until
 
 ANSWER_S = 5.0
+MOST_S = 120
+PORT = 443
 KEPT = {"http1": 20, "http2": 10}  # connections that are kept open, of each kind
 KINDS = ("new", *KEPT)
 MOST_WAITING = 500
@@ -66,29 +70,61 @@ class Load:
     def failed(self) -> list[tuple[float, str]]:
         return [one for kind in self.kinds.values() for one in kind.failed]
 
-    def shown(self, since: float) -> set[str]:
-        """Certificates in handshakes that began at this moment or later."""
-        return {found for begun, found in self.handshakes if begun >= since}
+    def shown(self, since: float, till: float = float("inf")) -> Counter[str]:
+        """How often each certificate was shown in handshakes that began in this time."""
+        return Counter(found for begun, found in self.handshakes if since <= begun < till)
+
+
+@dataclass
+class Clients:
+    """They ask from now on. load: what became of it, once they have stopped."""
+
+    process: subprocess.Popen[str]
+    load: Load = field(default_factory=Load)
+
+    def go_on(self, requests: int) -> None:
+        """So many more requests have begun."""
+        target = self.begun() + requests
+        until(lambda: self.begun() >= target)
+
+    def begun(self) -> int:
+        assert self.process.stdin
+        assert self.process.stdout
+        print(file=self.process.stdin, flush=True)
+        return int(self.process.stdout.readline())
+
+    def stop(self) -> None:
+        told = json.loads(self.process.communicate(timeout=60)[0])
+        kinds = {name: Kind(**kind) for name, kind in told["kinds"].items()}
+        handshakes = [tuple(one) for one in told["handshakes"]]
+        self.load.kinds, self.load.handshakes, self.load.seconds = kinds, handshakes, told["seconds"]
 
 
 @contextlib.contextmanager
-def under_load(lab: api.Lab, address: str, name: str, rate: int = 300, most_s: int = 120) -> Iterator[Load]:
-    """The clients ask meanwhile; what became of it is in the Load afterwards. name: the server's, in TLS and HTTP."""
+def under_load(lab: api.Lab, address: str, name: str, rate: int = 300) -> Iterator[Clients]:
+    """The clients ask meanwhile, MOST_S at most. name: the server's, in TLS and HTTP. rate: requests a second."""
     leader = str(lab.host("client").leader())
-    words = [address, "443", name, str(rate), str(most_s)]
-    argv = ["nsenter", "-t", leader, "-n", "--", sys.executable, "-m", "tests.lab.load", *words]
-    process = subprocess.Popen(
-        argv, cwd=inventory.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    load = Load()
-    assert process.stdout
-    assert process.stdout.readline() == "ready\n", "the clients could not begin"
+    argv = [
+        "nsenter",
+        "-t",
+        leader,
+        "-n",
+        "--",
+        sys.executable,
+        "-m",
+        "tests.lab.load",
+        address,
+        name,
+        str(rate),
+    ]
+    pipe = subprocess.PIPE
+    clients = Clients(subprocess.Popen(argv, cwd=inventory.ROOT, stdin=pipe, stdout=pipe, text=True))
     try:
-        yield load
+        assert clients.process.stdout
+        assert clients.process.stdout.readline() == "ready\n", "the clients could not begin"
+        yield clients
     finally:
-        told = json.loads(process.communicate("\n", timeout=60)[0])
-        load.kinds = {name: Kind(**kind) for name, kind in told["kinds"].items()}
-        load.handshakes, load.seconds = [tuple(one) for one in told["handshakes"]], told["seconds"]
+        clients.stop()
 
 
 # ── the clients ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -107,7 +143,6 @@ class Server:
     """Where to, and the run that is told of each handshake."""
 
     address: str
-    port: int
     name: str
     load: Load
 
@@ -116,9 +151,7 @@ class Server:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.set_alpn_protocols(list(protocols))
         begun = time.monotonic()
-        streams = await asyncio.open_connection(
-            self.address, self.port, ssl=context, server_hostname=self.name
-        )
+        streams = await asyncio.open_connection(self.address, PORT, ssl=context, server_hostname=self.name)
         shown = streams[1].get_extra_info("ssl_object").getpeercert(binary_form=True)
         self.load.handshakes.append((begun, hashlib.sha256(shown).hexdigest()))
         return streams
@@ -297,9 +330,9 @@ async def pace(kind: Kind, clients: list[New] | list[Kept], rate: float, end: as
         await asyncio.wait(waiting)
 
 
-async def run(address: str, port: int, name: str, rate: float, most_s: float) -> Load:
-    load = Load()
-    server = Server(address, port, name, load)
+async def run(address: str, name: str, rate: float) -> Load:
+    load, end = Load(), asyncio.Event()
+    server = Server(address, name, load)
     clients: dict[str, list] = {
         "new": [New(server)],
         "http1": [Kept(Http1(server), load.kinds["http1"]) for _ in range(KEPT["http1"])],
@@ -308,9 +341,9 @@ async def run(address: str, port: int, name: str, rate: float, most_s: float) ->
     for kept in (*clients["http1"], *clients["http2"]):
         await kept.connection.open()
         await kept.ask()
-    end, loop = asyncio.Event(), asyncio.get_running_loop()
-    loop.add_reader(sys.stdin, end.set)
-    loop.call_later(most_s, end.set)
+    loop = asyncio.get_running_loop()
+    loop.add_reader(sys.stdin, told, load, end)
+    loop.call_later(MOST_S, end.set)
     print("ready", flush=True)
     began = time.monotonic()
     paces = [pace(load.kinds[kind], clients[kind], rate / len(KINDS), end) for kind in KINDS]
@@ -319,8 +352,13 @@ async def run(address: str, port: int, name: str, rate: float, most_s: float) ->
     return load
 
 
+def told(load: Load, end: asyncio.Event) -> None:
+    if sys.stdin.readline():
+        print(sum(kind.requests for kind in load.kinds.values()), flush=True)
+    else:
+        end.set()
+        asyncio.get_running_loop().remove_reader(sys.stdin)
+
+
 if __name__ == "__main__":
-    told = asyncio.run(
-        run(sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4]), float(sys.argv[5]))
-    )
-    print(json.dumps(asdict(told)))
+    print(json.dumps(asdict(asyncio.run(run(sys.argv[1], sys.argv[2], float(sys.argv[3]))))))
