@@ -296,7 +296,7 @@ def _(wanted: resources.KeptAddresses, state: dict[str, Any]) -> list[Change]:
 @compares
 def _(wanted: resources.Service, state: dict[str, Any]) -> list[Change]:
     found = []
-    unit = f"{wanted.unit}.service"
+    unit = wanted.label
     if state["masked"]:  # somebody's will, which systemctl would not override either
         return [
             stop(
@@ -326,7 +326,7 @@ def load(
     request = {
         "kind": "service",
         "action": action,
-        "unit": f"{wanted.unit}.service",
+        "unit": wanted.label,
         "paths": (*wanted.reload_on, *wanted.restart_on) if action != "reload" else wanted.reload_on,
         "restart_on": wanted.restart_on,
         "stats_socket": wanted.stats_socket,

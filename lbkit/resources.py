@@ -172,7 +172,7 @@ class KeptAddresses(Resource):
 
 @dataclass(frozen=True)
 class Service(Resource):
-    """The unit is enabled and runs, and what it runs is what the named files say now.
+    """The unit, a service unless its name says otherwise, is enabled and runs, by what the named files say now.
 
     A file of `reload_on` written since the unit last loaded it makes a reload, one of `restart_on` with
     another content a restart; one of `unit_files` written since systemd last read it makes a daemon-reload.
@@ -195,7 +195,7 @@ class Service(Resource):
     def spec(self) -> dict[str, Any]:
         return {
             "kind": self.kind,
-            "unit": f"{self.unit}.service",
+            "unit": self.label,
             "reload_on": self.reload_on,
             "restart_on": self.restart_on,
             "unit_files": self.unit_files,
@@ -203,7 +203,7 @@ class Service(Resource):
 
     @property
     def label(self) -> str:
-        return f"{self.unit}.service"
+        return self.unit if "." in self.unit else f"{self.unit}.service"
 
     @property
     def is_ours(self) -> bool:

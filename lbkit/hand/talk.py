@@ -28,6 +28,7 @@ OPERATIONS = {
     "ask": lambda request, _say: looking.ask(request),
     "reach": lambda request, _say: looking.reach(request),
     "check": lambda request, _say: looking.check(request),
+    "program": lambda request, _say: looking.program(request),
     "vrrp_state": lambda _request, _say: looking.vrrp_state(),
     "hears": lambda request, _say: looking.hears(request),
     "stats": lambda request, _say: looking.stats(request["socket"], request["command"]),

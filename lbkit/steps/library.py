@@ -1,0 +1,45 @@
+"""The hand's modules that the host's own programs (certificates, sync) work with, installed beside them.
+
+One way to write a file, to lock, to ask HAProxy: theirs and the operator's are the same code. A program finds
+them as `lbkit.hand.NAME` once it has put /usr/local/lib first in `sys.path`.
+"""
+
+from __future__ import annotations
+
+from importlib import resources as packaged
+
+from lbkit.resources import Directory, File, Resource
+
+ROOT = "/usr/local/lib/lbkit/hand"
+# What writing needs is nearly all; what only an operator's command drives is left out.
+MODULES = (
+    "core",
+    "locking",
+    "looking",
+    "sockets",
+    "loaded",
+    "networkd",
+    "orders",
+    "breaking",
+    "reading",
+    "writing",
+    "duty",
+    "pem",
+    "served",
+    "deploying",
+)
+
+
+def resources() -> list[Resource]:
+    """For every step that installs a program which uses them; what several ask for stands once."""
+    source = packaged.files("lbkit.hand")
+    files = [
+        File(f"{ROOT}/{name}.py", content=(source / f"{name}.py").read_text(encoding="utf-8"))
+        for name in MODULES
+    ]
+    return [Directory("/usr/local/lib/lbkit"), Directory(ROOT), *files]
+
+
+def paths() -> tuple[str, ...]:
+    """The installed modules: a resident program restarts where one of them changes."""
+    return tuple(f"{ROOT}/{name}.py" for name in MODULES)
