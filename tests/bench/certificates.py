@@ -13,14 +13,14 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from lbkit.lab import api, nodes
 from tests.bench import kept
 from tests.hand import authority
-from tests.lab.load import Clients, under_load
+from tests.lab.load import under_load
 from tests.lab.rehearsal import CFG, RETRIES, VIP, Rehearsal, until
 
 SAVES = 20
@@ -183,9 +183,18 @@ def saves(operator: Rehearsal) -> dict[str, Any]:
             began = saved(path, fresh.pem)
             lists["certificate_s"].append(watch.when(fresh.fingerprint) - began)
             mark = f"save-{count}"
-            marked = text.replace("\nfrontend web\n", f"\nfrontend web\n    http-response set-header X-Save {mark}\n")
+            marked = text.replace(
+                "\nfrontend web\n", f"\nfrontend web\n    http-response set-header X-Save {mark}\n"
+            )
             assert marked != text
             began = saved(CFG, marked)
             lists["configuration_s"].append(watch.when(mark) - began)
     operator.done("setup")  # takes back the edits by hand
     return lists
+
+
+PARTS: dict[str, tuple[Callable[[Rehearsal], dict[str, Any]], int]] = {
+    "saves": (saves, 1),
+    "swap": (swap, 1),
+    "reload": (reload, 1),
+}

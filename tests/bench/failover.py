@@ -74,7 +74,9 @@ def drill(operator: Elastic, hosts: Path, *words: str) -> list[dict[str, Any]]:
     if "cases" not in told:
         raise SystemExit(f"bench: the drill was refused: {told}")
     for one in told["cases"]:
-        kept.tell(f"  {one['case']}: {one['outage_s']:.2f} s, {one['failed_requests']} failed {one['why'] or ''}")
+        kept.tell(
+            f"  {one['case']}: {one['outage_s']:.2f} s, {one['failed_requests']} failed {one['why'] or ''}"
+        )
     return told["cases"]
 
 
