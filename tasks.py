@@ -210,10 +210,11 @@ REPORT = "write the same, with plots, to this HTML file"
 def failover_test(c, case=None, stop_instance=None, yes_really=None, report=None, json=False):
     """Break the node in charge on purpose, and measure what clients saw.
 
-    All cases in a row, or those named; after each the address is sent
-    home. Starts only from a whole pair. What it breaks mends itself
-    within a minute, whatever becomes of this machine. Exit code 1: a
-    case failed. What is measured and how: docs/failover-test.md.
+    The cases named; of none all in a row, outside the lab all but host,
+    which cuts its power. After each the address is sent home. Starts only
+    from a whole pair. What it breaks mends itself within a minute, whatever
+    becomes of this machine. Exit code 1: a case failed. What is measured
+    and how: docs/failover-test.md.
 
     Example: inv failover-test --case haproxy,keepalived
     """

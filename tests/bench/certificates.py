@@ -21,7 +21,8 @@ from lbkit.lab import api, nodes
 from tests.bench import kept
 from tests.hand import authority
 from tests.lab.load import under_load
-from tests.lab.rehearsal import CFG, RETRIES, VIP, Rehearsal, until
+from tests.lab.rehearsal import CFG, RETRIES, VIP, Rehearsal
+from tests.waiting import until
 
 SAVES = 20
 CHANGES = 8

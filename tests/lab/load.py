@@ -33,7 +33,7 @@ import h2.exceptions
 
 from lbkit import inventory
 from lbkit.lab import api
-from tests.lab.rehearsal import until
+from tests.waiting import until
 
 ANSWER_S = 5.0
 MOST_S = 120
