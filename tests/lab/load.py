@@ -225,8 +225,7 @@ class Http2:
             await self.waiting[stream]
         finally:
             self.waiting.pop(stream, None)
-            if self.ended and not self.waiting:
-                self.writer.close()
+            self.close_when_done()
 
     async def listen(self) -> None:
         why: Exception = OSError("the connection ended before the answer")
@@ -254,6 +253,11 @@ class Http2:
         for stream in self.waiting:
             if stream > last:
                 self.settle(stream, Refused())
+        self.close_when_done()
+
+    def close_when_done(self) -> None:
+        if self.ended and not self.waiting:
+            self.writer.close()
 
     def take(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.DataReceived):
