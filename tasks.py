@@ -1,8 +1,10 @@
 """lbkit's commands. `inv --list` lists them, `inv --help TASK` explains one. No logic here: see lbkit/."""
 
+import sys
+
 from invoke import Collection, task
 
-from lbkit import commands
+from lbkit import commands, words
 from lbkit.lab import tasks as lab
 
 HOST = "only this host: active, passive, or its name"
@@ -223,3 +225,4 @@ def failover_test(c, case=None, stop_instance=None, yes_really=None, report=None
 
 STEPS = (ipv6, security_group, iam, sns, prereqs, haproxy, keepalived, agent)
 ns = Collection(plan, setup, *STEPS, verify, status, switchover, maintenance, failover_test, lab=lab.ns)
+words.check(ns, sys.argv)
