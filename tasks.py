@@ -1,8 +1,10 @@
 """lbkit's commands. `inv --list` lists them, `inv --help TASK` explains one. No logic here: see lbkit/."""
 
+import sys
+
 from invoke import Collection, task
 
-from lbkit import commands
+from lbkit import commands, words
 from lbkit.lab import tasks as lab
 
 HOST = "only this host: active, passive, or its name"
@@ -268,3 +270,4 @@ cert = Collection("cert", issue, renew)
 ns = Collection(
     plan, setup, *STEPS, verify, status, switchover, maintenance, failover_test, lab=lab.ns, cert=cert
 )
+words.check(ns, sys.argv)
