@@ -290,3 +290,18 @@ def show_drill(
         report.as_json(show.as_json(cluster, results, failure))
     elif results:
         report.out(show.lines(results))
+
+
+def cost(usage: tuple[str, str, str, str, str], given: list[str], file: str | None, json: bool) -> int:
+    import dataclasses
+
+    from lbkit import cost as bills
+    from lbkit import inventory, report
+
+    cluster = inventory.load(secrets=False)
+    found = bills.of_pair(cluster, bills.usage_of(*usage), bills.read_prices(file, given))
+    if json:
+        report.as_json(dataclasses.asdict(found))
+    else:
+        report.out(bills.lines(found))
+    return SAME
