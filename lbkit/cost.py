@@ -1,4 +1,4 @@
-"""What the pair costs in a month beside an Application Load Balancer. Reckons only; asks nobody for a price."""
+"""What the pair costs in a month beside an Application Load Balancer. Asks nobody for a price."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from lbkit.inventory import Cluster, Eip
 TABLE = Path(__file__).with_name("prices.toml")
 HOURS = 730  # of a month, as AWS's own calculator has it
 NOT_COUNTED = (
-    "traffic to the Internet (the same for both), traffic between zones, surplus CPU credits, CloudWatch, SNS, "
-    "tax, and the time of whoever looks after the pair"
+    "traffic to the Internet (the same for both), traffic between zones, surplus CPU credits, CloudWatch, "
+    "SNS, tax, and the time of whoever looks after the pair"
 )
 
 
@@ -38,7 +38,7 @@ class Prices:
         if name not in self.usd:
             raise errors.Refused(
                 f"{self.file} has no price of {name!r} in {self.region} (known: {', '.join(self.usd)}).\n"
-                f"Next: give it: --price {name}=USD, or a table of your own: --prices FILE (as lbkit/prices.toml)"
+                f"Next: give it: --price {name}=USD, or a table such as lbkit/prices.toml: --prices FILE"
             )
         return self.usd[name]
 
@@ -138,7 +138,7 @@ def of_pair(cluster: Cluster, usage: Usage, prices: Prices) -> Cost:
     return reckon(len(cluster.hosts), usage, prices, tuple(assumed))
 
 
-# ── what the operator gives ──────────────────────────────────────────────────────────────────────────────────
+# ── what the operator gives ─────────────────────────────────────────────────────────────────────────────────
 
 
 def usage_of(instance: str, zones: str, lcu: str, disk: str, addresses: str) -> Usage:
@@ -153,7 +153,7 @@ def usage_of(instance: str, zones: str, lcu: str, disk: str, addresses: str) -> 
 
 
 def read_prices(file: str | None, given: Sequence[str] = ()) -> Prices:
-    """The table of the file, or lbkit's own, with the prices in `given` (`NAME=USD`) over it. Raises Refused."""
+    """The table of the file, or lbkit's own; over it the prices in `given` (`NAME=USD`). Raises Refused."""
     path = Path(file).expanduser() if file else TABLE
     prices = table(path)
     named = dict(one_price(text) for text in given)
@@ -197,7 +197,7 @@ def number(option: str, text: str, *, whole: bool = False) -> float:
     return value
 
 
-# ── what the operator reads ──────────────────────────────────────────────────────────────────────────────────
+# ── what the operator reads ─────────────────────────────────────────────────────────────────────────────────
 
 
 def lines(cost: Cost) -> list[str]:
