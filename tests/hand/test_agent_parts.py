@@ -423,6 +423,19 @@ def test_metrics_are_in_prometheus_text_format() -> None:
         assert line.startswith("#") or line.count(" ") == 1
 
 
+@pytest.mark.parametrize(("term", "holder"), [(7, "me"), (0, None), (None, None)])
+def test_a_virtual_ip_is_with_the_node_on_whose_interface_it_is(
+    tmp_path: Path, term: int | None, holder: str | None
+) -> None:
+    one = agent.Agent(config(aws=None), agent.Files(str(tmp_path), maintenance=str(tmp_path / "none")))
+    check = agent.Check(1, 100.0, "serves")
+    one.seen = agent.Seen(now=100.0, ready=False, term=term, keepalived="runs", check=check)
+    one.write_state(agent.decide(one.seen, one.memory, agent.Rules(moves=False)))
+    assert json.loads((tmp_path / "agent.json").read_text())["holder"] == holder
+    holds = f'lbkit_agent_holds_address{{cluster="{one.config.cluster}",host="{one.config.host}"}} '
+    assert f"{holds}{int(holder == 'me')}\n" in (tmp_path / "agent.prom").read_text()
+
+
 # ── notices ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
