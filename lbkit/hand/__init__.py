@@ -29,6 +29,7 @@ MODULES = (
     "breaking",
     "reading",
     "writing",
+    "pem",
     "probing",
     "holding",
     "talk",

@@ -93,7 +93,8 @@ def write_file(change, _say):
     A temporary file beside the target gets its owner and mode while it is still empty, then the content; the
     check runs on it; the target must still be what was read; then it is renamed into place.
     """
-    path, content = change["path"], change["content"].encode()
+    path, content = change["path"], change["content"]
+    content = content.encode() if isinstance(content, str) else content
     directory = os.path.dirname(path)
     remove_leftovers(path, temporary_prefix(path))
     temporary = os.path.join(directory, f"{temporary_prefix(path)}{os.getpid()}")

@@ -24,6 +24,9 @@ MODULES = (
     "reading",
     "writing",
     "duty",
+    "pem",
+    "served",
+    "deploying",
 )
 
 
