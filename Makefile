@@ -25,8 +25,10 @@ bench: setup ## measures on the lab, and rewrites docs/benchmarks.md
 	.ci/lab-packages
 	.ci/bench $(ARGS)
 
-docs: setup ## the pages that are written from the code (docs/inventory.md)
+docs: setup ## the pages that are written from the code (inventory, cheat sheets)
 	.venv/bin/python -m lbkit.inventory.document >docs/inventory.md.new && mv docs/inventory.md.new docs/inventory.md
+	.venv/bin/inv cheatsheet --markdown >docs/cheatsheet.md
+	.venv/bin/inv cheatsheet --markdown --lang ko >docs/cheatsheet.ko.md
 
 lock: setup ## requirements*.txt follow pyproject.toml; ARGS=--upgrade takes the newest
 	.ci/lock $(ARGS)

@@ -247,5 +247,17 @@ def cost(
     return commands.cost((instance, zones, lcu, disk, addresses), price, prices, json)
 
 
+@task(auto_shortflags=False, help={"markdown": "as docs/cheatsheet.md has it", "lang": "en (default) or ko"})
+@commands.reports
+def cheatsheet(c, markdown=False, lang="en"):
+    """What to look at and what to do, by symptom: for whoever was woken up.
+
+    Example: inv cheatsheet --lang ko
+    """
+    return commands.cheatsheet(markdown, lang)
+
+
 STEPS = (ipv6, security_group, iam, sns, prereqs, haproxy, keepalived, agent)
-ns = Collection(plan, setup, *STEPS, verify, status, switchover, maintenance, failover_test, cost, lab=lab.ns)
+ns = Collection(
+    plan, setup, *STEPS, verify, status, switchover, maintenance, failover_test, cost, cheatsheet, lab=lab.ns
+)

@@ -305,3 +305,14 @@ def cost(usage: tuple[str, str, str, str, str], given: list[str], file: str | No
     else:
         report.out(bills.lines(found))
     return SAME
+
+
+def cheatsheet(markdown: bool, language: str) -> int:
+    from lbkit import cheatsheet as sheet
+    from lbkit import report
+
+    if markdown:
+        print(sheet.markdown(language), end="")
+    else:
+        report.out(sheet.lines(language))
+    return SAME
