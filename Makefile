@@ -2,7 +2,7 @@
 
 MAKEFLAGS += --no-print-directory --silent
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench lock clean
+.PHONY: help setup demo test lint bench docs lock clean
 
 help: ## this list
 	awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -24,6 +24,11 @@ lint: setup ## ruff, mypy, shellcheck
 bench: setup ## measures on the lab, and rewrites docs/benchmarks.md
 	.ci/lab-packages
 	.ci/bench $(ARGS)
+
+docs: setup ## the pages that are written from the code (inventory, cheat sheets)
+	.venv/bin/python -m lbkit.inventory.document >docs/inventory.md.new && mv docs/inventory.md.new docs/inventory.md
+	.venv/bin/inv cheatsheet --markdown >docs/cheatsheet.md
+	.venv/bin/inv cheatsheet --markdown --lang ko >docs/cheatsheet.ko.md
 
 lock: setup ## requirements*.txt follow pyproject.toml; ARGS=--upgrade takes the newest
 	.ci/lock $(ARGS)

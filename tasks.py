@@ -265,9 +265,57 @@ def renew(c, name=None, force=False, json=False):
     return commands.renew(name, force, json)
 
 
+@task(
+    auto_shortflags=False,
+    iterable=["price"],
+    help={
+        "instance": "type of the hosts (default t4g.micro)",
+        "zones": "of the ALB, each with a public IPv4 address (default 2)",
+        "lcu": "capacity units that the ALB uses on average (default 1)",
+        "disk": "gigabytes of each host (default 8)",
+        "addresses": "public IPv4 addresses of the pair (default 1)",
+        "price": "NAME=USD in place of the table's, may be repeated",
+        "prices": "a table of your own, made as lbkit/prices.toml",
+        "json": JSON,
+    },
+)
+@commands.reports
+def cost(
+    c, instance="t4g.micro", zones="2", lcu="1", disk="8", addresses="1", price=None, prices=None, json=False
+):
+    """What the pair costs in a month, beside an ALB with its addresses.
+
+    From a table of prices with its date and source; AWS is not asked.
+
+    Example: inv cost --instance t4g.small --lcu 3
+    """
+    return commands.cost((instance, zones, lcu, disk, addresses), price, prices, json)
+
+
+@task(auto_shortflags=False, help={"markdown": "as docs/cheatsheet.md has it", "lang": "en (default) or ko"})
+@commands.reports
+def cheatsheet(c, markdown=False, lang="en"):
+    """What to look at and what to do, by symptom: for whoever was woken up.
+
+    Example: inv cheatsheet --lang ko
+    """
+    return commands.cheatsheet(markdown, lang)
+
+
 STEPS = (ipv6, security_group, iam, sns, prereqs, haproxy, keepalived, agent, ssl)
 cert = Collection("cert", issue, renew)
 ns = Collection(
-    plan, setup, *STEPS, verify, status, switchover, maintenance, failover_test, lab=lab.ns, cert=cert
+    plan,
+    setup,
+    *STEPS,
+    verify,
+    status,
+    switchover,
+    maintenance,
+    failover_test,
+    cheatsheet,
+    cost,
+    cert=cert,
+    lab=lab.ns,
 )
 words.check(ns, sys.argv)

@@ -282,3 +282,29 @@ def failover_test(
         terminal.say(str(failure), sys.stderr)
         return failure.exit_code
     return SAME if all(result.passed for result in results) else FAILED
+
+
+def cost(usage: tuple[str, str, str, str, str], given: list[str], file: str | None, json: bool) -> int:
+    import dataclasses
+
+    from lbkit import cost as bills
+    from lbkit import inventory, report
+
+    cluster = inventory.load(secrets=False)
+    found = bills.of_pair(cluster, bills.usage_of(*usage), bills.read_prices(file, given))
+    if json:
+        report.as_json(dataclasses.asdict(found))
+    else:
+        report.out(bills.lines(found))
+    return SAME
+
+
+def cheatsheet(markdown: bool, language: str) -> int:
+    from lbkit import cheatsheet as sheet
+    from lbkit import report
+
+    if markdown:
+        print(sheet.markdown(language), end="")
+    else:
+        report.out(sheet.lines(language))
+    return SAME

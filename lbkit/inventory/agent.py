@@ -31,14 +31,19 @@ Events = Annotated[tuple[str, ...], Form(forms.listed(forms.choice(*EVENTS)))]
 
 
 class Agent(Record):
-    """How the agent judges and calls.
+    """How the failover agent judges and calls: agent.md has the rules.
 
-    check_interval, check_timeout, fails: how often HAProxy is asked, how long it may take, and how many
-    answers in a row a hung one must owe. grace: seconds that a crashed HAProxy has to come back. rise:
-    seconds it must serve before it counts as well again. reconcile: seconds between reads of who holds the
-    Elastic IP; interval: least seconds between calls that move it. endpoint: the API as the hosts reach it
-    (None: the region's dual-stack one). access_key_id and secret_access_key: for hosts without an instance
-    profile. textfile: where node_exporter looks, besides /run/lbkit/agent.prom.
+    check_interval: between two questions to HAProxy.
+    check_timeout: how long an answer may take.
+    fails: how many answers in a row a hung HAProxy must owe.
+    grace: how long a crashed HAProxy has to come back by itself.
+    rise: how long it must serve before it counts as well again.
+    reconcile: between two looks at who holds the Elastic IP.
+    interval: at least between two calls that move it.
+    endpoint: the AWS API as the hosts reach it; left out: the region's dual-stack one.
+    access_key_id: for hosts without an instance profile.
+    secret_access_key: for hosts without an instance profile.
+    textfile: where the metrics go besides /run/lbkit/agent.prom.
     """
 
     check_interval: Annotated[float, Form(forms.number(0.05, 1, "seconds"))] = 0.1
@@ -55,11 +60,14 @@ class Agent(Record):
 
 
 class Notify(Record):
-    """Who is told. active, passive: of which events the host of that role tells (the runbook: the passive
-    alone).
+    """Who is told of what happens. (In the runbook the passive alone tells.)
 
-    topic: an SNS topic; endpoint: its API as the hosts reach it. command: gets the event's name as its last
-    argument and the notice as JSON on its standard input.
+    topic: an SNS topic.
+    endpoint: SNS as the hosts reach it; left out: the region's dual-stack endpoint.
+    command: a program on the hosts; it gets the event's name as its last argument and the notice as JSON on
+    its standard input.
+    active: of which events the active host tells.
+    passive: of which events the passive hosts tell.
     """
 
     topic: Annotated[str | None, Form(forms_aws.topic)] = None

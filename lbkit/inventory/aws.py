@@ -13,17 +13,20 @@ from lbkit.inventory.record import Record, required
 
 
 class Ipv6(Record):
-    """`[aws.ipv6]`: the hosts have IPv6, and by it a way to the API. gateway: where ::/0 goes."""
+    """The hosts have IPv6, and by it a way to the API.
+
+    gateway: where ::/0 goes.
+    """
 
     gateway: Annotated[str, Form(forms.choice("internet", "egress-only"))] = "internet"
 
 
 class SecurityGroup(Record):
-    """`[aws.security_group]`: what may reach the hosts.
+    """What may reach the hosts.
 
-    admins: networks from which ssh and the stats page are reached. ipv6_clients: the frontends' ports are
-    open to ::/0 too. id: a group that is there already, in which nothing is taken away; without it one of
-    our own, `lbkit-NAME`.
+    admins: networks from which ssh and the stats page are reached.
+    ipv6_clients: the frontends' ports are open to ::/0 too.
+    id: a group that is there already, in which nothing is taken away; left out: one of our own, `lbkit-NAME`.
     """
 
     admins: Annotated[tuple[str, ...], Form(forms.listed(forms.network))] = required()
@@ -32,10 +35,10 @@ class SecurityGroup(Record):
 
 
 class Iam(Record):
-    """`[aws.iam]`: what lets the hosts move the address.
+    """What lets the hosts move the address.
 
-    kind: role (an instance profile), or user (access keys, which go into `[agent]`). role: one that the
-    hosts' instances have already; without it one of our own, `lbkit-NAME`.
+    kind: `role` (an instance profile), or `user` (access keys, which go into `[agent]`).
+    role: one that the hosts' instances have already; left out: one of our own, `lbkit-NAME`.
     """
 
     kind: Annotated[str, Form(forms.choice("role", "user"))] = "role"
@@ -43,7 +46,11 @@ class Iam(Record):
 
 
 class Subscription(Record):
-    """One who hears what is published. endpoint: an address, URL, number or ARN, as the protocol wants it."""
+    """One who hears what is published.
+
+    protocol: of SNS.
+    endpoint: as the protocol wants it.
+    """
 
     protocol: Annotated[str, Form(forms.choice(*forms_aws.ENDPOINTS))] = required()
     endpoint: Annotated[str, Form(forms_aws.endpoint)] = required()
@@ -56,14 +63,26 @@ class Subscription(Record):
 
 
 class Sns(Record):
-    """`[aws.sns]`: the topic of `notify.topic` is there, and these hear of it, beside whoever else does."""
+    """The topic of `notify.topic` is there, and these hear of it, beside whoever else does.
+
+    subscriptions: who hears.
+    """
 
     subscriptions: tuple[Subscription, ...] = ()
 
 
 class Aws(Record):
-    """endpoint: the API as this machine reaches it, for every service (None: AWS's own). profile,
-    credentials_file: whose credentials (None: where the AWS CLI looks)."""
+    """How your machine calls AWS, and what of the account `inv setup` puts right: aws.md. A table that is
+    left out is a matter that lbkit leaves alone.
+
+    endpoint: the API as your machine reaches it, for every service; left out: AWS's own.
+    profile: whose credentials; left out: as the AWS CLI.
+    credentials_file: where they are; left out: where the AWS CLI looks.
+    ipv6: a way to the API.
+    security_group: who reaches the hosts.
+    iam: the permission to move the address.
+    sns: who hears of it.
+    """
 
     endpoint: Annotated[str | None, Form(forms.url)] = None
     profile: Annotated[str | None, Form(forms_aws.profile)] = None

@@ -36,10 +36,15 @@ KeyType = Annotated[str, Form(forms.choice("ecdsa", "rsa"))]
 class Certificate(Record):
     """The certificate for `cluster.domains`, and what all certificates share.
 
-    issuer: acme (HTTP-01), or own: you bring it. challenge_port: where certbot answers on either host while
-    it renews. directory: of the ACME server; ca: a file on the hosts by which a private one is trusted.
-    certbot: the distribution's (apt), or the snap's. min_days: with less left `inv cert.status` fails and
-    an alarm stands (of a short-lived certificate: with less than a sixth of its life).
+    issuer: `acme` (HTTP-01), or `own`: you bring it.
+    path: where chain and key lie on the hosts, in one file.
+    challenge_port: where certbot answers on either host while it renews.
+    directory: of the ACME server.
+    ca: a file on the hosts by which a private ACME server is trusted.
+    key_type: of the keys that certbot makes.
+    certbot: the distribution's (`apt`), or the snap's.
+    min_days: with less left `inv cert.status` fails and an alarm stands (of a short-lived certificate: with
+    less than a sixth of its life).
     """
 
     issuer: Issuer = "acme"
@@ -58,7 +63,12 @@ class Certificate(Record):
 
 
 class MoreCertificate(Record):
-    """`[certificates.NAME]`: one beside the first, chosen by SNI. None: as in `[certificate]`."""
+    """A certificate beside the first, chosen by SNI, at /etc/haproxy/certs/NAME.pem.
+
+    domains: its names.
+    issuer: left out: as in `[certificate]`.
+    key_type: left out: as in `[certificate]`.
+    """
 
     name: str = ""
     domains: Domains = required()

@@ -43,7 +43,13 @@ from lbkit.inventory.secret import Secret
 
 
 class ClusterTable(Record):
-    """`[cluster]`."""
+    """What the pair is called, and in whose name it acts.
+
+    name: part of router ids, and of what the pair has in AWS (`lbkit-NAME`).
+    domains: the names of the certificate; the checks ask for the first.
+    email: of the ACME account.
+    timezone: of the hosts.
+    """
 
     name: Slug = required()
     domains: Annotated[tuple[str, ...], Form(forms.listed(forms.domain, least=1))] = required()
@@ -52,7 +58,14 @@ class ClusterTable(Record):
 
 
 class Eip(Record):
-    """An Elastic IP, moved by a call to the AWS API."""
+    """An Elastic IP, moved by a call to the AWS API.
+
+    kind: that it is an Elastic IP.
+    allocation_id: its id at AWS.
+    region: where it is.
+    public_ip: the address itself; given, it is refused as a way to a host, since it moves.
+    transport: how VRRP travels: there is no multicast in a VPC.
+    """
 
     kind: Annotated[str, Form(forms.choice("eip"))] = required()
     allocation_id: Annotated[str, Form(forms_aws.allocation)] = required()
@@ -67,7 +80,13 @@ class Eip(Record):
 
 
 class Vip(Record):
-    """A virtual IP, moved by keepalived. interface: None for the one that VRRP runs on."""
+    """A virtual IP, moved by keepalived.
+
+    kind: that it is a virtual IP.
+    address: the address itself.
+    interface: where it appears; left out: the interface on which VRRP runs.
+    transport: how VRRP travels: `unicast` where switches drop multicast.
+    """
 
     kind: Annotated[str, Form(forms.choice("vip"))] = required()
     address: Annotated[str, Form(forms.ip_with_prefix)] = required()
@@ -103,7 +122,15 @@ JumpText = Annotated[str, Form(_jump)]
 
 
 class SshTable(Record):
-    """`[ssh]`: what all hosts share."""
+    """How all hosts are reached, where they do not say otherwise.
+
+    user: who logs in, and may use sudo without a password; here or at each host.
+    port: of sshd.
+    key: the private key; left out: what your ssh agent has.
+    known_hosts: the host keys that are trusted; an unknown or changed one is refused.
+    jump: the machine on the way.
+    connect_timeout: how long a connection may take.
+    """
 
     user: User | None = None
     port: Port = 22
@@ -114,7 +141,15 @@ class SshTable(Record):
 
 
 class LoginTable(Record):
-    """How one machine is reached, where it differs from `[ssh]`. jump = "" means none."""
+    """The machine from which the endpoint is asked; without this table it is yours.
+
+    ssh: its address.
+    port: of sshd; left out: as in `[ssh]`.
+    user: left out: as in `[ssh]`.
+    key: left out: as in `[ssh]`.
+    known_hosts: left out: as in `[ssh]`.
+    jump: left out: as in `[ssh]`; `""`: none.
+    """
 
     ssh: Reachable = required()
     port: Port | None = None
@@ -125,7 +160,17 @@ class LoginTable(Record):
 
 
 class HostTable(LoginTable):
-    """One of `[[hosts]]`."""
+    """One balancer: exactly one is `active`, at least one `passive`.
+
+    ssh: its own address, never the one that moves.
+    name: how commands and messages call it.
+    role: which one is preferred while all are well (who serves is observed, not declared).
+    private_address: VRRP, the hosts' questions to each other, challenges, the sync and the stats page use it.
+    interface: where VRRP runs, and where a virtual IP appears.
+    priority: of VRRP, the higher is preferred; left out: 250 for the active, 240, 230 … for the passives.
+    router_id: its name in keepalived; left out: CLUSTER-HOST.
+    network_interface_id: at AWS; left out: the host asks its instance metadata.
+    """
 
     name: Slug = required()
     role: Annotated[str, Form(forms.choice("active", "passive"))] = required()
@@ -137,13 +182,19 @@ class HostTable(LoginTable):
 
 
 class FailoverTest(Record):
-    """For `inv failover-test`. upgrade_path: where a WebSocket answers pings; None: none is held open."""
+    """What `inv failover-test` watches beside new and kept connections.
+
+    upgrade_path: where a WebSocket answers pings; left out: none is held open.
+    """
 
     upgrade_path: WebPath | None = None
 
 
 class Packages(Record):
-    """`[packages]`. proxy: by which apt reaches the repositories where a host has no way of its own."""
+    """How packages reach the hosts.
+
+    proxy: by which apt reaches the repositories where a host has no way of its own.
+    """
 
     proxy: Annotated[str | None, Form(forms.proxy)] = None
 

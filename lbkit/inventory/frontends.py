@@ -23,15 +23,25 @@ Addresses = Annotated[tuple[str, ...], Form(forms.listed(forms.bind_address, lea
 
 
 class ForwardFor(Record):
-    """`option forwardfor`: tell the servers the client's address. A client's own header is removed first,
-    but for connections from `except` (a proxy in front that is to be believed)."""
+    """`option forwardfor`: the servers learn the client's address from X-Forwarded-For.
+
+    enabled: whether they do.
+    except: connections from here keep their own header (a proxy in front that is to be believed); from
+    elsewhere it is removed first.
+    """
 
     enabled: Switch = True
     except_: Annotated[str | None, Form(forms.network)] = keyed("except", default=None)
 
 
 class FrontendTimeouts(Record):
-    """Timeouts towards clients, where a frontend differs."""
+    """Timeouts towards clients, where a frontend differs from `[haproxy.timeouts]`.
+
+    client: the longest pause of a client.
+    http_request: for the headers of a request.
+    http_keep_alive: between two requests of a connection.
+    client_fin: after one side has closed.
+    """
 
     client: Duration | None = None
     http_request: Duration | None = None
@@ -40,9 +50,14 @@ class FrontendTimeouts(Record):
 
 
 class Route(Record):
-    """Which requests go to a backend: any of the values of a key, and every key that is given.
+    """Which requests go to a backend: any of the values of a key, and every key that is given. The first
+    that matches counts.
 
-    host: `*.example.com` takes every name below. ignore_case: for the paths (names always do).
+    host: names; `*.example.com` takes every name below.
+    path_prefix: how the path begins.
+    path_suffix: how the path ends.
+    ignore_case: for the paths (names always do).
+    backend: where they go.
     """
 
     host: Annotated[tuple[str, ...], Form(forms.listed(forms.domain))] = ()
@@ -73,7 +88,14 @@ class Route(Record):
 
 
 class Frontend(Record):
-    """What HTTP and TCP frontends share. addresses: `*` all of IPv4, `::` all of IPv6."""
+    """What HTTP and TCP frontends share.
+
+    addresses: where it listens: `*` all of IPv4, `::` all of IPv6.
+    default_backend: for what no route takes.
+    maxconn: connections at a time; left out: `haproxy.maxconn`.
+    timeouts: where this frontend differs.
+    extra: lines of HAProxy for what the inventory does not model.
+    """
 
     name: str = ""
     addresses: Addresses = ("*",)
@@ -84,7 +106,18 @@ class Frontend(Record):
 
 
 class HttpFrontend(Frontend):
-    """One site: HTTP, HTTPS, or both. redirect: the status with which HTTP sends to HTTPS, or false."""
+    """One site: HTTP, HTTPS, or both.
+
+    mode: that it is HTTP.
+    http_port: of plain HTTP.
+    https_port: of HTTPS.
+    redirect: the status with which HTTP sends to HTTPS, or `false`: HTTP is served as well.
+    certificate: a file of its own on the hosts; left out: those of `[certificate]` and `[certificates.NAME]`.
+    http2: whether clients may speak HTTP/2.
+    forwardfor: where this frontend differs.
+    connection: where this frontend differs from `haproxy.connection`.
+    routes: which requests go elsewhere.
+    """
 
     mode: Annotated[str, Form(forms.choice("http"))] = "http"
     http_port: PortOrOff = 80
@@ -119,7 +152,12 @@ class HttpFrontend(Frontend):
 
 
 class TcpFrontend(Frontend):
-    """One port whose connections are passed on unread."""
+    """One port whose connections are passed on unread.
+
+    mode: that it is TCP.
+    port: where it listens.
+    default_backend: where connections go.
+    """
 
     mode: Annotated[str, Form(forms.choice("tcp"))] = "tcp"
     port: Port = required()

@@ -37,11 +37,21 @@ Password = Annotated[Secret, SecretForm("password")]
 
 
 class Timeouts(Record):
-    """`timeout …` of the defaults section.
+    """`timeout …` of the defaults section. A body has no bound as a whole, or uploads over slow lines,
+    streams and long gRPC calls would be cut. Who sends a byte a minute keeps a connection of the frontend's
+    `maxconn`, and nothing more.
 
-    http_request bounds how long a client takes over the headers of a request. A body has no bound as a
-    whole, or uploads over slow lines, streams and long gRPC calls would be cut: `client` is the longest
-    pause in it. Who sends a byte a minute keeps a connection of the frontend's `maxconn`, and nothing more.
+    connect: to a server.
+    client: the longest pause of a client.
+    server: the longest pause of a server.
+    http_request: for the headers of a request.
+    http_keep_alive: between two requests of a connection.
+    queue: for a free connection to a server.
+    check: of a health check, once connected.
+    tunnel: the longest pause of a WebSocket or a TCP connection.
+    tarpit: how long a tarpitted request waits.
+    client_fin: after the server's side has closed.
+    server_fin: after the client's side has closed.
     """
 
     connect: Duration = "5s"
@@ -58,7 +68,17 @@ class Timeouts(Record):
 
 
 class Log(Record):
-    """Where and what HAProxy logs. format: httplog, clf, or a log-format string for HTTP frontends."""
+    """Where and what HAProxy logs.
+
+    targets: where lines go.
+    facility: of syslog.
+    level: of the least important lines.
+    format: `httplog`, `clf`, or a log-format string for HTTP frontends.
+    dontlognull: no line for connections that send nothing.
+    dontlog_normal: no line for requests that went well.
+    log_separate_errors: errors at level err.
+    log_health_checks: a line for each change of a check.
+    """
 
     targets: Annotated[tuple[str, ...], Form(forms.listed(forms.log_target, least=1))] = ("/dev/log",)
     facility: Annotated[
@@ -77,7 +97,17 @@ class Log(Record):
 class Stats(Record):
     """The statistics page and, on the same port behind the same password, the Prometheus metrics.
 
-    address: None for the host's private address.
+    enabled: whether there is one.
+    port: where it listens.
+    address: left out: the host's private address alone.
+    uri: of the page.
+    refresh: how often the page loads itself again.
+    user: who may see it.
+    password: of that user; required where the page is enabled.
+    admin: servers may be drained on the page.
+    realm: as browsers show it.
+    show_legends: addresses and cookies stand on the page.
+    metrics: where Prometheus asks, or `false`.
     """
 
     enabled: Switch = True
@@ -94,7 +124,12 @@ class Stats(Record):
 
 
 class Tls(Record):
-    """TLS towards clients: Mozilla's profiles. hsts_days: for how long browsers insist on https."""
+    """TLS towards clients, by Mozilla's profiles.
+
+    profile: which ciphers and versions: `modern` is TLS 1.3 alone.
+    hsts_days: for how long browsers insist on https; left out: they are not told to.
+    hsts_subdomains: they do so for names below, too.
+    """
 
     profile: Annotated[str, Form(forms.choice("intermediate", "modern"))] = "intermediate"
     hsts_days: Annotated[int | None, Form(forms.whole(1, 3650, "days"))] = None
@@ -157,7 +192,11 @@ class ErrorFiles:
 
 
 class ExtraLines(Record):
-    """Lines for what the inventory does not model, in the sections that have no table of their own."""
+    """Lines for what the inventory does not model, in the sections that have no table of their own.
+
+    global: lines of the section `global`.
+    defaults: lines of the section `defaults`.
+    """
 
     global_: Extra = keyed("global", default=())
     defaults: Extra = ()
@@ -172,7 +211,29 @@ _OWN_MAXCONN = 50
 
 
 class HaProxy(Record):
-    """The whole of HAProxy. maxconn: connections of each frontend that names none of its own."""
+    """What HAProxy serves, and how. The keys are HAProxy's own words.
+
+    maxconn: connections of each frontend that names none of its own.
+    nbthread: left out: one for each processor.
+    hard_stop_after: how long an old worker may live after a reload.
+    mworker_max_reloads: how many reloads an old worker may outlive.
+    connection: what becomes of a connection after an answer.
+    idle_close_on_response: idle connections are closed with an answer at a reload, so that no request is
+    lost.
+    retries: of a connection to a server.
+    redispatch: a retry may go to another server.
+    retry_on: which failures are tried again; left out: failed connections.
+    health_port: on 127.0.0.1, where keepalived and the agent ask whether HAProxy serves.
+    forwardfor: whether servers learn the client's address.
+    timeouts: of all frontends and backends.
+    log: where lines go.
+    errorfiles: own error pages, by status: a path on the host, or one beside the inventory that goes there.
+    stats: the statistics page and the metrics.
+    tls: towards clients.
+    frontends: where clients arrive.
+    backends: the servers.
+    extra: lines of your own.
+    """
 
     # Two descriptors each: HAProxy does not start where the hard limit is lower (20,000 in some containers).
     maxconn: Connections = 4000

@@ -14,7 +14,14 @@ from lbkit.inventory.secret import Secret, SecretForm
 
 
 class VrrpCheck(Record):
-    """The slow check beside the agent's fast one. In whole seconds: keepalived 2.2.7 knows no less."""
+    """The slow check beside the agent's fast one, for a host whose agent is dead. In whole seconds:
+    keepalived 2.2.7 knows no less.
+
+    interval: between two checks.
+    timeout: of one.
+    fall: bad ones in a row that count.
+    rise: good ones in a row that count.
+    """
 
     interval: Annotated[int, Form(forms.whole(1, 60, "seconds"))] = 1
     timeout: Annotated[int, Form(forms.whole(1, 60, "seconds"))] = 1
@@ -23,7 +30,14 @@ class VrrpCheck(Record):
 
 
 class Mail(Record):
-    """Whom keepalived tells of a change of state, by SMTP. server: of port 25, or another after `:`."""
+    """Whom keepalived tells of a change of state, by SMTP.
+
+    to: who hears of it.
+    from: who says so.
+    server: by which mail goes.
+    port: of the server.
+    connect_timeout: how long a connection to it may take.
+    """
 
     to: Annotated[tuple[str, ...], Form(forms.listed(forms.email, least=1))] = required()
     from_: Email = required(key="from")
@@ -35,8 +49,9 @@ class Mail(Record):
 class Garp(Record):
     """How a new MASTER tells the network (gratuitous ARP, unsolicited neighbour advertisements).
 
-    repeat: packets in the first burst; delay: seconds to the second; refresh: seconds between later ones,
-    0 for none.
+    repeat: packets in the first burst.
+    delay: until the second burst.
+    refresh: between later ones; 0: none.
     """
 
     repeat: Annotated[int, Form(forms.whole(1, 100))] = 5
@@ -45,17 +60,31 @@ class Garp(Record):
 
 
 class KeepalivedExtra(Record):
-    """Lines for what the inventory does not model."""
+    """Lines for what the inventory does not model.
+
+    global_defs: lines of keepalived's `global_defs`.
+    vrrp_instance: lines of its `vrrp_instance`.
+    """
 
     global_defs: Extra = ()
     vrrp_instance: Extra = ()
 
 
 class Keepalived(Record):
-    """The whole of keepalived.
+    """Who is elected MASTER, and how soon. The keys are keepalived's own words.
 
-    advert_int: seconds. token_address: what a MASTER has on `lo` where the address that moves is an
-    Elastic IP (keepalived wants an address, and anyone can read from the kernel who the MASTER is).
+    virtual_router_id: one for each pair within a network.
+    vrrp_version: 2 where an older peer needs it: it has no adverts below a second.
+    advert_int: between two adverts: a silent death is noticed after 3.06 of these.
+    auth_pass: of version 2 alone.
+    preempt: the active takes service back once it is well: connections are cut once more.
+    preempt_delay: how long it must be well for that.
+    token_address: what a MASTER has on `lo` where the address that moves is an Elastic IP (keepalived wants
+    an address, and anyone can read from the kernel who the MASTER is).
+    check: the slow check.
+    garp: how the network is told.
+    mail: who is told by mail.
+    extra: lines of your own.
     """
 
     virtual_router_id: Annotated[int, Form(forms.whole(1, 255))] = required()

@@ -1,0 +1,57 @@
+"""The pages in docs/ are true where a test can tell: figures, names of tests, commands, links."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.unit.test_cli import TASKS
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
+
+
+def rows(text: str) -> list[list[str]]:
+    """Cells of every table's rows."""
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("| ")
+    ]
+
+
+def test_measured_faults_are_those_of_the_figures() -> None:
+    figures = {row[0]: (row[2], row[3]) for row in rows(PAGES["failover-figures.md"]) if len(row) == 10}
+    named = [row for row in rows(PAGES["faults.md"]) if len(row) == 5 and row[2].endswith(" s")]
+    assert named
+    for row in named:
+        assert (row[2], row[3]) == figures[row[4]], f"{row[0]}: take it from docs/failover-figures.md"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_test_that_a_page_names_exists(page: str) -> None:
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    defined = set(re.findall(r"def (test_\w+)", tests))
+    assert set(re.findall(r"`(test_\w+)`", PAGES[page])) <= defined
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_that_a_page_names_exists(page: str) -> None:
+    named = set(re.findall(r"(?:`|\$ |^)(?:sudo )?inv ([a-z][a-z0-9.-]*)", PAGES[page], re.MULTILINE))
+    assert named <= set(TASKS)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_of_a_page_leads_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
+        if target.startswith(("https://", "#")):
+            continue
+        file, _, anchor = target.partition("#")
+        path = ROOT / "docs" / file
+        assert path.exists(), target
+        if anchor:
+            heads = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+            assert anchor in anchors, target
