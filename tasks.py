@@ -2,7 +2,7 @@
 
 from invoke import Collection, task
 
-from lbkit import commands
+from lbkit import commands, oncall
 from lbkit.lab import tasks as lab
 
 HOST = "only this host: active, passive, or its name"
@@ -220,5 +220,27 @@ def failover_test(c, case=None, stop_instance=None, yes_really=None, report=None
     return commands.failover_test(case, stop_instance, yes_really, report, json)
 
 
+UNIT = "haproxy, keepalived, agent, sync, certbot or all (default)"
+SINCE = "30s, 10m, 2h, 1d, 14:30, today or 'YYYY-MM-DD HH:MM', in the pair's time zone"
+GREP = "only lines in which this regular expression is found"
+FOLLOW = "go on with new lines, until Ctrl-C"
+
+
+@task(
+    auto_shortflags=False,
+    help={"host": HOST, "unit": UNIT, "since": SINCE, "grep": GREP, "follow": FOLLOW, "json": JSON},
+)
+@commands.reports
+def logs(c, host=None, unit="all", since=None, grep=None, follow=False, json=False):
+    """The journals of all hosts as one, in time order.
+
+    The newest 200 lines of each host, or all since then (at most 20,000
+    of each). A host that is down is said, and the rest shown: exit code 1.
+
+    Example: inv logs --unit agent --since 10m --follow
+    """
+    return oncall.logs(host, unit, since, grep, follow, json)
+
+
 STEPS = (ipv6, security_group, iam, sns, prereqs, haproxy, keepalived, agent)
-ns = Collection(plan, setup, *STEPS, verify, status, switchover, maintenance, failover_test, lab=lab.ns)
+ns = Collection(plan, setup, *STEPS, verify, status, switchover, maintenance, failover_test, logs, lab=lab.ns)

@@ -6,6 +6,7 @@ only then. Nothing here decides anything.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -30,14 +31,31 @@ def out(lines: Iterable[str]) -> None:
     text = terminal.visible("\n".join(lines))
     if not text:
         return
-    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
-        from rich.console import Console
-
-        console = Console(highlight=False, soft_wrap=True)
-        for line in text.split("\n"):
-            console.print(line, style=style(line), markup=False)
+    if coloured():
+        for one in text.split("\n"):
+            console().print(one, style=style(one), markup=False)
     else:
         print(text)
+
+
+def line(text: str, style: str) -> None:
+    """One line to stdout at once, in that style where it is a terminal."""
+    text = terminal.visible(text)
+    if coloured():
+        console().print(text, style=style, markup=False)
+    else:
+        print(text, flush=True)
+
+
+def coloured() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+@functools.cache
+def console() -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)
 
 
 def style(line: str) -> str | None:

@@ -25,6 +25,7 @@ MODULES = (
     "loaded",
     "networkd",
     "orders",
+    "journal",
     "duty",
     "breaking",
     "reading",

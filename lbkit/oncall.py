@@ -1,0 +1,64 @@
+"""What the commands for on-call do: inventory in, exit code out, as in commands.py."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from lbkit.commands import FAILED, SAME
+
+if TYPE_CHECKING:
+    from lbkit import logs as journals
+    from lbkit.inventory import Cluster
+
+HOST_STYLES = ("cyan", "magenta", "green", "yellow", "blue")
+
+
+def logs(host: str | None, unit: str, since: str | None, grep: str | None, follow: bool, json: bool) -> int:
+    from lbkit import inventory, remote, report
+    from lbkit import logs as journals
+    from lbkit.since import parse
+
+    cluster = inventory.load()
+    hosts = cluster.select(host)
+    moment = parse(since, cluster.timezone, time.time()) if since else None
+    asked = journals.question(unit, moment, grep)
+    with remote.sessions(hosts) as opened:
+        found = journals.read(dict(opened), asked, journals.MOST if since else journals.NEWEST)
+    for name in found.more:
+        report.told(name, "older lines are left out" + (": a later --since" if since else " (--since)"))
+    for why in found.missing.values():
+        report.told("", why)
+    if not follow:
+        if json:
+            rows = [journals.as_json(line, cluster.timezone) for line in found.lines]
+            report.as_json({"lines": rows, "not_read": found.missing})
+        else:
+            show(cluster, found.lines, json)
+        return FAILED if found.missing else SAME
+    try:
+        show(cluster, found.lines, json)
+        show(cluster, journals.follow(hosts, asked, found.cursors), json)
+    except KeyboardInterrupt:  # how following ends
+        print(file=sys.stderr)
+    return SAME
+
+
+def show(cluster: Cluster, stream: Iterable[journals.Line | journals.Note], json: bool) -> None:
+    """Lines as they come, coloured by host on a terminal; as JSON, one object a line."""
+    from json import dumps
+
+    from lbkit import logs as journals
+    from lbkit import report
+
+    width = journals.width(cluster)
+    styles = {host.name: HOST_STYLES[n % len(HOST_STYLES)] for n, host in enumerate(cluster.hosts)}
+    for one in stream:
+        if isinstance(one, journals.Note):
+            report.told("", one.text if one.text.startswith(one.host) else f"{one.host} {one.text}")
+        elif json:
+            print(dumps(journals.as_json(one, cluster.timezone)), flush=True)
+        else:
+            report.line(journals.shown(one, cluster.timezone, width), styles[one.host])
