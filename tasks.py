@@ -242,5 +242,90 @@ def logs(c, host=None, unit="all", since=None, grep=None, follow=False, json=Fal
     return oncall.logs(host, unit, since, grep, follow, json)
 
 
+SERVER = "the server, or backend/server"
+REASON = "why, for whoever looks at `inv status`"
+TIMEOUT = "seconds to wait for its open sessions to end (60; 0: do not wait)"
+ANYWAY = "also where no other server of the backend is left"
+HOLD = {"name": SERVER, "timeout": TIMEOUT, "reason": REASON, "anyway": ANYWAY, "json": JSON}
+
+
+@task(auto_shortflags=False, help={"json": JSON})
+@commands.reports
+def backend(c, json=False):
+    """Each server as each host sees it, and what is held out of service.
+
+    Exit code 1: the hosts differ, or one could not be read.
+
+    Example: inv backend
+    """
+    return oncall.backend(json)
+
+
+@task(auto_shortflags=False, positional=["name"], help=HOLD)
+@commands.reports
+def drain(c, name=None, timeout="60", reason=None, anyway=False, json=False):
+    """No new client comes to a server; those it has may finish. On all hosts.
+
+    Who has a persistence cookie for it still gets there. Lasts over
+    reload, restart, reboot and `inv setup`, until `inv backend.ready`.
+    Exit code 1: not done on a host (run it again), or sessions are left.
+
+    Example: inv backend.drain app-1 --reason "new release"
+    """
+    return oncall.hold(name, "drain", None, reason, timeout, anyway, json)
+
+
+@task(auto_shortflags=False, positional=["name"], help=HOLD)
+@commands.reports
+def maint(c, name=None, timeout="60", reason=None, anyway=False, json=False):
+    """Nothing new goes to a server, cookie or not; nobody checks it. On all hosts.
+
+    Lasts as `inv backend.drain` does, until `inv backend.ready`.
+
+    Example: inv backend.maint apps/app-1 --timeout 0
+    """
+    return oncall.hold(name, "maint", None, reason, timeout, anyway, json)
+
+
+@task(auto_shortflags=False, positional=["name"], help={"name": SERVER, "json": JSON})
+@commands.reports
+def ready(c, name=None, json=False):
+    """A server takes requests again, with its configured weight. On all hosts.
+
+    Example: inv backend.ready app-1
+    """
+    return oncall.hold(name, "ready", None, None, "0", False, json)
+
+
+@task(
+    auto_shortflags=False,
+    positional=["name"],
+    help={"name": SERVER, "to": "0 to 256", "reason": REASON, "anyway": ANYWAY, "json": JSON},
+)
+@commands.reports
+def weight(c, name=None, to="", reason=None, anyway=False, json=False):
+    """A server gets another share of the requests. On all hosts.
+
+    Lasts as `inv backend.drain` does, until `inv backend.ready`.
+
+    Example: inv backend.weight app-1 --to 10
+    """
+    return oncall.hold(name, "ready", to, reason, "0", anyway, json)
+
+
 STEPS = (ipv6, security_group, iam, sns, prereqs, haproxy, keepalived, agent)
-ns = Collection(plan, setup, *STEPS, verify, status, switchover, maintenance, failover_test, logs, lab=lab.ns)
+backends = Collection("backend", drain, ready, maint, weight)
+backends.add_task(backend, name="state", default=True)
+ns = Collection(
+    plan,
+    setup,
+    *STEPS,
+    verify,
+    status,
+    switchover,
+    maintenance,
+    failover_test,
+    logs,
+    backend=backends,
+    lab=lab.ns,
+)

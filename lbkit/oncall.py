@@ -62,3 +62,57 @@ def show(cluster: Cluster, stream: Iterable[journals.Line | journals.Note], json
             print(dumps(journals.as_json(one, cluster.timezone)), flush=True)
         else:
             report.line(journals.shown(one, cluster.timezone, width), styles[one.host])
+
+
+def backend(json: bool) -> int:
+    from lbkit import inventory, remote, report, servers, servers_shown
+
+    with remote.sessions(inventory.load().hosts) as opened:
+        hosts, missing = servers.read(opened)
+    if json:
+        report.as_json(servers_shown.as_json(hosts, missing))
+    else:
+        report.out(servers_shown.board(hosts, missing))
+    silent = any(one.views is None for one in hosts.values())
+    return FAILED if missing or silent or servers.differences(hosts) else SAME
+
+
+def hold(
+    name: str | None,
+    state: str,
+    weight: str | None,
+    reason: str | None,
+    timeout: str,
+    anyway: bool,
+    json: bool,
+) -> int:
+    """weight, timeout: as typed."""
+    import dataclasses
+
+    from lbkit import inventory, report, servers, servers_shown
+
+    cluster = inventory.load()
+    order = servers.Order(
+        state,
+        None if weight is None else number(weight, "--to", 256),
+        reason or "",
+        anyway,
+        number(timeout, "--timeout", 86400),
+    )
+    words = "inv " + " ".join(sys.argv[1:])
+    done = servers.change(cluster, name, order, words, report.told)
+    if json:
+        report.as_json(dataclasses.asdict(done))
+    else:
+        report.out(servers_shown.done(done))
+    return FAILED if done.missing or done.sessions else SAME
+
+
+def number(text: str, option: str, most: int) -> int:
+    from lbkit import errors
+
+    if not text.isdecimal() or int(text) > most:
+        raise errors.Refused(
+            f"{option} {text!r} is no whole number from 0 to {most}; nothing was touched.\nNext: {option} 1"
+        )
+    return int(text)

@@ -26,6 +26,7 @@ MODULES = (
     "networkd",
     "orders",
     "journal",
+    "servers",
     "duty",
     "breaking",
     "reading",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import subprocess
 
 import pytest
 
-from tests.lab.rehearsal import NAMES, Rehearsal, until
+from tests.lab.rehearsal import NAMES, RETRIES, VIP, Rehearsal, until
 
 pytestmark = pytest.mark.lab
 
@@ -45,3 +47,82 @@ def test_a_host_that_is_down_is_said_and_the_lines_of_the_other_are_shown(pair: 
     assert done.code == 1
     assert "lb-2: no ssh to" in done.err
     assert " lb-1 keepalived" in done.out
+
+
+# ── servers ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def reached(pair: Rehearsal) -> set[str]:
+    """The applications that answer a client through the address, of ten questions."""
+    script = f"for n in 1 2 3 4 5 6 7 8 9 10; do curl -sk -m 2 https://{VIP}/; done"
+    return set(re.findall(r"app-\d", pair.lab.client_exec(["sh", "-c", script], check=False).stdout))
+
+
+def flags(pair: Rehearsal) -> dict[str, set[str]]:
+    """Host → what its servers were told, as it says itself."""
+    hosts = json.loads(pair.inv("backend", "--json").out)["hosts"]
+    return {
+        name: {f"{s}:{v['state']}" for s, v in (one["servers"] or {}).items()} for name, one in hosts.items()
+    }
+
+
+def test_a_drained_server_stays_out_over_everything_but_ready(pair: Rehearsal) -> None:
+    both = {name: {"apps/app-1:drain", "apps/app-2:ready"} for name in NAMES}
+    pair.done("backend.drain", "app-1", "--reason", "new release")
+    assert flags(pair) == both
+    assert reached(pair) == {"app-2"}
+    shown = pair.done("status").flat
+    assert "apps/app-1 drain since" in shown
+    assert "new release" in shown
+    assert "last server of apps" in pair.refused("backend.maint", "app-2").flat
+    assert "name one of apps/app-1, apps/app-2" in pair.refused("backend.drain", "app-9").flat
+
+    holder, standby = pair.roles()
+    pair.sh(holder, "systemctl reload haproxy")
+    pair.sh(standby, "systemctl restart haproxy")
+    until(lambda: flags(pair) == both)
+    pair.sh(holder, "pkill -KILL -x haproxy")  # systemd has it back
+    pair.lab.host(standby).power_off()
+    pair.lab.host(standby).power_on()
+    until(lambda: flags(pair) == both, 120)
+    pair.done("setup", hosts=pair.hosts(RETRIES))
+    assert flags(pair) == both
+    assert reached(pair) == {"app-2"}
+    pair.done("setup")
+
+    pair.done("backend.ready", "app-1")
+    until(lambda: reached(pair) == {"app-1", "app-2"})
+    until(pair.whole)
+
+
+def test_a_drain_that_one_host_missed_is_told_and_finished_by_running_it_again(pair: Rehearsal) -> None:
+    with pair.lab.ssh_cut("lb-2"):
+        done = pair.inv("backend.drain", "app-1")
+        assert done.code == 1
+        assert "Not done on lb-2" in done.flat
+    assert "but not on lb-2" in pair.inv("backend").flat
+    assert "but not on lb-2" in pair.refused("status").flat
+    pair.done("backend.drain", "app-1")
+    assert "not on" not in pair.done("backend").flat
+    pair.done("backend.ready", "app-1")
+    until(pair.whole)
+
+
+def test_a_drain_waits_for_sessions_to_end_and_says_how_many_are_left(pair: Rehearsal) -> None:
+    curl = ["curl", "-sk", "-m", "120", f"https://{VIP}/slow?seconds=20"]
+    with_session = pair.lab.host("client").enter(curl)
+    processes = [subprocess.Popen(with_session, stdout=subprocess.DEVNULL, cwd="/") for _ in range(2)]
+    held = "apps/app-1"
+
+    def sessions() -> int:
+        hosts = json.loads(pair.inv("backend", "--json").out)["hosts"]
+        return sum((one["servers"] or {}).get(held, {"sessions": 0})["sessions"] for one in hosts.values())
+
+    until(lambda: sessions() == 1)
+    left = pair.inv("backend.drain", held, "--timeout", "0")
+    assert left.code == 1
+    assert "1 sessions are still open" in left.flat
+    assert "No session is open" in pair.done("backend.drain", held, "--timeout", "120").flat
+    for process in processes:
+        process.wait(timeout=120)
+    pair.done("backend.ready", held)

@@ -24,6 +24,8 @@ SLOW = ("boto3", "botocore", "fabric", "paramiko", "pydantic", "jinja2", "rich",
 def all_tasks(collection: Collection, prefix: str = "") -> dict[str, Task]:
     """Task by the name that the operator types."""
     found = {prefix + name.replace("_", "-"): task for name, task in collection.tasks.items()}
+    if collection.default:  # typed by the collection's own name
+        found[prefix.rstrip(".")] = found.pop(prefix + collection.default)
     for name, inner in collection.collections.items():
         found |= all_tasks(inner, f"{prefix}{name}.")
     return found
@@ -87,7 +89,7 @@ def test_help_explains_every_option_within_80_columns(name: str) -> None:
 def test_list_fits_80_columns_and_shows_every_task() -> None:
     text = inv("--list")
     assert max(map(len, text.splitlines())) <= 80, text
-    assert all(f" {name} " in text for name in TASKS)
+    assert all(f" {name} " in text or f"({name})" in text for name in TASKS)
 
 
 def test_list_imports_nothing_slow() -> None:
