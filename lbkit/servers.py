@@ -1,7 +1,7 @@
 """The servers behind the pair: what each host says of them, and taking one out of service on all hosts.
 
-What is wanted is recorded on each host and done there by HAProxy's Runtime API (lbkit/hand/servers.py says how it
-lasts). It ends with `ready` alone.
+What is wanted is recorded on each host and done there by HAProxy's Runtime API (how it lasts:
+lbkit/hand/servers.py). It ends with `ready` alone.
 """
 
 from __future__ import annotations

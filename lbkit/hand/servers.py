@@ -137,7 +137,6 @@ def configured(path=CONFIG):
                 section = words[1] if words[0] in ("backend", "listen") and len(words) > 1 else None
             elif section and words[:1] == ["server"] and len(words) > 2:
                 port = re.search(r":(\d+)$", words[2])
-                options = dict(zip(words[3:], words[4:]))
-                weight = options.get("weight", "1")
+                weight = words[words.index("weight") + 1] if "weight" in words[:-1] else "1"
                 found[f"{section}/{words[1]}"] = {"port": port[1] if port else "0", "weight": weight}
     return found

@@ -108,10 +108,25 @@ def test_a_drain_that_one_host_missed_is_told_and_finished_by_running_it_again(p
     until(pair.whole)
 
 
+WEBSOCKET = """
+import socket, ssl, sys
+plain = socket.create_connection((sys.argv[1], 443), timeout=10)
+client = ssl._create_unverified_context().wrap_socket(plain, server_hostname="api.lab.test")
+head = "GET /ws HTTP/1.1", "Host: api.lab.test", "Upgrade: websocket", "Connection: Upgrade"
+key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13"
+client.sendall("\\r\\n".join((*head, *key, "", "")).encode())
+print(client.recv(4096).splitlines()[0].decode(), flush=True)
+sys.stdin.read()
+"""
+
+
 def test_a_drain_waits_for_sessions_to_end_and_says_how_many_are_left(pair: Rehearsal) -> None:
-    curl = ["curl", "-sk", "-m", "120", f"https://{VIP}/slow?seconds=20"]
-    with_session = pair.lab.host("client").enter(curl)
-    processes = [subprocess.Popen(with_session, stdout=subprocess.DEVNULL, cwd="/") for _ in range(2)]
+    argv = pair.lab.host("client").enter(["python3", "-c", WEBSOCKET, VIP])
+    pipe = subprocess.PIPE
+    clients = [subprocess.Popen(argv, stdin=pipe, stdout=pipe, cwd="/") for _ in range(2)]
+    for client in clients:  # one comes to each server
+        assert client.stdout
+        assert b" 101 " in client.stdout.readline()
     held = "apps/app-1"
 
     def sessions() -> int:
@@ -122,7 +137,13 @@ def test_a_drain_waits_for_sessions_to_end_and_says_how_many_are_left(pair: Rehe
     left = pair.inv("backend.drain", held, "--timeout", "0")
     assert left.code == 1
     assert "1 sessions are still open" in left.flat
-    assert "No session is open" in pair.done("backend.drain", held, "--timeout", "120").flat
-    for process in processes:
-        process.wait(timeout=120)
+    waiting = pair.start("backend.drain", held, "--timeout", "120")
+    assert waiting.stderr
+    while "1 sessions are open" not in (line := waiting.stderr.readline()):
+        assert line, "it did not wait"
+    for client in clients:
+        client.communicate(timeout=60)
+    done = pair.finish(waiting)
+    assert done.code == 0
+    assert "No session is open" in done.flat
     pair.done("backend.ready", held)
