@@ -242,6 +242,19 @@ def logs(c, host=None, unit="all", since=None, grep=None, follow=False, json=Fal
     return oncall.logs(host, unit, since, grep, follow, json)
 
 
+@task(auto_shortflags=False, help={"json": JSON})
+@commands.reports
+def vrrp(c, json=False):
+    """The VRRP adverts on the wire, as all hosts see them, and what is wrong.
+
+    Who should send, what leaves, what arrives, what a firewall drops. It
+    listens for a few adverts. Exit code 1: something is wrong or unknown.
+
+    Example: inv vrrp
+    """
+    return oncall.vrrp(json)
+
+
 SERVER = "the server, or backend/server"
 REASON = "why, for whoever looks at `inv status`"
 TIMEOUT = "seconds to wait for its open sessions to end (60; 0: do not wait)"
@@ -326,6 +339,7 @@ ns = Collection(
     maintenance,
     failover_test,
     logs,
+    vrrp,
     backend=backends,
     lab=lab.ns,
 )

@@ -116,3 +116,17 @@ def number(text: str, option: str, most: int) -> int:
             f"{option} {text!r} is no whole number from 0 to {most}; nothing was touched.\nNext: {option} 1"
         )
     return int(text)
+
+
+def vrrp(json: bool) -> int:
+    import dataclasses
+
+    from lbkit import adverts, inventory, report
+
+    cluster = inventory.load()
+    found = adverts.listen(cluster)
+    if json:
+        report.as_json(dataclasses.asdict(found))
+    else:
+        report.out(report.advert_lines(cluster, found))
+    return FAILED if found.wrong or found.missing else SAME

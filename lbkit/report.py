@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lbkit import maintenance, pair, plan, status, switchover, terminal, verify
+from lbkit import adverts, maintenance, pair, plan, status, switchover, terminal, verify
 from lbkit.converge import ACCOUNT, Outcome, all_changes
 from lbkit.inventory import Cluster, Eip
 from lbkit.observe import Picture
@@ -285,6 +285,25 @@ def maintenance_lines(done: maintenance.Done) -> list[str]:
     return wrapped("", f"{done.host} is {done.text}. {done.serves} serves.") + wrapped(
         "  ", f"Next: when the work is done: inv maintenance off --host {done.host}"
     )
+
+
+def advert_lines(cluster: Cluster, found: adverts.Found) -> list[str]:
+    """Who should send, what each host saw, what is wrong."""
+    lines = wrapped("", adverts.should(cluster, found))
+    lines += [
+        "",
+        f"Seen in {found.within_s:g} s:",
+        *(f"  {one}" for one in columns(adverts.rows(cluster, found))),
+        "",
+    ]
+    for why in found.missing.values():
+        what, next_step = verify.split(why)
+        lines += [*wrapped("", what), *wrapped("  ", f"Next: {next_step}")]
+    for what, next_step in found.wrong:
+        lines += [*wrapped("", f"{what}."), *wrapped("  ", f"Next: {next_step}")]
+    if not found.wrong and not found.missing:
+        lines.append("Nothing is wrong.")
+    return lines
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:

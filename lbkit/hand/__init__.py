@@ -29,6 +29,7 @@ MODULES = (
     "servers",
     "duty",
     "breaking",
+    "adverts",
     "reading",
     "writing",
     "probing",

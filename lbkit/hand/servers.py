@@ -1,9 +1,10 @@
 """Servers of the backends that a person holds out of service or weighs otherwise, until he ends it.
 
 What he wants stands in RECORD. HAProxy forgets at every reload what its Runtime API was told, so the same is
-written as a file that it reads when it starts and when it reloads (`server-state-file`), before it takes the first
-connection: a new worker never sends to a server that is held. The file has those servers alone. HAProxy's own way, a
-dump of all before each reload, would not survive a crash, and would carry old checks and addresses over.
+written as a file that it reads when it starts and when it reloads (`server-state-file`), before it takes the
+first connection: a new worker never sends to a server that is held. The file has those servers alone.
+HAProxy's own way, a dump of all before each reload, would not survive a crash, and would carry old
+checks and addresses over.
 """
 
 import contextlib
@@ -54,8 +55,8 @@ def servers():
 def hold(request):
     """{running}: HAProxy does as the entry says, and does so again after every start; None ends it.
 
-    server: `backend/server`. running: whether HAProxy is there to be told. Raises Failed where it refuses; then the
-    record is as it was.
+    server: `backend/server`. running: whether HAProxy is there to be told. Raises Failed where it
+    refuses; then the record is as it was.
     """
     running = tell(request["server"], request["entry"])
     kept = record()
@@ -94,7 +95,7 @@ def tell(name, entry):
 
 
 def now(name):
-    """HAProxy's own row of a server, by field; None where it has none. Raises OSError where it is not there."""
+    """HAProxy's own row of a server, by field; None where it has none. Raises OSError without HAProxy."""
     rows = looking.stats(SOCKET, "show servers state").splitlines()[1:]
     fields = rows[0].lstrip("# ").split() if rows else []
     for row in rows[1:]:

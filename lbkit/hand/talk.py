@@ -7,6 +7,7 @@ import threading
 import time
 
 from lbkit.hand import (
+    adverts,
     breaking,
     holding,
     journal,
@@ -57,6 +58,7 @@ OPERATIONS = {
     "maintain": lambda request, _say: orders.maintain(request),
     "servers": lambda _request, _say: servers.servers(),
     "hold_server": lambda request, _say: servers.hold(request),
+    "adverts": lambda request, _say: adverts.adverts(request),
     "logs": lambda request, _say: journal.logs(request),
     "follow": lambda request, say: journal.follow(request, say),
     "events": lambda request, _say: breaking.events(request["since"]),

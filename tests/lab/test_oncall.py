@@ -147,3 +147,30 @@ def test_a_drain_waits_for_sessions_to_end_and_says_how_many_are_left(pair: Rehe
     assert done.code == 0
     assert "No session is open" in done.flat
     pair.done("backend.ready", held)
+
+
+# ── adverts ──────────────────────────────────────────────────────────────────────────────────────────────
+
+DROP = (
+    "nft add table inet lost; nft 'add chain inet lost in { type filter hook input priority 0; }'; "
+    "nft add rule inet lost in ip protocol 112 drop"
+)
+
+
+def test_adverts_are_seen_where_they_leave_where_they_arrive_and_where_a_firewall_drops_them(
+    pair: Rehearsal,
+) -> None:
+    holder, standby = pair.roles()
+    found = pair.done("vrrp").flat
+    assert f"{holder} is MASTER: it alone should send" in found
+    assert "Nothing is wrong." in found
+    pair.sh(standby, DROP)
+    try:
+        until(lambda: "send at once" in pair.refused("vrrp").flat)
+        assert f"adverts arrive at {standby}, and a firewall on {standby} drops them" in pair.inv("vrrp").flat
+    finally:
+        pair.sh(standby, "nft delete table inet lost")
+    until(pair.whole)
+    with pair.lab.partition():
+        until(lambda: "the network drops them" in pair.refused("vrrp").flat)
+    until(pair.whole)
