@@ -6,7 +6,20 @@ import select
 import threading
 import time
 
-from lbkit.hand import breaking, duty, holding, locking, looking, orders, probing, reading, writing
+from lbkit.hand import (
+    adverts,
+    breaking,
+    duty,
+    holding,
+    journal,
+    locking,
+    looking,
+    orders,
+    probing,
+    reading,
+    servers,
+    writing,
+)
 from lbkit.hand.core import Failed
 
 # sudo may hand on another one (secure_path), in which half of what we run is not found.
@@ -46,6 +59,11 @@ OPERATIONS = {
     "order": lambda request, _say: orders.order(request),
     "release": lambda request, _say: orders.release(request),
     "maintain": lambda request, _say: orders.maintain(request),
+    "servers": lambda _request, _say: servers.servers(),
+    "hold_server": lambda request, _say: servers.hold(request),
+    "adverts": lambda request, _say: adverts.adverts(request),
+    "logs": lambda request, _say: journal.logs(request),
+    "follow": lambda request, say: journal.follow(request, say),
     "events": lambda request, _say: breaking.events(request["since"]),
 }
 

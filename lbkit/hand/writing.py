@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 
-from lbkit.hand import loaded, looking, reading
+from lbkit.hand import loaded, looking, reading, servers
 from lbkit.hand.core import Failed, last_lines, run
 
 
@@ -260,6 +260,8 @@ def write_service(change, _say):
         remember("systemd", loading)
         return
     prove(change)
+    if change.get("stats_socket"):
+        servers.prepare()
     before = stats_pid(change.get("stats_socket")) if action == "reload" else None
     try:
         if action in ("start", "restart"):  # a unit that failed too often would refuse

@@ -20,6 +20,7 @@ MODULES = (
     "loaded",
     "networkd",
     "orders",
+    "servers",
     "breaking",
     "reading",
     "writing",
