@@ -30,7 +30,7 @@ class Roll:
         tell: Tell,
     ) -> None:
         self.before, self.cluster, self.only = before, before.cluster, only
-        self.opened, self.tell = opened, tell
+        self.opened, self.tell, self.names = opened, tell, names
         self.holder = observe.holder_of(before)
         hosts = [found.host for found in before.in_scope(names) if found.todo]
         self.order = pair.order(self.cluster, self.holder, hosts)
@@ -50,6 +50,7 @@ class Roll:
             self.wait_for_master(host)
             self.bring(host, wanted, self.state(host, wanted), last=True)
             self.verify(host)
+        self.introduce()
         self.settle()
 
     def bring_all(self, host: Host) -> None:
@@ -60,11 +61,27 @@ class Roll:
         for wanted, state in zip(steps.desired(self.cluster, host, self.only), node.seen.items, strict=True):
             if (wanted.step, wanted.resource.label) not in planned:
                 continue
+            if isinstance(wanted.resource, resources.PeerKeys):  # what all have is known at the end
+                continue
             if isinstance(wanted.resource, resources.Service) or self.installed_on(host):
                 state = self.state(host, wanted)  # what was done before it may have changed it
             if not self.bring(host, wanted, state, last=last):
                 self.late.append((host, wanted))
         self.verify(host)
+
+    def introduce(self) -> None:
+        """The hosts know each other's keys, some of which were made in this run."""
+        if not any(isinstance(one.resource, resources.PeerKeys) for one in self.asked(self.names[0])):
+            return
+        told = observe.keys(observe.read(self.cluster, (), self.opened))
+        for name in self.names:
+            for wanted in plan.settled(self.asked(name), told):
+                if isinstance(wanted.resource, resources.PeerKeys):
+                    host = self.cluster.host(name)
+                    self.bring(host, wanted, self.state(host, wanted), last=True)
+
+    def asked(self, name: str) -> tuple[plan.Desired, ...]:
+        return steps.desired(self.cluster, self.cluster.host(name), self.only)
 
     def installed_on(self, host: Host) -> bool:
         """Packages were installed there in this run: they bring files, users and units of their own."""

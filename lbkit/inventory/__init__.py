@@ -21,6 +21,7 @@ from lbkit.inventory.haproxy import ErrorFile, HaProxy, Stats
 from lbkit.inventory.keepalived import Keepalived
 from lbkit.inventory.load import ROOT, load
 from lbkit.inventory.secret import Secret
+from lbkit.inventory.sync import Sync
 
 __all__ = [
     "ROOT",
@@ -44,6 +45,7 @@ __all__ = [
     "Secret",
     "Server",
     "Stats",
+    "Sync",
     "TcpFrontend",
     "Vip",
     "load",

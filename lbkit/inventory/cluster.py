@@ -31,6 +31,7 @@ from lbkit.inventory.haproxy import HaProxy
 from lbkit.inventory.keepalived import Keepalived
 from lbkit.inventory.record import OneOf, Record, required
 from lbkit.inventory.secret import Secret
+from lbkit.inventory.sync import Sync
 
 # ── as written ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -168,6 +169,7 @@ class Document(Record):
     failover_test: FailoverTest = FailoverTest()
     aws: Aws | None = None
     packages: Packages = Packages()
+    sync: Sync = Sync()
 
 
 def priorities(hosts: tuple[HostTable, ...]) -> tuple[int, ...]:
@@ -237,6 +239,7 @@ class Cluster(Record):
     failover_test: FailoverTest
     aws: Aws
     packages: Packages
+    sync: Sync
 
     @property
     def front_name(self) -> str:

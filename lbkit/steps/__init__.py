@@ -11,13 +11,14 @@ from typing import Any
 
 from lbkit import front, plan, resources
 from lbkit.inventory import Cluster, Host
-from lbkit.steps import agent, haproxy, keepalived, prereqs
+from lbkit.steps import agent, haproxy, keepalived, prereqs, sync
 
 TABLE = {
     "prereqs": prereqs,
     "haproxy": haproxy,
     "keepalived": keepalived,
     "agent": agent,
+    "sync": sync,
 }
 IN_ACCOUNT = ("ipv6", "security-group", "iam", "sns")
 ALL = (*IN_ACCOUNT, *TABLE)

@@ -20,10 +20,20 @@ MODULES = (
     "loaded",
     "networkd",
     "orders",
+    "keys",
     "breaking",
     "reading",
     "writing",
     "duty",
+    "marks",
+    "versions",
+    "framing",
+    "trees",
+    "items",
+    "ledger",
+    "syncing",
+    "peering",
+    "inotify",
 )
 
 
