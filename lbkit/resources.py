@@ -127,8 +127,8 @@ class User(Resource):
 
 @dataclass(frozen=True)
 class KeyPair(Resource):
-    """An ssh key of the host's own, made there; its private half never leaves it. Its public half is among the
-    facts of every read (`keys`)."""
+    """An ssh key of the host's own, made there; its private half never leaves it. Its public half is among
+    the facts of every read (`keys`)."""
 
     kind: ClassVar[str] = "key_pair"
     path: str

@@ -23,7 +23,7 @@ class Broken(OSError):
 
 
 class Stream:
-    """Both directions of one conversation. reading, writing: file descriptors. Not for two threads at once."""
+    """Both directions of one conversation. reading, writing: descriptors. Not for two threads at once."""
 
     def __init__(self, reading, writing):
         self.reading, self.writing = reading, writing

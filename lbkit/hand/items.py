@@ -63,10 +63,9 @@ class HaProxy:
 class SavedFile:
     """One file, the same on every node. This class alone: a file that nobody reads (the mark of a test)."""
 
-    owner = {"owner": "root", "group": "root", "mode": 0o600}
-
     def __init__(self, name, path):
         self.name, self.path = name, path
+        self.owner = {"owner": "root", "group": "root", "mode": 0o600}
 
     def watched(self):
         return [os.path.dirname(self.path)]

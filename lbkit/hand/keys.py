@@ -1,4 +1,4 @@
-"""The ssh keys of this host: the sync's own pair, made here and never leaving, and the public ones to be told."""
+"""The ssh keys of this host: the sync's own pair, made here and never leaving, and the public ones."""
 
 import glob
 import os
@@ -11,7 +11,7 @@ HOST_KEYS = "/etc/ssh/ssh_host_*_key.pub"
 
 
 def told():
-    """{public, host_keys}: what the other hosts must know, each a list of `TYPE BASE64`; empty without keys."""
+    """{public, host_keys}: what the other hosts must know, lists of `TYPE BASE64`; empty without keys."""
     return {
         "public": [key for key in [public(f"{PAIR}.pub")] if key],
         "host_keys": [key for path in sorted(glob.glob(HOST_KEYS)) if (key := public(path))],

@@ -1,8 +1,8 @@
 """What a node knows of the items that it syncs: their records, what is being installed, conflicts; on disk.
 
-{"items": {item: record}, "installing": {item: {digest, vector}}, "conflicts": {item: {node: {digest, vector}}},
-"marks": {path: count}, "last": {"sent"|"received": {item, node, at}}}. Versions that lost, and those of a
-conflict, are kept as files beside it, for root alone.
+{"items": {item: record}, "installing": {item: {digest, vector}}, "conflicts": {item: {node: {digest,
+vector}}}, "marks": {path: count}, "last": {"sent"|"received": {item, node, at}}}. Versions that lost, and
+those of a conflict, are kept as files beside it, for root alone.
 """
 
 import json
@@ -36,8 +36,8 @@ class Ledger:
         return self.data["items"].get(item, versions.NEW)
 
     def recover(self, item, digest):
-        """Where this node ended in the middle of an installation: what stands there is the old version, or the
-        new one, or, of a tree, some of both: then it counts for nothing, and is fetched again."""
+        """Where this node ended in the middle of an installation: what stands there is the old version, or
+        the new one, or, of a tree, some of both: then it counts for nothing, and is fetched again."""
         if (begun := self.data["installing"].pop(item, None)) is None:
             return
         if digest == begun["digest"]:

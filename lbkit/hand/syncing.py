@@ -56,7 +56,7 @@ class Node:
     # ── saved here ───────────────────────────────────────────────────────────────────────────────────────
 
     def look(self, names=None):
-        """Takes note of what was saved here, and puts it to use. Raises Busy while somebody else is at work."""
+        """Takes note of what was saved here, and puts it to use. Raises Busy while another is at work."""
         with self.mutex:
             names = [name for name in names or self.items if self.differs(name)]
         if not names:

@@ -5,7 +5,7 @@ vector: node → how many of that node's changes are in it. setup: written by `i
 A record is what a node keeps of an item: its version, and `count`, its own last number, which only grows.
 """
 
-NEW = {"digest": None, "vector": {}, "setup": False, "count": 0}
+NEW: dict = {"digest": None, "vector": {}, "setup": False, "count": 0}
 
 
 def noted(record, node, digest, setup=False):

@@ -11,8 +11,8 @@ from lbkit.inventory.record import Record
 
 
 class Sync(Record):
-    """port: of the hosts' own sshd on their private addresses. log: beside the journal. interval: seconds after
-    which the two sides are compared at the latest."""
+    """port: of the hosts' own sshd on their private addresses. log: beside the journal. interval: seconds
+    after which the two sides are compared at the latest."""
 
     port: Port = 22
     log: HostFile = "/var/log/lbkit/haproxy-sync.log"
