@@ -71,8 +71,8 @@ class SavedFile:
         return [os.path.dirname(self.path)]
 
     def concerns(self, folder, name):
-        """Whether an event in the directory is about this item."""
-        return os.path.join(folder, name) == self.path or not name
+        """Whether an event in the directory is about this item, or about a directory above it."""
+        return not name or f"{self.path}/".startswith(f"{os.path.join(folder, name)}/")
 
     def read(self):
         try:
@@ -216,9 +216,9 @@ class Tree:
         return trees.directories(self.path, self.parts)
 
     def concerns(self, folder, name):
-        """Whether an event is about this item: below one of the parts, or one of them itself."""
-        inside = os.path.relpath(os.path.join(folder, name), self.path)
-        return not name or inside.split("/")[0] in self.parts
+        """Whether an event is about this item: below one of the parts, one of them itself, or above them."""
+        inside = os.path.relpath(os.path.join(folder, name), self.path).split("/")[0]
+        return not name or inside in (*self.parts, ".", "..")
 
     def read(self):
         return trees.read(self.path, self.parts)
