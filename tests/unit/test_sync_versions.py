@@ -198,6 +198,9 @@ class World:
                     self.crashing(self.nodes[driver], one.compare)
                 self.files[driver].fails = None
 
+    def everything(self):
+        return {name: (file.content, str(self.books[name].data)) for name, file in self.files.items()}
+
     def run(self, steps, loss):
         self.loss = loss
         often = self.chance.choice([0.02, 0.1, 0.3])
@@ -248,10 +251,9 @@ def test_any_interleaving_ends_the_same_or_in_a_named_conflict_and_nothing_is_lo
             assert books[0]["conflicts"] == {}, seed
             assert len({str(world.books[name].record("cfg")["vector"]) for name in names}) == 1, seed
         assert set(world.saved) <= contents | world.kept | world.seen, seed  # seen: by who saved over it
-        before = {name: (file.content, str(book)) for (name, file), book in zip(world.files.items(), books)}
+        before = world.everything()
         world.drive(names[0])  # no loop: nothing more happens
-        after = {name: (file.content, str(book)) for (name, file), book in zip(world.files.items(), books)}
-        assert after == before, seed
+        assert world.everything() == before, seed
     assert ends == {"same", "conflict"}
 
 
