@@ -263,8 +263,62 @@ def renew(c, name=None, force=False, json=False):
     return commands.renew(name, force, json)
 
 
-STEPS = (ipv6, security_group, iam, sns, prereqs, haproxy, keepalived, agent, ssl)
-cert = Collection("cert", issue, renew)
-ns = Collection(
-    plan, setup, *STEPS, verify, status, switchover, maintenance, failover_test, lab=lab.ns, cert=cert
+@task(
+    default=True, auto_shortflags=False, help={"host": HOST, "plan": PLAN, "without": WITHOUT, "json": JSON}
 )
+@commands.reports
+def install(c, host=None, plan=False, without=None, json=False):
+    """Step 5, in short `inv sync`: what is saved on one host reaches the other.
+
+    haproxy.cfg, certificates and certbot's state, checked before they
+    count. What it does and why: docs/sync.md.
+
+    Example: inv sync.install --plan
+    """
+    return commands.step("sync", host, plan, without, json)
+
+
+@task(name="status", auto_shortflags=False, help={"json": JSON})
+@commands.reports
+def sync_status(c, json=False):
+    """What was sent and received last, what is behind, refused, in conflict.
+
+    Exit code 0: all hosts have the same, 1: they have not, or unknown.
+
+    Example: inv sync.status
+    """
+    return commands.sync_status(json)
+
+
+@task(name="test", auto_shortflags=False, help={"json": JSON})
+@commands.reports
+def sync_test(c, json=False):
+    """Save a harmless mark, and measure how long it takes to arrive.
+
+    Example: inv sync.test
+    """
+    return commands.sync_test(json)
+
+
+KEEP = "in a conflict the version of this host wins"
+
+
+@task(
+    name="now",
+    auto_shortflags=False,
+    help={"keep": KEEP, "item": "with --keep: only this item's conflict", "json": JSON},
+)
+@commands.reports
+def sync_now(c, keep=None, item=None, json=False):
+    """Compare all hosts at once, and bring them level; settle a conflict.
+
+    Example: inv sync.now --keep lb-1
+    """
+    return commands.sync_now(keep, item, json)
+
+
+STEPS = (ipv6, security_group, iam, sns, prereqs, haproxy, keepalived, agent, ssl)
+sync = Collection("sync", install, sync_status, sync_test, sync_now)
+cert = Collection("cert", issue, renew)
+COMMANDS = (verify, status, switchover, maintenance, failover_test)
+ns = Collection(plan, setup, *STEPS, *COMMANDS, sync, cert, lab=lab.ns)

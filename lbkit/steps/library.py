@@ -20,6 +20,7 @@ MODULES = (
     "loaded",
     "networkd",
     "orders",
+    "keys",
     "breaking",
     "reading",
     "writing",
@@ -29,6 +30,15 @@ MODULES = (
     "deploying",
     "certbot",
     "renewing",
+    "marks",
+    "versions",
+    "framing",
+    "trees",
+    "items",
+    "ledger",
+    "syncing",
+    "peering",
+    "inotify",
 )
 
 
