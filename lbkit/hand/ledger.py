@@ -64,7 +64,7 @@ class Ledger:
         self.write()
 
     def adopt(self, item, digest, vector):
-        """The item has the content of that version here, whoever made it; conflicts that it knows of are over."""
+        """The item has that content here, whoever made it; a conflict that the vector knows of is over."""
         self.data["items"][item] = versions.adopted(self.record(item), self.node, digest, vector)
         self.data["installing"].pop(item, None)
         found = self.data["conflicts"].pop(item, {})
