@@ -409,11 +409,70 @@ def weight(c, name=None, to="", reason=None, anyway=False, json=False):
 
 
 backends = Collection("backend", drain, ready, maint, weight)
+
+
+@task(
+    default=True, auto_shortflags=False, help={"host": HOST, "plan": PLAN, "without": WITHOUT, "json": JSON}
+)
+@commands.reports
+def install(c, host=None, plan=False, without=None, json=False):
+    """Step 5, in short `inv sync`: what is saved on one host reaches the other.
+
+    haproxy.cfg, certificates and certbot's state, checked before they
+    count. What it does and why: docs/sync.md.
+
+    Example: inv sync.install --plan
+    """
+    return commands.step("sync", host, plan, without, json)
+
+
+@task(name="status", auto_shortflags=False, help={"json": JSON})
+@commands.reports
+def sync_status(c, json=False):
+    """What was sent and received last, what is behind, refused, in conflict.
+
+    Exit code 0: all hosts have the same, 1: they have not, or unknown.
+
+    Example: inv sync.status
+    """
+    return commands.sync_status(json)
+
+
+@task(name="test", auto_shortflags=False, help={"json": JSON})
+@commands.reports
+def sync_test(c, json=False):
+    """Save a harmless mark, and measure how long it takes to arrive.
+
+    Example: inv sync.test
+    """
+    return commands.sync_test(json)
+
+
+KEEP = "in a conflict the version of this host wins"
+
+
+@task(
+    name="now",
+    auto_shortflags=False,
+    help={"keep": KEEP, "item": "with --keep: only this item's conflict", "json": JSON},
+)
+@commands.reports
+def sync_now(c, keep=None, item=None, json=False):
+    """Compare all hosts at once, and bring them level; settle a conflict.
+
+    Example: inv sync.now --keep lb-1
+    """
+    return commands.sync_now(keep, item, json)
+
+
+sync = Collection("sync", install, sync_status, sync_test, sync_now)
+COMMANDS = (verify, status, switchover, maintenance, failover_test)
 STEPS = (ipv6, security_group, iam, sns, prereqs, haproxy, keepalived, agent, ssl)
 ON_CALL = (verify, status, logs, vrrp, cheatsheet)
 MOVES = (switchover, maintenance, failover_test)
 backends = Collection("backend", drain, ready, maint, weight)
 backends.add_task(backend, name="state", default=True)
 cert = Collection("cert", issue, renew)
-ns = Collection(plan, setup, *STEPS, *ON_CALL, *MOVES, cost, backend=backends, cert=cert, lab=lab.ns)
+sync = Collection("sync", install, sync_status, sync_test, sync_now)
+ns = Collection(plan, setup, *STEPS, *ON_CALL, *MOVES, cost, backends, cert, sync, lab=lab.ns)
 words.check(ns, sys.argv)

@@ -10,10 +10,12 @@ from lbkit.hand import (
     adverts,
     breaking,
     duty,
+    framing,
     holding,
     journal,
     locking,
     looking,
+    marks,
     orders,
     probing,
     reading,
@@ -30,6 +32,8 @@ ALIVE_S = 5
 
 def write(request, say):
     """One change; what `reread` names is read after it."""
+    if request["kind"] == "file":
+        marks.write(request["path"], request["content"])
     writing.WRITERS[request["kind"]](request, say)
     return reading.read([request["reread"]], facts=False)["items"][0] if "reread" in request else {}
 
@@ -64,6 +68,7 @@ OPERATIONS = {
     "adverts": lambda request, _say: adverts.adverts(request),
     "logs": lambda request, _say: journal.logs(request),
     "follow": lambda request, say: journal.follow(request, say),
+    "sync": lambda request, _say: framing.ask_service(request["request"], request["within_s"]),
     "events": lambda request, _say: breaking.events(request["since"]),
 }
 

@@ -21,6 +21,7 @@ MODULES = (
     "networkd",
     "orders",
     "servers",
+    "keys",
     "breaking",
     "reading",
     "writing",
@@ -30,6 +31,15 @@ MODULES = (
     "deploying",
     "certbot",
     "renewing",
+    "marks",
+    "versions",
+    "framing",
+    "trees",
+    "items",
+    "ledger",
+    "syncing",
+    "peering",
+    "inotify",
 )
 
 
