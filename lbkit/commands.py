@@ -184,7 +184,7 @@ def status(json: bool) -> int:
         report.as_json(dataclasses.asdict(found))
     else:
         report.out(report.status_lines(found))
-    return SAME if found.whole else FAILED
+    return SAME if found.well else FAILED
 
 
 def cert_status(json: bool) -> int:
