@@ -231,7 +231,7 @@ class KeptAddresses(Resource):
 
 @dataclass(frozen=True)
 class Service(Resource):
-    """The unit, a service unless its name says otherwise, is enabled and runs, by what those files say now.
+    """The unit, a service unless its name ends otherwise, is enabled and runs as the named files say now.
 
     A file of `reload_on` written since the unit last loaded it makes a reload, one of `restart_on` with
     another content a restart; one of `unit_files` written since systemd last read it makes a daemon-reload.

@@ -8,7 +8,7 @@ import stat
 import subprocess
 import time
 
-from lbkit.hand import breaking, keys, loaded, locking, networkd, orders, renewing, servers, sockets
+from lbkit.hand import breaking, duty, keys, loaded, locking, networkd, orders, renewing, servers, sockets
 from lbkit.hand.core import Failed, identity, run
 
 CONTENT_LIMIT = 1 << 20  # bytes of a differing file that travel for its diff
@@ -103,11 +103,13 @@ def parse_addresses(output):
 
 def read_facts(seen):
     """Of the host: system, clock (s since 1970), addresses by interface, who holds the lock, what the agent
-    says of itself, whether the host is in maintenance, which servers are held, its public keys."""
+    says of itself, the alarms that stand, whether the host is in maintenance, which servers are held, its
+    public keys."""
     facts = {"addresses": seen["addresses"], "time": time.time(), "pid": os.getpid(), "lock": locking.read()}
     facts["virtual_addresses"] = virtual_addresses()
     facts["units"] = {unit: (seen["units"] or {}).get(unit, {}).get("ActiveState") for unit in ALWAYS}
     facts["agent"] = read_agent()
+    facts["alarms"] = duty.alarms()
     facts["maintenance"] = orders.maintenance()
     facts["servers"] = servers.record()
     facts["broken"] = breaking.broken()
