@@ -1,8 +1,10 @@
 """lbkit's commands. `inv --list` lists them, `inv --help TASK` explains one. No logic here: see lbkit/."""
 
+import sys
+
 from invoke import Collection, task
 
-from lbkit import commands
+from lbkit import commands, words
 from lbkit.lab import tasks as lab
 
 HOST = "only this host: active, passive, or its name"
@@ -79,6 +81,19 @@ def agent(c, host=None, plan=False, without=None, json=False):
     Example: inv agent --plan
     """
     return commands.step("agent", host, plan, without, json)
+
+
+@task(auto_shortflags=False, help={"host": HOST, "plan": PLAN, "without": WITHOUT, "json": JSON})
+@commands.reports
+def ssl(c, host=None, plan=False, without=None, json=False):
+    """Step 4: the certificates, issued by certbot, and their renewal.
+
+    The node in charge obtains them, and renews them; after a failover the
+    other does. How, and how to try it first: docs/certificates.md.
+
+    Example: inv ssl --plan
+    """
+    return commands.step("ssl", host, plan, without, json)
 
 
 @task(auto_shortflags=False, help={"plan": PLAN, "host": NO_HOST, "without": WITHOUT, "json": JSON})
@@ -210,14 +225,44 @@ REPORT = "write the same, with plots, to this HTML file"
 def failover_test(c, case=None, stop_instance=None, yes_really=None, report=None, json=False):
     """Break the node in charge on purpose, and measure what clients saw.
 
-    All cases in a row, or those named; after each the address is sent
-    home. Starts only from a whole pair. What it breaks mends itself
-    within a minute, whatever becomes of this machine. Exit code 1: a
-    case failed. What is measured and how: docs/failover-test.md.
+    The cases named; of none all in a row, outside the lab all but host,
+    which cuts its power. After each the address is sent home. Starts only
+    from a whole pair. What it breaks mends itself within a minute, whatever
+    becomes of this machine. Exit code 1: a case failed. What is measured
+    and how: docs/failover-test.md.
 
     Example: inv failover-test --case haproxy,keepalived
     """
     return commands.failover_test(case, stop_instance, yes_really, report, json)
+
+
+CERTIFICATE = "only this certificate: site, or NAME of [certificates.NAME]; all without it"
+
+
+@task(auto_shortflags=False, help={"host": HOST, "plan": PLAN, "without": WITHOUT, "json": JSON})
+@commands.reports
+def issue(c, host=None, plan=False, without=None, json=False):
+    """Obtain the certificates that are not there: the same as `inv ssl`.
+
+    Example: inv cert.issue --plan
+    """
+    return commands.step("ssl", host, plan, without, json)
+
+
+FORCE = "also what is not due: Let's Encrypt gives five of the same names a week"
+
+
+@task(auto_shortflags=False, help={"name": CERTIFICATE, "force": FORCE, "json": JSON})
+@commands.reports
+def renew(c, name=None, force=False, json=False):
+    """Renew the certificates that are due now, on the node in charge.
+
+    The timer does the same every hour, by itself. What is served goes on
+    being served until the new one is proven.
+
+    Example: inv cert.renew --force
+    """
+    return commands.renew(name, force, json)
 
 
 @task(
@@ -257,7 +302,20 @@ def cheatsheet(c, markdown=False, lang="en"):
     return commands.cheatsheet(markdown, lang)
 
 
-STEPS = (ipv6, security_group, iam, sns, prereqs, haproxy, keepalived, agent)
+STEPS = (ipv6, security_group, iam, sns, prereqs, haproxy, keepalived, agent, ssl)
+cert = Collection("cert", issue, renew)
 ns = Collection(
-    plan, setup, *STEPS, verify, status, switchover, maintenance, failover_test, cost, cheatsheet, lab=lab.ns
+    plan,
+    setup,
+    *STEPS,
+    verify,
+    status,
+    switchover,
+    maintenance,
+    failover_test,
+    cheatsheet,
+    cost,
+    cert=cert,
+    lab=lab.ns,
 )
+words.check(ns, sys.argv)

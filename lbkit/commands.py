@@ -16,9 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lbkit import errors
     from lbkit.drill.result import Result
-    from lbkit.inventory import Cluster
 
 # A command lives for a second: to collect what its imports made would cost it 30 ms, and 60 ms at its end.
 gc.disable()
@@ -232,13 +230,28 @@ def maintenance(state: str | None, host: str | None, reason: str | None, json: b
     return SAME
 
 
+def renew(name: str | None, force: bool, json: bool) -> int:
+    import dataclasses
+
+    from lbkit import inventory, renewal, report
+
+    cluster = inventory.load()
+    command = f"inv cert.renew{' --force' if force else ''}"
+    found = renewal.run(cluster, name, force, command, report.told)
+    if json:
+        report.as_json([dataclasses.asdict(one) for one in found])
+    else:
+        report.out(renewal.lines(found))
+    return SAME
+
+
 def failover_test(
     cases: list[str], stop_instance: str | None, yes_really: str | None, page: str | None, json: bool
 ) -> int:
     from pathlib import Path
 
     from lbkit import errors, inventory, report, terminal
-    from lbkit.drill import before, run
+    from lbkit.drill import before, run, show
     from lbkit.drill.cases import chosen, for_instance
 
     cluster = inventory.load()
@@ -249,12 +262,12 @@ def failover_test(
     wanted, left_out = before.without_power_cuts(wanted, named, before.is_rehearsal(cluster))
     if left_out:
         report.told("", left_out)
-    before.confirm(cluster, yes_really, wanted, stop_instance)
+    agreed = before.confirm(cluster, yes_really, wanted, stop_instance)
     command = "inv " + " ".join(sys.argv[1:])
     results: list[Result] = []
     failure = None
     try:
-        run.run(cluster, wanted, command, report.told, results.append, stop_instance)
+        run.run(cluster, wanted, command, report.told, results.append, stop_instance, agreed)
     except errors.LbkitError as error:
         if not results:
             raise
@@ -264,32 +277,11 @@ def failover_test(
             "Interrupted. What the case broke is mended, or the host undoes it within a minute.\n"
             "Next: inv status; if another host serves now: inv switchover --to HOST"
         )
-    show_drill(cluster, results, failure, page, json)
+    show.publish(cluster, results, failure, page, json)
     if failure:
         terminal.say(str(failure), sys.stderr)
         return failure.exit_code
     return SAME if all(result.passed for result in results) else FAILED
-
-
-def show_drill(
-    cluster: Cluster, results: list[Result], failure: errors.LbkitError | None, page: str | None, json: bool
-) -> None:
-    """The table or the JSON, and the page, of the cases that came to their end. failure: what kept the others
-    from theirs."""
-    from pathlib import Path
-
-    from lbkit import report
-    from lbkit.drill import show
-
-    if page and results:
-        from lbkit.drill import page as html
-
-        html.write(Path(page), cluster, results)
-        report.told("", f"The report is in {page}.")
-    if json:
-        report.as_json(show.as_json(cluster, results, failure))
-    elif results:
-        report.out(show.lines(results))
 
 
 def cost(usage: tuple[str, str, str, str, str], given: list[str], file: str | None, json: bool) -> int:

@@ -52,9 +52,10 @@ def setup(
         before = observe.read(cluster, only, opened)
         refuse_missing(before)
         if not todo(before, names):
+            refuse_broken(before)  # before what comes of it
             refuse_stops(before, names)
             refuse_split(before)
-            if tuple(only) == ("ipv6",):  # the proof is what is left of the step
+            if len(only) == 1:  # a step by its name proves what it promises, changed or not
                 prove_way(before, only, opened, tell)
             return Outcome((), before, before)
         with locked(opened, command):
@@ -138,7 +139,11 @@ def refuse_stops(picture: observe.Picture, names: Sequence[str]) -> None:
 
 def obstacles(picture: observe.Picture, names: Sequence[str]) -> list[errors.LbkitError]:
     """Why `setup` would refuse to begin, for the plan to say; none where it would not."""
-    found = []
+    try:
+        refuse_broken(picture)
+    except errors.Refused as error:  # what else stands in the way may come of it
+        return [error]
+    found: list[errors.LbkitError] = []
     anything = todo(picture, names)
     for refuses in (
         lambda: refuse_half_rewire(picture, names),
@@ -212,7 +217,7 @@ def bring_account(
         return []
     from lbkit.aws import account, api
 
-    made = account.bring(api.of(before.cluster), before.cluster, only, before.place, tell)
+    made = account.bring(api.of(before.cluster), before.cluster, only, tell)
     return [(ACCOUNT, change) for change in made]
 
 

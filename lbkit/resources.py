@@ -7,6 +7,7 @@ four are requirements: they are judged and never written, since putting them rig
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -172,7 +173,7 @@ class KeptAddresses(Resource):
 
 @dataclass(frozen=True)
 class Service(Resource):
-    """The unit is enabled and runs, and what it runs is what the named files say now.
+    """The unit, a service unless its name says otherwise, is enabled and runs, by what those files say now.
 
     A file of `reload_on` written since the unit last loaded it makes a reload, one of `restart_on` with
     another content a restart; one of `unit_files` written since systemd last read it makes a daemon-reload.
@@ -195,7 +196,7 @@ class Service(Resource):
     def spec(self) -> dict[str, Any]:
         return {
             "kind": self.kind,
-            "unit": f"{self.unit}.service",
+            "unit": self.label,
             "reload_on": self.reload_on,
             "restart_on": self.restart_on,
             "unit_files": self.unit_files,
@@ -203,12 +204,51 @@ class Service(Resource):
 
     @property
     def label(self) -> str:
-        return f"{self.unit}.service"
+        return self.unit if "." in self.unit else f"{self.unit}.service"
 
     @property
     def is_ours(self) -> bool:
         """Whether the unit itself is a file of ours, and no package brings it."""
         return any(path.endswith(f"/{self.label}") for path in self.unit_files)
+
+
+@dataclass(frozen=True)
+class Masked(Resource):
+    """The unit does not run, and nothing starts it. reason: who does its work. A package that is installed
+    later does not bring it to life either."""
+
+    kind: ClassVar[str] = "masked"
+    unit: str
+    reason: str
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "unit": self.unit}
+
+    @property
+    def label(self) -> str:
+        return self.unit
+
+
+@dataclass(frozen=True)
+class Certificate(Resource):
+    """The node in charge has obtained it, as the inventory says, and serves it.
+
+    settings: what the programs on the host read of it. server: the ACME directory. first: this host is in
+    charge where nobody is yet.
+    """
+
+    kind: ClassVar[str] = "certificate"
+    name: str
+    settings: str  # as JSON
+    server: str
+    first: bool
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "certificate": json.loads(self.settings), "server": self.server}
+
+    @property
+    def label(self) -> str:
+        return f"certificate {self.name}"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lbkit import certificate, errors, front, observe, pair, proof, remote, steps
@@ -31,6 +31,7 @@ def run(cluster: Cluster) -> list[Check]:
     with remote.sessions(cluster.hosts, lambda: observe.wanted(cluster, steps.ALL)) as opened:
         picture = observe.read(cluster, steps.ALL, opened)
         alive = {node.host.name: opened[node.host.name] for node in picture.nodes}
+        broken = broken_on_purpose(picture)
         checks = [*reachable(picture), *services(picture), *roles(picture), *configuration(picture)]
         checks += told("the standby could take over", fit, picture, alive)
         checks += told("the hosts hear each other", hearing, cluster, picture, alive)
@@ -42,7 +43,18 @@ def run(cluster: Cluster) -> list[Check]:
             checks += told(f"{name}'s health check runs", health_check, cluster, name, session)
             checks += told(f"{name} alone answers", on_its_own, cluster, name, session)
         checks += told("what clients see", from_outside, cluster, picture, alive)
-    return checks
+    if broken:  # what else fails comes of it, or is there to be mended when it is over
+        checks = [replace(check, next_step="") for check in checks]
+    return broken + checks
+
+
+def broken_on_purpose(picture: observe.Picture) -> list[Check]:
+    """Where a failover test is at work, or was cut off; nothing to say of the other hosts."""
+    return [
+        Check(f"nothing is broken on purpose on {node.host.name}", False, why, "wait, then inv verify")
+        for node in picture.nodes
+        if (why := pair.broken(node))
+    ]
 
 
 def told(name: str, look: Callable[..., list[Check]], *about: Any) -> list[Check]:

@@ -26,6 +26,8 @@ MODULES = (
     "networkd",
     "orders",
     "duty",
+    "pem",
+    "renewing",
     "breaking",
     "reading",
     "writing",

@@ -76,9 +76,9 @@ def install(config, certificate, candidate, lock):
             raise Failed(f"not installed, the one before serves on: {why}.\nNext: one without that fault")
         lock()
         outcome = replace(config, certificate, content, verdict)
-    except Failed as error:
+        take_in(certificate, content)
+    except (Failed, OSError) as error:
         raise alarmed(alarm(certificate), certificate, error) from None
-    take_in(certificate, content)
     return outcome
 
 
@@ -143,8 +143,7 @@ def text_of(content):
 
 def is_served(config, certificate, verdict):
     """Whether every address shows it already."""
-    found = served.seen(certificate, config["socket"])
-    return bool(found) and all(served.shows(one, verdict) for one in found)
+    return all(served.shows(one, verdict) for one in served.seen(certificate, config["socket"]))
 
 
 def candidate_of(lineage):
@@ -175,19 +174,19 @@ def serve(config, certificate, lock):
         content = content_of(certificate["path"])
         verdict = pem.inspect(text_of(content or b""), certificate["domains"])
         if content is None or not verdict["good"]:
-            raise refuse(certificate, content, verdict["why"] if content else ["it is gone"])
+            raise refuse(certificate, content, ["it is gone"] if content is None else verdict["why"])
         try:
             outcome = into_service(config, certificate, content, verdict)
         except Failed as error:
             if before := kept(certificate):
                 back_into_service(config, certificate["path"], before)
             raise refuse(certificate, content, [with_output(error)]) from None
-    except Failed as error:
+        if content != kept(certificate):
+            take_in(certificate, content)
+        elif not is_refused(certificate):
+            duty.end_alarm(file_alarm(certificate))
+    except (Failed, OSError) as error:
         raise alarmed(file_alarm(certificate), certificate, error) from None
-    if content != kept(certificate):
-        take_in(certificate, content)
-    elif not is_refused(certificate):
-        duty.end_alarm(file_alarm(certificate))
     return {"installed": "served"}.get(outcome, outcome)
 
 
@@ -252,6 +251,8 @@ def take_in(certificate, content):
 
 
 def with_output(error):
+    if isinstance(error, OSError):
+        return str(error)
     what, _, next_step = error.what.partition("\nNext: ")
     output = " ".join(error.output.split())
     return what + (f" ({output})" if output else "") + (f"\nNext: {next_step}" if next_step else "")

@@ -133,7 +133,8 @@ def wrong_chain(facts):
 
 def read(text):
     """{certificates: [{subject, issuer, names, not_before, not_after, public_key, …}], keys: [public key],
-    inconsistent: why the chain does not verify in itself, or "", trusted: whether it does for this host}.
+    inconsistent: why the chain does not verify in itself, or "", trusted: whether one that does not end in
+    itself leads to an authority of this host's}.
 
     Raises Failed where a part cannot be read.
     """
@@ -147,7 +148,7 @@ def read(text):
         "certificates": chain,
         "keys": [public_key(block) for block in keys],
         "inconsistent": inconsistent(certificates, chain),
-        "trusted": trusted(certificates),
+        "trusted": chain[-1]["issuer"] != chain[-1]["subject"] and trusted(certificates),
     }
 
 

@@ -49,14 +49,14 @@ def handshake(connect, name):
 def seen(certificate, socket):
     """[{connect, name, fingerprint, sha1, error}]: what each address of `served_on` shows for its name.
 
-    An address that is not this host's now (it is where the service is) would answer for the other host: there
-    HAProxy's own word counts, which is a sha1.
+    An address that is not this host's now (it is where the service is) would answer for the other host:
+    there, and where none is known (connect: None), HAProxy's own word counts, which is a sha1.
     """
     found = []
-    for place in certificate["served_on"]:
+    for place in certificate["served_on"] or [{"connect": None, "name": certificate["name"]}]:
         entry = {**place, "fingerprint": None, "sha1": None, "error": None}
         try:
-            if is_here(place["connect"][0]):
+            if place["connect"] and is_here(place["connect"][0]):
                 entry["fingerprint"] = handshake(place["connect"], place["name"])
             else:
                 entry["sha1"] = in_memory(socket, certificate["path"])
@@ -161,7 +161,8 @@ def prove(certificate, socket, verdict, within_s=10):
 
 
 def amiss(entry):
-    where = f"{entry['connect'][0]} port {entry['connect'][1]} ({entry['name']})"
+    address, port = entry["connect"] or ("HAProxy", "")
+    where = f"{address} port {port} ({entry['name']})" if port else address
     if entry["error"]:
         return f"{where} gives no handshake: {entry['error']}"
     return f"{where} still shows another certificate"

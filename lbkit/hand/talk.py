@@ -6,7 +6,7 @@ import select
 import threading
 import time
 
-from lbkit.hand import breaking, holding, locking, looking, orders, probing, reading, writing
+from lbkit.hand import breaking, duty, holding, locking, looking, orders, probing, reading, writing
 from lbkit.hand.core import Failed
 
 # sudo may hand on another one (secure_path), in which half of what we run is not found.
@@ -28,6 +28,7 @@ OPERATIONS = {
     "ask": lambda request, _say: looking.ask(request),
     "reach": lambda request, _say: looking.reach(request),
     "check": lambda request, _say: looking.check(request),
+    "program": lambda request, _say: looking.program(request),
     "vrrp_state": lambda _request, _say: looking.vrrp_state(),
     "hears": lambda request, _say: looking.hears(request),
     "stats": lambda request, _say: looking.stats(request["socket"], request["command"]),
@@ -35,6 +36,7 @@ OPERATIONS = {
     "probed": lambda _request, _say: probing.stop(),
     "hold": lambda request, _say: holding.start(request["question"], request["kinds"]),
     "held": lambda _request, _say: holding.stop(),
+    "in_charge": lambda _request, _say: duty.in_charge(),
     "missing": lambda request, _say: looking.missing(request["programs"]),
     "clock": lambda _request, _say: time.time(),
     "drill": lambda request, _say: breaking.drill(request),

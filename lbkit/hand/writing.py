@@ -350,6 +350,24 @@ def remember(unit, loading):
             os.unlink(temporary)
 
 
+def write_masked(change, _say):
+    run(["systemctl", "mask", "--now", change["unit"]])
+
+
+RENEW = "/usr/local/lib/lbkit/cert-renew"
+
+
+def write_certificate(change, say):
+    """It is issued, or put in place, by the program that renews it; this process has the lock."""
+    force = ["--force"] if change.get("force") else []
+    try:
+        follow([RENEW, "--locked", "--asked", *force, *change["names"]], {}, say)
+    except FileNotFoundError:
+        raise Failed(f"{RENEW} is not there yet.\nNext: inv ssl") from None
+    except Failed as error:
+        raise Failed(error.output.partition("cert-renew: ")[2] or error.what) from None
+
+
 WRITERS = {
     "packages": write_packages,
     "file": write_file,
@@ -361,4 +379,6 @@ WRITERS = {
     "placeholder": write_placeholder,
     "service": write_service,
     "kept_addresses": write_kept_addresses,
+    "masked": write_masked,
+    "certificate": write_certificate,
 }

@@ -3,10 +3,10 @@
     cluster = inventory.load()          # or load(path); raises errors.InventoryError
     cluster.active, cluster.passives, cluster.select("passive"), cluster.peers(host)
 
-What the file can say: cluster.py, certificate.py, haproxy.py (with frontends.py and backends.py), keepalived.py,
-agent.py, aws.py, of values in the strict forms of forms.py, balance.py and secret.py. How it is read: load.py, which
-keeps what is known to be good (kept.py), and validate.py with read.py (pydantic) and checks.py (what must
-hold between keys).
+What the file can say: cluster.py, certificate.py, haproxy.py (with frontends.py and backends.py),
+keepalived.py, agent.py, aws.py, of values in the strict forms of forms.py, balance.py and secret.py. How it
+is read: load.py, which keeps what is known to be good (kept.py), and validate.py with read.py (pydantic) and
+checks.py (what must hold between keys).
 """
 
 from __future__ import annotations

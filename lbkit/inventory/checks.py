@@ -11,7 +11,7 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
-from lbkit.inventory import checks_certificates, checks_haproxy, forms
+from lbkit.inventory import checks_certificates, checks_haproxy, forms, forms_aws
 from lbkit.inventory.agent import Agent, Notify
 from lbkit.inventory.aws import Iam, Sns
 from lbkit.inventory.cluster import _JUMP, Document, Eip, Vip, priorities
@@ -244,7 +244,7 @@ def _sns(sns: Sns, notify: Notify | None) -> Faults:
             continue
         here = f"aws.sns.subscriptions[{index}]"
         try:
-            forms.ENDPOINTS[one.protocol](one.endpoint)
+            forms_aws.ENDPOINTS[one.protocol](one.endpoint)
         except forms.Wrong as wrong:
             yield f"{here}.endpoint", one.shown, f"{wrong} (protocol {one.protocol})"
         first = known.setdefault((one.protocol, one.endpoint), here)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from lbkit import errors
-from lbkit.inventory import forms
+from lbkit.inventory import forms, forms_aws
 from lbkit.inventory.agent import Agent, Notify
 from lbkit.inventory.aws import Aws
 from lbkit.inventory.certificate import (
@@ -68,8 +68,8 @@ class Eip(Record):
     """
 
     kind: Annotated[str, Form(forms.choice("eip"))] = required()
-    allocation_id: Annotated[str, Form(forms.allocation)] = required()
-    region: Annotated[str, Form(forms.region)] = required()
+    allocation_id: Annotated[str, Form(forms_aws.allocation)] = required()
+    region: Annotated[str, Form(forms_aws.region)] = required()
     public_ip: Annotated[str | None, Form(forms.ipv4)] = None
     transport: Annotated[str, Form(forms.choice("unicast"))] = "unicast"
 
@@ -178,7 +178,7 @@ class HostTable(LoginTable):
     interface: Interface = required()
     priority: Annotated[int | None, Form(forms.whole(1, 254))] = None
     router_id: Slug | None = None
-    network_interface_id: Annotated[str | None, Form(forms.interface_id)] = None
+    network_interface_id: Annotated[str | None, Form(forms_aws.interface_id)] = None
 
 
 class FailoverTest(Record):

@@ -27,6 +27,8 @@ MODULES = (
     "pem",
     "served",
     "deploying",
+    "certbot",
+    "renewing",
 )
 
 

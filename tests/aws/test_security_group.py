@@ -206,19 +206,8 @@ def test_plan_shows_the_whole_way_before_anything_is_there(account, cluster):
         assert part in text
 
 
-def test_a_group_that_aws_does_not_know_everywhere_yet_is_tried_again(account, cluster, bring, monkeypatch):
-    """A mock: moto knows at once what it made."""
-    refused: list[str] = []
-    real = Api._do
-
-    def not_yet(self, service, operation, arguments, work):
-        if operation not in refused and {"GroupId", "Groups"} & set(arguments):
-            refused.append(operation)
-            raise errors.AwsFailed("AWS: the security group does not exist", "InvalidGroup.NotFound")
-        return real(self, service, operation, arguments, work)
-
-    monkeypatch.setattr(Api, "_do", not_yet)
-    monkeypatch.setattr("lbkit.aws.api.AGAIN_EVERY_S", 0)
+def test_a_group_that_aws_does_not_know_everywhere_yet_is_tried_again(account, cluster, bring, known_late):
+    refused = known_late("InvalidGroup.NotFound", lambda _, named: bool({"GroupId", "Groups"} & set(named)))
     assert len(bring(cluster(TABLE))) == 4
     assert refused == ["authorize_security_group_ingress", "modify_network_interface_attribute"]
 
@@ -235,3 +224,24 @@ def test_the_group_of_another_pair_of_the_same_name_is_left_alone(account, clust
     with pytest.raises(errors.Refused, match="another pair called lab"):
         bring(cluster(TABLE))
     assert rules(account) == before
+
+
+def test_a_group_that_somebody_attached_since_the_plan_stays(account, cluster, bring):
+    """An interface's groups are written as a whole."""
+    one = cluster(TABLE)
+    bring(one)
+    client, ours, interface = account.client(), group(account)["GroupId"], aws.INTERFACE_IDS["lb-2"]
+
+    def attach(*groups):
+        client.modify_network_interface_attribute(NetworkInterfaceId=interface, Groups=list(groups))
+
+    def attached():
+        return {one["GroupId"] for one in account.world()["interfaces"][interface]["Groups"]}
+
+    (default,) = attached() - {ours}
+    theirs = client.create_security_group(GroupName="theirs", Description="x", VpcId=aws.VPC_ID)["GroupId"]
+    attach(default)
+    assert look(one).todo
+    attach(default, theirs)
+    engine.bring(Api(one), one, STEP, lambda *_: None)
+    assert attached() == {default, theirs, ours}

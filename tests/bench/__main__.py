@@ -1,6 +1,7 @@
 """`make bench`. LBKIT_BENCH_ROUNDS shortens it (default 8; 5 for failovers).
 
-`make bench ARGS="fresh small peers"` chooses, as does `ARGS=failover`, or a part of that: cases, fast, switchover.
+`make bench ARGS="fresh small peers lab"` chooses, as does `ARGS=failover`, or a part of that: cases, fast, switchover;
+and `ARGS=certificates`, or a part of that: saves, swap, reload.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import time
 from pathlib import Path
 
 from lbkit.lab import api, settings
-from tests.bench import contest, failover, figures, report
+from tests.bench import certificate_figures, certificates, contest, failover, figures, report
 
 OUTPUT = contest.ROOT / "docs" / "benchmarks.md"
 FIGURES = contest.ROOT / "docs" / "failover-figures.md"
-CONTEST = ("fresh", "small", "peers")
+CERTIFICATES = contest.ROOT / "docs" / "certificate-figures.md"
+CONTEST = ("fresh", "small", "peers", "lab")
 
 
 def main(parts: list[str]) -> None:
@@ -25,10 +27,15 @@ def main(parts: list[str]) -> None:
         settings.Lab(os.environ.get("LBKIT_LAB", "bench"), int(os.environ.get("LBKIT_LAB_PORTS", "2500")))
     )
     began = lab.up()
+    here = report.machine(time.strftime("%Y-%m-%d"), [])[0]
     try:
         with tempfile.TemporaryDirectory() as folder:
             if wanted := [part for part in failover.PARTS if part in parts or "failover" in parts]:
-                failovers(lab, Path(folder), wanted, min(5, rounds))
+                kept = failover.measure(lab, Path(folder), wanted, min(5, rounds))
+                write(FIGURES, figures.text(kept, [here, versions(lab)]))
+            if wanted := [part for part in certificates.PARTS if part in parts or "certificates" in parts]:
+                kept = certificates.measure(lab, Path(folder), wanted)
+                write(CERTIFICATES, certificate_figures.text(kept, [here, versions(lab)]))
             if set(CONTEST) & set(parts):
                 contests(lab, Path(folder), parts, rounds)
     finally:
@@ -36,11 +43,8 @@ def main(parts: list[str]) -> None:
             lab.down()
 
 
-def failovers(lab: api.Lab, folder: Path, parts: list[str], runs: int) -> None:
-    setting = report.machine(time.strftime("%Y-%m-%d"), [])[:1]
-    kept = failover.measure(lab, folder, parts, runs)
-    setting.append(f"on the hosts: {', '.join(contest.hosts_versions(lab))}")
-    write(FIGURES, figures.text(kept, setting))
+def versions(lab: api.Lab) -> str:
+    return f"on the hosts: {', '.join(contest.hosts_versions(lab))}"
 
 
 def contests(lab: api.Lab, folder: Path, parts: list[str], rounds: int) -> None:
@@ -52,6 +56,8 @@ def contests(lab: api.Lab, folder: Path, parts: list[str], rounds: int) -> None:
         bench.small(rounds)
     if "peers" in parts:
         bench.against_peers(max(3, rounds // 2))
+    if "lab" in parts:
+        bench.lab_itself(max(3, rounds // 2))
     setting[2] += ", ".join(contest.hosts_versions(lab))
     written = report.text(bench.times, setting)
     if set(CONTEST) <= set(parts):
@@ -67,4 +73,4 @@ def write(path: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or [*CONTEST, "failover"])
+    main(sys.argv[1:] or [*CONTEST, "failover", "certificates"])

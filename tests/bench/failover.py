@@ -8,42 +8,27 @@ Each run is kept in build/failover.json as soon as it has ended, so that parts c
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lbkit.lab import api
-from tests.bench import figures
+from tests.bench import figures, kept
 from tests.lab.elastic import Elastic
 from tests.lab.rehearsal import NAMES, until
 
-KEPT = Path(__file__).parents[2] / "build" / "failover.json"
 FAST = ("[keepalived]\n", "[keepalived]\nadvert_int = 0.2\n")
 
 
 def measure(lab: api.Lab, folder: Path, parts: list[str], runs: int) -> dict[str, Any]:
-    """{part: {date, machine, runs: […]}} of the parts measured now, and of the others as they were kept."""
-    operator = prepared(lab, folder)
-    for part in parts:
-        kept = load()
-        kept[part] = {"date": time.strftime("%Y-%m-%d"), "runs": []}
-        for count in range(runs):
-            tell(f"{part}, run {count + 1} of {runs}")
-            kept[part]["runs"].append(PARTS[part](operator))
-            KEPT.parent.mkdir(exist_ok=True)
-            KEPT.write_text(json.dumps(kept))
-    return load()
-
-
-def load() -> dict[str, Any]:
-    return json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    """{part: {date, runs: […]}} of the parts measured now, and of the others as they were kept."""
+    return kept.measure("failover", [(part, PARTS[part], runs) for part in parts], prepared(lab, folder))
 
 
 def prepared(lab: api.Lab, folder: Path) -> Elastic:
     operator = Elastic(lab, folder)
-    tell("setting the pair up")
+    kept.tell("setting the pair up")
     lab.reset()
     operator.account()
     ready(operator, operator.hosts())
@@ -89,7 +74,9 @@ def drill(operator: Elastic, hosts: Path, *words: str) -> list[dict[str, Any]]:
     if "cases" not in told:
         raise SystemExit(f"bench: the drill was refused: {told}")
     for one in told["cases"]:
-        tell(f"  {one['case']}: {one['outage_s']:.2f} s, {one['failed_requests']} failed {one['why'] or ''}")
+        kept.tell(
+            f"  {one['case']}: {one['outage_s']:.2f} s, {one['failed_requests']} failed {one['why'] or ''}"
+        )
     return told["cases"]
 
 
@@ -118,7 +105,3 @@ def journal(operator: Elastic, name: str, since: float) -> list[tuple[float, str
     )
     rows = [json.loads(line) for line in shown.splitlines()]
     return [(int(row["__REALTIME_TIMESTAMP"]) / 1e6, str(row["MESSAGE"])) for row in rows]
-
-
-def tell(text: str) -> None:
-    print(f"bench: {time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from pathlib import Path
@@ -215,7 +214,7 @@ def test_no_private_key_is_written_anywhere_or_shown(leaf, tmp_path, monkeypatch
     pem.inspect(leaf.pem, NAMES)
     assert list(tmp_path.iterdir()) == []
     assert not any("PRIVATE" in word for argv in calls for word in argv)
-    assert not any(word.startswith("/") and os.path.exists(word) for argv in calls for word in argv)
+    assert not any(word.startswith("/") and Path(word).exists() for argv in calls for word in argv)
 
 
 def test_the_payload_has_no_blank_line_and_the_same_worth(leaf):

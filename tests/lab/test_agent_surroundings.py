@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 
@@ -127,6 +128,76 @@ def test_each_event_is_told_once_and_a_dead_sns_delays_neither_the_move_nor_the_
     assert set(elastic.calls("Publish", began)) == {"lb-2"}
     elastic.done("agent")
     until(elastic.whole)
+
+
+# ── the clock ────────────────────────────────────────────────────────────────────────────────────────────────
+
+CLOCKED = ("haproxy", "lbkit-agent", "keepalived")
+CLOCK = f"""set -e
+DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends tcc >/dev/null
+tcc -shared -nostdlib -o /usr/local/lib/clock.so -x c -
+head -c 8 /dev/zero > /run/clock
+for unit in {" ".join(CLOCKED)}; do
+  mkdir -p /run/systemd/system/$unit.service.d
+  # tcc leaves it open whether the stack is to be executable, which MemoryDenyWriteExecute takes as a yes.
+  printf '[Service]\\nEnvironment=LD_PRELOAD=/usr/local/lib/clock.so\\nMemoryDenyWriteExecute=no\\n' \\
+    > /run/systemd/system/$unit.service.d/zz-clock.conf
+done
+echo RestartSec=2 >> /run/systemd/system/haproxy.service.d/zz-clock.conf
+systemctl daemon-reload
+systemctl restart {" ".join(CLOCKED)}
+"""
+NO_CLOCK = f"""rm -f /run/systemd/system/*.service.d/zz-clock.conf
+systemctl daemon-reload
+systemctl restart {" ".join(CLOCKED)}
+rm -f /run/clock /usr/local/lib/clock.so
+"""
+
+
+def jump(anywhere: Elastic, name: str, seconds: int) -> None:
+    """The clock of this host's programs is off by so much from now on."""
+    write = f"import struct; open('/run/clock', 'r+b').write(struct.pack('=q', {seconds}))"
+    anywhere.on(name, "python3", "-c", write)
+
+
+def test_a_clock_that_jumps_moves_nothing_and_hinders_no_move(anywhere: Elastic) -> None:
+    """The hosts share the machine's clock, so what jumps is what the programs see of it (clock.c)."""
+    # Longer than systemd takes here to bring HAProxy back, on a busy machine too, and shorter than the jump.
+    hosts = anywhere.hosts(("[agent]\n", "[agent]\ngrace = 30\nreconcile = 1\n"))
+    anywhere.done("agent", hosts=hosts)
+    source = Path(__file__).with_name("clock.c").read_text()
+    for name in NAMES:
+        anywhere.lab.host(name).exec(["sh", "-c", CLOCK], input=source)
+        mains = [anywhere.unit(name, unit) for unit in ("lbkit-agent", "keepalived")]
+        for pid in (*mains, anywhere.worker(name)):
+            assert "clock.so" in anywhere.read(name, f"/proc/{pid}/maps")
+        until(lambda: anywhere.inv("verify", hosts=hosts).code == 0)
+    for off_s in (3600, -3600):
+        holder, standby = anywhere.roles()
+        began = time.time()
+        with anywhere.asked() as probe:
+            for name in NAMES:
+                jump(anywhere, name, off_s)
+                anywhere.looks()
+        assert abs(anywhere.state(holder)["time"] - time.time() - off_s) < 600, "the agent sees the jump"
+        assert probe.failed == []
+
+        anywhere.sh(holder, "systemctl kill -s KILL haproxy")
+        until(lambda holder=holder: anywhere.state(holder)["haproxy"] == "refused")
+        jump(anywhere, holder, 2 * off_s)
+        until(lambda holder=holder: anywhere.state(holder)["haproxy"] == "serves")
+        anywhere.looks(holder)
+        assert anywhere.moves(began) == []
+
+        anywhere.sh(holder, "systemctl stop haproxy")
+        until(lambda standby=standby: anywhere.served_by(standby))
+        anywhere.sh(holder, "systemctl start haproxy")
+        until(lambda holder=holder: anywhere.state(holder)["fit"], FLAPS_S)
+    for name in NAMES:
+        anywhere.sh(name, NO_CLOCK)
+        until(lambda: anywhere.inv("verify", hosts=hosts).code == 0)
+    anywhere.done("agent")
+    until(anywhere.whole)
 
 
 # ── a virtual IP ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lbkit import plan, resources
+from lbkit import diffs, plan, resources
 
 FILE = resources.File("/etc/a.conf", content="new\n", mode=0o640, group="haproxy", secrets=("s3cret",))
 OWNED = {"owner": "root", "group": "haproxy", "mode": 0o640}
@@ -140,7 +140,7 @@ def test_diff_shows_no_secret_of_ours_nor_of_the_file_before_us():
     ],
 )
 def test_secret_is_masked_wherever_a_configuration_has_it(line):
-    masked = plan.masked(f"global\n{line}\nkeep\n", ())
+    masked = diffs.masked(f"global\n{line}\nkeep\n", ())
     assert "HUNTER2" not in masked
     assert masked.startswith("global\n")
     assert masked.endswith("\nkeep\n")
@@ -160,12 +160,12 @@ def test_secret_is_masked_wherever_a_configuration_has_it(line):
     ],
 )
 def test_what_is_no_secret_is_shown(line):
-    assert plan.masked(line, ()) == line
+    assert diffs.masked(line, ()) == line
 
 
 def test_mask_ends_with_its_line():
     for line in ("auth_pass", "# asks for authorization", "user kim password", "tcp-check send"):
-        assert plan.masked(f"{line}\npriority 250\n", ()) == f"{line}\npriority 250\n"
+        assert diffs.masked(f"{line}\npriority 250\n", ()) == f"{line}\npriority 250\n"
 
 
 @pytest.mark.parametrize("secret", ["5", "50", "priority", "200"])
