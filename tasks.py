@@ -4,7 +4,7 @@ import sys
 
 from invoke import Collection, task
 
-from lbkit import commands, words
+from lbkit import commands, oncall, words
 from lbkit.lab import tasks as lab
 
 HOST = "only this host: active, passive, or its name"
@@ -302,20 +302,177 @@ def cheatsheet(c, markdown=False, lang="en"):
     return commands.cheatsheet(markdown, lang)
 
 
-STEPS = (ipv6, security_group, iam, sns, prereqs, haproxy, keepalived, agent, ssl)
-cert = Collection("cert", issue, renew)
-ns = Collection(
-    plan,
-    setup,
-    *STEPS,
-    verify,
-    status,
-    switchover,
-    maintenance,
-    failover_test,
-    cheatsheet,
-    cost,
-    cert=cert,
-    lab=lab.ns,
+UNIT = "haproxy, keepalived, agent, sync, certbot or all (default)"
+SINCE = "30s, 10m, 2h, 1d, 14:30, today or 'YYYY-MM-DD HH:MM', in the pair's time zone"
+GREP = "only lines in which this regular expression is found"
+FOLLOW = "go on with new lines, until Ctrl-C"
+
+
+@task(
+    auto_shortflags=False,
+    help={"host": HOST, "unit": UNIT, "since": SINCE, "grep": GREP, "follow": FOLLOW, "json": JSON},
 )
+@commands.reports
+def logs(c, host=None, unit="all", since=None, grep=None, follow=False, json=False):
+    """The journals of all hosts as one, in time order.
+
+    The newest 200 lines of each host, or all since then (at most 20,000
+    of each). A host that is down is said, and the rest shown: exit code 1.
+
+    Example: inv logs --unit agent --since 10m --follow
+    """
+    return oncall.logs(host, unit, since, grep, follow, json)
+
+
+@task(auto_shortflags=False, help={"json": JSON})
+@commands.reports
+def vrrp(c, json=False):
+    """The VRRP adverts on the wire, as all hosts see them, and what is wrong.
+
+    Who should send, what leaves, what arrives, what a firewall drops. It
+    listens for a few adverts. Exit code 1: something is wrong or unknown.
+
+    Example: inv vrrp
+    """
+    return oncall.vrrp(json)
+
+
+SERVER = "the server, or backend/server"
+REASON = "why, for whoever looks at `inv status`"
+TIMEOUT = "seconds to wait for its open sessions to end (60; 0: do not wait)"
+ANYWAY = "also where no other server of the backend is left"
+HOLD = {"name": SERVER, "timeout": TIMEOUT, "reason": REASON, "anyway": ANYWAY, "json": JSON}
+
+
+@task(auto_shortflags=False, help={"json": JSON})
+@commands.reports
+def backend(c, json=False):
+    """Each server as each host sees it, and what is held out of service.
+
+    Exit code 1: the hosts differ, or one could not be read.
+
+    Example: inv backend
+    """
+    return oncall.backend(json)
+
+
+@task(auto_shortflags=False, positional=["name"], help=HOLD)
+@commands.reports
+def drain(c, name=None, timeout="60", reason=None, anyway=False, json=False):
+    """No new client comes to a server; those it has may finish. On all hosts.
+
+    Who has a persistence cookie for it still gets there. Lasts over
+    reload, restart, reboot and `inv setup`, until `inv backend.ready`.
+    Exit code 1: not done on a host (run it again), or sessions are left.
+
+    Example: inv backend.drain app-1 --reason "new release"
+    """
+    return oncall.hold(name, "drain", None, reason, timeout, anyway, json)
+
+
+@task(auto_shortflags=False, positional=["name"], help=HOLD)
+@commands.reports
+def maint(c, name=None, timeout="60", reason=None, anyway=False, json=False):
+    """Nothing new goes to a server, cookie or not; nobody checks it. On all hosts.
+
+    Lasts as `inv backend.drain` does, until `inv backend.ready`.
+
+    Example: inv backend.maint apps/app-1 --timeout 0
+    """
+    return oncall.hold(name, "maint", None, reason, timeout, anyway, json)
+
+
+@task(auto_shortflags=False, positional=["name"], help={"name": SERVER, "json": JSON})
+@commands.reports
+def ready(c, name=None, json=False):
+    """A server takes requests again, with its configured weight. On all hosts.
+
+    Example: inv backend.ready app-1
+    """
+    return oncall.hold(name, "ready", None, None, "0", False, json)
+
+
+@task(
+    auto_shortflags=False,
+    positional=["name"],
+    help={"name": SERVER, "to": "0 to 256", "reason": REASON, "anyway": ANYWAY, "json": JSON},
+)
+@commands.reports
+def weight(c, name=None, to="", reason=None, anyway=False, json=False):
+    """A server gets another share of the requests. On all hosts.
+
+    Lasts as `inv backend.drain` does, until `inv backend.ready`.
+
+    Example: inv backend.weight app-1 --to 10
+    """
+    return oncall.hold(name, "ready", to, reason, "0", anyway, json)
+
+
+backends = Collection("backend", drain, ready, maint, weight)
+
+
+@task(
+    default=True, auto_shortflags=False, help={"host": HOST, "plan": PLAN, "without": WITHOUT, "json": JSON}
+)
+@commands.reports
+def install(c, host=None, plan=False, without=None, json=False):
+    """Step 5, in short `inv sync`: what is saved on one host reaches the other.
+
+    haproxy.cfg, certificates and certbot's state, checked before they
+    count. What it does and why: docs/sync.md.
+
+    Example: inv sync.install --plan
+    """
+    return commands.step("sync", host, plan, without, json)
+
+
+@task(name="status", auto_shortflags=False, help={"json": JSON})
+@commands.reports
+def sync_status(c, json=False):
+    """What was sent and received last, what is behind, refused, in conflict.
+
+    Exit code 0: all hosts have the same, 1: they have not, or unknown.
+
+    Example: inv sync.status
+    """
+    return commands.sync_status(json)
+
+
+@task(name="test", auto_shortflags=False, help={"json": JSON})
+@commands.reports
+def sync_test(c, json=False):
+    """Save a harmless mark, and measure how long it takes to arrive.
+
+    Example: inv sync.test
+    """
+    return commands.sync_test(json)
+
+
+KEEP = "in a conflict the version of this host wins"
+
+
+@task(
+    name="now",
+    auto_shortflags=False,
+    help={"keep": KEEP, "item": "with --keep: only this item's conflict", "json": JSON},
+)
+@commands.reports
+def sync_now(c, keep=None, item=None, json=False):
+    """Compare all hosts at once, and bring them level; settle a conflict.
+
+    Example: inv sync.now --keep lb-1
+    """
+    return commands.sync_now(keep, item, json)
+
+
+sync = Collection("sync", install, sync_status, sync_test, sync_now)
+COMMANDS = (verify, status, switchover, maintenance, failover_test)
+STEPS = (ipv6, security_group, iam, sns, prereqs, haproxy, keepalived, agent, ssl)
+ON_CALL = (verify, status, logs, vrrp, cheatsheet)
+MOVES = (switchover, maintenance, failover_test)
+backends = Collection("backend", drain, ready, maint, weight)
+backends.add_task(backend, name="state", default=True)
+cert = Collection("cert", issue, renew)
+sync = Collection("sync", install, sync_status, sync_test, sync_now)
+ns = Collection(plan, setup, *STEPS, *ON_CALL, *MOVES, cost, backends, cert, sync, lab=lab.ns)
 words.check(ns, sys.argv)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lbkit import sync
     from lbkit.drill.result import Result
 
 # A command lives for a second: to collect what its imports made would cost it 30 ms, and 60 ms at its end.
@@ -243,6 +244,45 @@ def renew(name: str | None, force: bool, json: bool) -> int:
     else:
         report.out(renewal.lines(found))
     return SAME
+
+
+def sync_status(json: bool) -> int:
+    from lbkit import inventory, sync
+
+    return show_sync(sync.read(inventory.load()), [], {}, json)
+
+
+def sync_now(keep: str | None, item: str | None, json: bool) -> int:
+    from lbkit import inventory, sync
+
+    state, kept = sync.now(inventory.load(), keep, item)
+    said = [f"{one}: the version of {keep} counts; the others are kept beside it." for one in kept]
+    return show_sync(state, said, {"kept": kept}, json)
+
+
+def sync_test(json: bool) -> int:
+    from lbkit import inventory, sync
+
+    sender, arrived, state = sync.test(inventory.load())
+    said = [
+        f"From {sender} to {name}: {f'{took_s:.2f} s' if took_s is not None else 'did not arrive'}."
+        for name, took_s in arrived.items()
+    ]
+    code = show_sync(state, said, {"sender": sender, "arrived_s": arrived}, json)
+    return FAILED if None in arrived.values() else code
+
+
+def show_sync(state: sync.State, said: list[str], more: dict[str, Any], json: bool) -> int:
+    """What was asked for, then the state."""
+    import dataclasses
+
+    from lbkit import report, sync
+
+    if json:
+        report.as_json({**more, "level": state.level, **dataclasses.asdict(state)})
+    else:
+        report.out([*said, *(line for one in sync.lines(state) for line in report.wrapped("", one) or [""])])
+    return SAME if state.level else FAILED
 
 
 def failover_test(

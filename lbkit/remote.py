@@ -30,7 +30,7 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
 
 T = TypeVar("T")
-Say = Callable[[str, str], None]  # (host name, line): progress of something that takes long
+Say = Callable[[str, Any], None]  # (host name, progress): of something that takes long, mostly a line
 
 PING_EVERY_S = 15  # a quarter of what the hand waits before it lets go of the lock
 SILENCE_S = 20  # the hand shows life every 5 s, whatever it is doing

@@ -6,12 +6,13 @@ only then. Nothing here decides anything.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lbkit import maintenance, pair, plan, status, switchover, terminal, verify
+from lbkit import adverts, maintenance, pair, plan, status, switchover, terminal, verify
 from lbkit.converge import ACCOUNT, Outcome, all_changes
 from lbkit.inventory import Cluster, Eip
 from lbkit.observe import Picture
@@ -30,14 +31,31 @@ def out(lines: Iterable[str]) -> None:
     text = terminal.visible("\n".join(lines))
     if not text:
         return
-    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
-        from rich.console import Console
-
-        console = Console(highlight=False, soft_wrap=True)
-        for line in text.split("\n"):
-            console.print(line, style=style(line), markup=False)
+    if coloured():
+        for one in text.split("\n"):
+            console().print(one, style=style(one), markup=False)
     else:
         print(text)
+
+
+def line(text: str, style: str) -> None:
+    """One line to stdout at once, in that style where it is a terminal."""
+    text = terminal.visible(text)
+    if coloured():
+        console().print(text, style=style, markup=False)
+    else:
+        print(text, flush=True)
+
+
+def coloured() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+@functools.cache
+def console() -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)
 
 
 def style(line: str) -> str | None:
@@ -267,6 +285,25 @@ def maintenance_lines(done: maintenance.Done) -> list[str]:
     return wrapped("", f"{done.host} is {done.text}. {done.serves} serves.") + wrapped(
         "  ", f"Next: when the work is done: inv maintenance off --host {done.host}"
     )
+
+
+def advert_lines(cluster: Cluster, found: adverts.Found) -> list[str]:
+    """Who should send, what each host saw, what is wrong."""
+    lines = wrapped("", adverts.should(cluster, found))
+    lines += [
+        "",
+        f"Seen in {found.within_s:g} s:",
+        *(f"  {one}" for one in columns(adverts.rows(cluster, found))),
+        "",
+    ]
+    for why in found.missing.values():
+        what, next_step = verify.split(why)
+        lines += [*wrapped("", what), *wrapped("  ", f"Next: {next_step}")]
+    for what, next_step in found.wrong:
+        lines += [*wrapped("", f"{what}."), *wrapped("  ", f"Next: {next_step}")]
+    if not found.wrong and not found.missing:
+        lines.append("Nothing is wrong.")
+    return lines
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:

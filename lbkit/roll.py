@@ -51,6 +51,7 @@ class Roll:
             self.wait_for_master(host)
             self.bring(host, wanted, self.state(host, wanted), last=True)
             self.verify(host)
+        self.introduce()
         self.settle()
         self.certify()
 
@@ -63,11 +64,27 @@ class Roll:
             last_of_all = isinstance(wanted.resource, resources.Certificate)
             if last_of_all or (wanted.step, wanted.resource.label) not in planned:
                 continue
+            if isinstance(wanted.resource, resources.PeerKeys):  # what all have is known at the end
+                continue
             if isinstance(wanted.resource, resources.Service) or self.installed_on(host):
                 state = self.state(host, wanted)  # what was done before it may have changed it
             if not self.bring(host, wanted, state, last=last):
                 self.late.append((host, wanted))
         self.verify(host)
+
+    def introduce(self) -> None:
+        """The hosts know each other's keys, some of which were made in this run."""
+        if not any(isinstance(one.resource, resources.PeerKeys) for one in self.asked(self.names[0])):
+            return
+        told = observe.keys(observe.read(self.cluster, (), self.opened))
+        for name in self.names:
+            for wanted in plan.settled(self.asked(name), told):
+                if isinstance(wanted.resource, resources.PeerKeys):
+                    host = self.cluster.host(name)
+                    self.bring(host, wanted, self.state(host, wanted), last=True)
+
+    def asked(self, name: str) -> tuple[plan.Desired, ...]:
+        return steps.desired(self.cluster, self.cluster.host(name), self.only)
 
     def installed_on(self, host: Host) -> bool:
         """Packages were installed there in this run: they bring files, users and units of their own."""

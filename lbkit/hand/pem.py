@@ -35,8 +35,10 @@ def inspect(text, domains=(), now=None):
     return {"good": not why, "why": why, "notes": notes, **about(facts["certificates"][0], now)}
 
 
-ABOUT = ("names", "issuer", "subject", "not_before", "not_after", "days_left", "fingerprint", "sha1")
-ABOUT += ("self_signed", "placeholder")
+ABOUT = (
+    *("names", "issuer", "subject", "not_before", "not_after", "days_left", "fingerprint", "sha1"),
+    *("self_signed", "placeholder"),
+)
 
 
 def about(leaf, now):

@@ -8,7 +8,7 @@ import stat
 import subprocess
 import time
 
-from lbkit.hand import breaking, loaded, locking, networkd, orders, renewing, sockets
+from lbkit.hand import breaking, keys, loaded, locking, networkd, orders, renewing, servers, sockets
 from lbkit.hand.core import Failed, identity, run
 
 CONTENT_LIMIT = 1 << 20  # bytes of a differing file that travel for its diff
@@ -103,13 +103,15 @@ def parse_addresses(output):
 
 def read_facts(seen):
     """Of the host: system, clock (s since 1970), addresses by interface, who holds the lock, what the agent
-    says of itself, whether the host is in maintenance."""
+    says of itself, whether the host is in maintenance, which servers are held, its public keys."""
     facts = {"addresses": seen["addresses"], "time": time.time(), "pid": os.getpid(), "lock": locking.read()}
     facts["virtual_addresses"] = virtual_addresses()
     facts["units"] = {unit: (seen["units"] or {}).get(unit, {}).get("ActiveState") for unit in ALWAYS}
     facts["agent"] = read_agent()
     facts["maintenance"] = orders.maintenance()
+    facts["servers"] = servers.record()
     facts["broken"] = breaking.broken()
+    facts["keys"] = keys.told()
     try:
         with open("/etc/os-release") as file:
             pairs = dict(line.rstrip().split("=", 1) for line in file if "=" in line)
@@ -393,6 +395,7 @@ READERS = {
     "file": read_file,
     "directory": read_directory,
     "user": read_user,
+    "key_pair": keys.read,
     "timezone": read_timezone,
     "clock": read_clock,
     "sysctl": read_sysctl,

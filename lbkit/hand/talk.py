@@ -6,7 +6,22 @@ import select
 import threading
 import time
 
-from lbkit.hand import breaking, duty, holding, locking, looking, orders, probing, reading, writing
+from lbkit.hand import (
+    adverts,
+    breaking,
+    duty,
+    framing,
+    holding,
+    journal,
+    locking,
+    looking,
+    marks,
+    orders,
+    probing,
+    reading,
+    servers,
+    writing,
+)
 from lbkit.hand.core import Failed
 
 # sudo may hand on another one (secure_path), in which half of what we run is not found.
@@ -17,6 +32,8 @@ ALIVE_S = 5
 
 def write(request, say):
     """One change; what `reread` names is read after it."""
+    if request["kind"] == "file":
+        marks.write(request["path"], request["content"])
     writing.WRITERS[request["kind"]](request, say)
     return reading.read([request["reread"]], facts=False)["items"][0] if "reread" in request else {}
 
@@ -46,6 +63,12 @@ OPERATIONS = {
     "order": lambda request, _say: orders.order(request),
     "release": lambda request, _say: orders.release(request),
     "maintain": lambda request, _say: orders.maintain(request),
+    "servers": lambda _request, _say: servers.servers(),
+    "hold_server": lambda request, _say: servers.hold(request),
+    "adverts": lambda request, _say: adverts.adverts(request),
+    "logs": lambda request, _say: journal.logs(request),
+    "follow": lambda request, say: journal.follow(request, say),
+    "sync": lambda request, _say: framing.ask_service(request["request"], request["within_s"]),
     "events": lambda request, _say: breaking.events(request["since"]),
 }
 

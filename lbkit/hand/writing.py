@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 
-from lbkit.hand import loaded, looking, reading
+from lbkit.hand import keys, loaded, looking, reading, servers
 from lbkit.hand.core import Failed, last_lines, run
 
 
@@ -181,9 +181,11 @@ def write_user(change, _say):
         "--system",
         "--no-create-home",
         "--home-dir",
-        "/nonexistent",
+        change["home"],
         "--shell",
-        "/usr/sbin/nologin",
+        change["shell"],
+        "--password",
+        "*",  # no password fits; `!` would lock the account for keys too where sshd does without PAM
     ]
     if has_group(change["name"]):  # left by somebody who removed the user alone: useradd would refuse
         argv += ["--gid", change["name"]]
@@ -260,6 +262,8 @@ def write_service(change, _say):
         remember("systemd", loading)
         return
     prove(change)
+    if change.get("stats_socket"):
+        servers.prepare()
     before = stats_pid(change.get("stats_socket")) if action == "reload" else None
     try:
         if action in ("start", "restart"):  # a unit that failed too often would refuse
@@ -374,6 +378,7 @@ WRITERS = {
     "ownership": write_ownership,
     "directory": write_directory,
     "user": write_user,
+    "key_pair": keys.write,
     "timezone": write_timezone,
     "sysctl": write_sysctl,
     "placeholder": write_placeholder,

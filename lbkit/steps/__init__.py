@@ -12,7 +12,7 @@ from typing import Any
 
 from lbkit import front, plan, resources
 from lbkit.inventory import Cluster, Host
-from lbkit.steps import agent, haproxy, keepalived, prereqs, ssl
+from lbkit.steps import agent, haproxy, keepalived, prereqs, ssl, sync
 
 TABLE = {
     "prereqs": prereqs,
@@ -20,6 +20,7 @@ TABLE = {
     "keepalived": keepalived,
     "agent": agent,
     "ssl": ssl,
+    "sync": sync,
 }
 IN_ACCOUNT = ("ipv6", "security-group", "iam", "sns")
 ALL = (*IN_ACCOUNT, *TABLE)

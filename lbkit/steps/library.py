@@ -20,6 +20,8 @@ MODULES = (
     "loaded",
     "networkd",
     "orders",
+    "servers",
+    "keys",
     "breaking",
     "reading",
     "writing",
@@ -29,6 +31,15 @@ MODULES = (
     "deploying",
     "certbot",
     "renewing",
+    "marks",
+    "versions",
+    "framing",
+    "trees",
+    "items",
+    "ledger",
+    "syncing",
+    "peering",
+    "inotify",
 )
 
 

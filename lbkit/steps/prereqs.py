@@ -31,10 +31,6 @@ PACKAGES = (
 )
 # What may still run where a pair was built by hand.
 RIVALS = (
-    (
-        "watch-sync.service",
-        "copies haproxy.cfg and site.pem to the other host unchecked (the runbook's sync)",
-    ),
     ("snap.certbot.renew.timer", "renews certificates on every node, beside lbkit-cert-renew.timer"),
     ("pacemaker.service", "moves addresses too"),
     ("ucarp.service", "moves addresses too"),

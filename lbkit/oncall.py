@@ -1,0 +1,132 @@
+"""What the commands for on-call do: inventory in, exit code out, as in commands.py."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from lbkit.commands import FAILED, SAME
+
+if TYPE_CHECKING:
+    from lbkit import logs as journals
+    from lbkit.inventory import Cluster
+
+HOST_STYLES = ("cyan", "magenta", "green", "yellow", "blue")
+
+
+def logs(host: str | None, unit: str, since: str | None, grep: str | None, follow: bool, json: bool) -> int:
+    from lbkit import inventory, remote, report
+    from lbkit import logs as journals
+    from lbkit.since import parse
+
+    cluster = inventory.load()
+    hosts = cluster.select(host)
+    moment = parse(since, cluster.timezone, time.time()) if since else None
+    asked = journals.question(unit, moment, grep)
+    with remote.sessions(hosts) as opened:
+        found = journals.read(dict(opened), asked, journals.MOST if since else journals.NEWEST)
+    for name in found.more:
+        report.told(name, "older lines are left out" + (": a later --since" if since else " (--since)"))
+    for why in found.missing.values():
+        report.told("", why)
+    if not follow:
+        if json:
+            rows = [journals.as_json(line, cluster.timezone) for line in found.lines]
+            report.as_json({"lines": rows, "not_read": found.missing})
+        else:
+            show(cluster, found.lines, json)
+        return FAILED if found.missing else SAME
+    try:
+        show(cluster, found.lines, json)
+        show(cluster, journals.follow(hosts, asked, found.cursors), json)
+    except KeyboardInterrupt:  # how following ends
+        print(file=sys.stderr)
+    return SAME
+
+
+def show(cluster: Cluster, stream: Iterable[journals.Line | journals.Note], json: bool) -> None:
+    """Lines as they come, coloured by host on a terminal; as JSON, one object a line."""
+    from json import dumps
+
+    from lbkit import logs as journals
+    from lbkit import report
+
+    width = journals.width(cluster)
+    styles = {host.name: HOST_STYLES[n % len(HOST_STYLES)] for n, host in enumerate(cluster.hosts)}
+    for one in stream:
+        if isinstance(one, journals.Note):
+            report.told("", one.text if one.text.startswith(one.host) else f"{one.host} {one.text}")
+        elif json:
+            print(dumps(journals.as_json(one, cluster.timezone)), flush=True)
+        else:
+            report.line(journals.shown(one, cluster.timezone, width), styles[one.host])
+
+
+def backend(json: bool) -> int:
+    from lbkit import inventory, remote, report, servers, servers_shown
+
+    with remote.sessions(inventory.load().hosts) as opened:
+        hosts, missing = servers.read(opened)
+    if json:
+        report.as_json(servers_shown.as_json(hosts, missing))
+    else:
+        report.out(servers_shown.board(hosts, missing))
+    silent = any(one.views is None for one in hosts.values())
+    return FAILED if missing or silent or servers.differences(hosts) else SAME
+
+
+def hold(
+    name: str | None,
+    state: str,
+    weight: str | None,
+    reason: str | None,
+    timeout: str,
+    anyway: bool,
+    json: bool,
+) -> int:
+    """weight, timeout: as typed."""
+    import dataclasses
+
+    from lbkit import inventory, report, servers, servers_shown
+
+    cluster = inventory.load()
+    order = servers.Order(
+        state,
+        None if weight is None else number(weight, "--to", 256),
+        reason or "",
+        anyway,
+        number(timeout, "--timeout", 86400),
+    )
+    words = "inv " + " ".join(sys.argv[1:])
+    done = servers.change(cluster, name, order, words, report.told)
+    if json:
+        report.as_json(dataclasses.asdict(done))
+    else:
+        report.out(servers_shown.done(done))
+    return FAILED if done.missing or done.sessions else SAME
+
+
+def number(text: str, option: str, most: int) -> int:
+    from lbkit import errors
+
+    if not text.isdecimal() or int(text) > most:
+        raise errors.Refused(
+            f"{option} {text!r} is no whole number from 0 to {most}; nothing was touched.\nNext: {option} 1"
+        )
+    return int(text)
+
+
+def vrrp(json: bool) -> int:
+    import dataclasses
+
+    from lbkit import adverts, inventory, report
+
+    cluster = inventory.load()
+    found = adverts.listen(cluster)
+    if json:
+        report.as_json(dataclasses.asdict(found))
+    else:
+        report.out(report.advert_lines(cluster, found))
+    return FAILED if found.wrong or found.missing else SAME
