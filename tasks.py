@@ -236,6 +236,7 @@ def failover_test(c, case=None, stop_instance=None, yes_really=None, report=None
     return commands.failover_test(case, stop_instance, yes_really, report, json)
 
 
+WHICH = "which certificate: site, which is [certificate], or that of [certificates.NAME]"
 CERTIFICATE = "only this certificate: site, or NAME of [certificates.NAME]; all without it"
 
 
@@ -488,7 +489,7 @@ def cert_status(c, json=False):
         "cert": "PEM file with the certificate, and its chain if it is there",
         "key": "PEM file with its private key, without a passphrase",
         "chain": "PEM file with the intermediate certificates, if they are apart",
-        "name": CERTIFICATE,
+        "name": WHICH,
         "json": JSON,
     },
 )
@@ -511,7 +512,7 @@ def cert_install(c, cert=None, key=None, chain=None, name=None, json=False):
         "names": "with commas; default: the certificate's domains in the inventory",
         "days": "how long it is valid; default: 365",
         "key-type": "ecdsa or rsa; default: as in the inventory",
-        "name": CERTIFICATE,
+        "name": WHICH,
         "json": JSON,
     },
 )

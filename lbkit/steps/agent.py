@@ -8,7 +8,7 @@ from typing import Any
 from lbkit import render
 from lbkit.inventory import Cluster, Eip, Host, HttpFrontend
 from lbkit.resources import Directory, File, Resource, Service
-from lbkit.steps import library
+from lbkit.steps import library, metrics
 
 PROGRAM = "/usr/local/lib/lbkit/failover-agent"
 UNIT = "/etc/systemd/system/lbkit-agent.service"
@@ -36,6 +36,7 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
             prove=(PROGRAM, "--prove", str(PROVE_S), CONFIG) if isinstance(cluster.address, Eip) else (),
             prove_as=USER,
         ),
+        *metrics.resources(),
     ]
 
 

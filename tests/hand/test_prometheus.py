@@ -42,11 +42,20 @@ def node(host: str, **changed: float | str) -> dict[str, str]:
     agent |= {"keepalived_runs": 1, "notices_lost_total": 0}
     values: dict[str, float | str] = {f"lbkit_agent_{name}": value for name, value in agent.items()}
     values |= {f"trouble_{name}": 0 for name in ("haproxy", "keepalived", "split_brain", "api")}
-    values |= {"node_up": 1, "haproxy_up": 1, "mtime": RISING, **changed}
+    values |= {"node_up": 1, "haproxy_up": 1, "mtime": RISING, "host_mtime": RISING}
+    values |= {"not_after": 60 * DAY_S, "good": 1, "behind": 0, "conflicts": 0, "sync_answers": 1, **changed}
     label = f'cluster="t", host="{host}"'
     names = {
         "node_up": f'up{{job="lbkit-node", {label}}}',
         "haproxy_up": f'up{{job="lbkit-haproxy", {label}}}',
+        "host_mtime": f'node_textfile_mtime_seconds{{job="lbkit-node", file="/x/lbkit-host.prom", {label}}}',
+        "not_after": f'lbkit_certificate_not_after_seconds{{name="site", {label}}}',
+        "good": f'lbkit_certificate_good{{name="site", {label}}}',
+        "behind": f"lbkit_sync_behind_items{{{label}}}",
+        "conflicts": f"lbkit_sync_conflicts{{{label}}}",
+        "sync_answers": f'lbkit_program_answers{{program="sync", {label}}}',
+        "alarm": f'lbkit_alarm{{alarm="sync", event="sync", {label}}}',
+        "certificate_alarm": f'lbkit_alarm{{alarm="certificate-site", event="certificate", {label}}}',
         "mtime": f'node_textfile_mtime_seconds{{job="lbkit-node", file="/x/lbkit-agent.prom", {label}}}',
     }
     series = {}
@@ -163,6 +172,20 @@ FAULTS: dict[str, tuple[dict[str, str], set[tuple[str, str]]]] = {
     "a server is down": (pair(server=1), {("LbkitServerDown", "")}),
     "HAProxy does not answer the scrape": (pair({"haproxy_up": 0}), {("LbkitHaproxySilent", "lb-1")}),
     "the certificate ends in 13 days": (pair(expiry=13 * DAY_S), {("LbkitCertificateEnds", "")}),
+    "the passive has a certificate that ends in 13 days": (
+        pair(second={"not_after": 13 * DAY_S}),
+        {("LbkitCertificateEnds", "lb-2")},
+    ),
+    "a file in a certificate's place is not fit": (pair({"good": 0}), {("LbkitCertificateAlarm", "lb-1")}),
+    "a renewal failed": (pair({"certificate_alarm": 1}), {("LbkitCertificateAlarm", "lb-1")}),
+    "an item has not reached the passive": (pair({"behind": 1}), {("LbkitSyncBehind", "lb-1")}),
+    "both sides changed an item": (pair({"conflicts": 1}), {("LbkitSyncBehind", "lb-1")}),
+    "the sync raises an alarm": (pair({"alarm": 1}), {("LbkitSyncBehind", "lb-1")}),
+    "the sync is dead": (pair({"sync_answers": 0}), {("LbkitProgramSilent", "lb-1")}),
+    "nothing tells of certificates and sync any more": (
+        pair(second={"host_mtime": flat(0)}),
+        {("LbkitProgramSilent", "lb-2")},
+    ),
 }  # fmt: skip
 
 
@@ -210,14 +233,14 @@ def test_every_alarm_is_seen_to_fire() -> None:
 
 def test_what_an_alarm_says_is_filled_in(tmp_path: Path) -> None:
     one = scenario(*FAULTS["the certificate ends in 13 days"])
-    says = "t: the certificate at https://a/ ends in 13.0 days"
+    says = "t: a certificate ends in 13.0 days (https://a/ )"
     one["promql_expr_test"] = []
     one["alert_rule_test"] = [{
         "alertname": "LbkitCertificateEnds", "eval_time": "15m",
         "exp_alerts": [{
             "exp_labels": {"severity": "ticket", "sheet": "certificate", "cluster": "t", "job": "lbkit-endpoint",
                            "endpoint": "https://a/"},
-            "exp_annotations": {"summary": says, "action": "inv verify"},
+            "exp_annotations": {"summary": says, "action": "inv cert.status"},
         }],
     }]  # fmt: skip
     file = tmp_path / "test.yml"
@@ -229,6 +252,12 @@ def test_the_agent_writes_every_metric_that_the_rules_ask_of_it() -> None:
     state = dict.fromkeys(("role", "haproxy", "keepalived", "holder"), "x") | {"cluster": "c", "host": "h"}
     state |= dict.fromkeys(("fit", "moves", "last_move_s", "calls_failed", "reads_failed", "notices_lost"), 1)
     written = program.load().metrics_of(state | {"troubles": {}})
-    asked = set(re.findall(r"\blbkit_agent_(?!age)\w+", TEXT))
+    asked = set(re.findall(r"\blbkit_agent_\w+", TEXT))
     assert asked
     assert asked <= set(re.findall(r"^(lbkit_\w+)", written, re.MULTILINE))
+
+
+def test_the_host_writes_every_other_metric_that_the_rules_ask_for() -> None:
+    asked = set(re.findall(r"\blbkit_(?!agent_)\w+", TEXT))
+    assert asked
+    assert asked <= set(program.load("host-metrics").HELP)

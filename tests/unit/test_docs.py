@@ -55,3 +55,31 @@ def test_every_link_of_a_page_leads_somewhere(page: str) -> None:
             heads = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
             anchors = {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
             assert anchor in anchors, target
+
+
+# ── README.ko.md follows README.md ──────────────────────────────────────────────────────────────────────
+
+
+def shape(text: str) -> dict[str, list[str]]:
+    """What both languages have: depths of headings, kinds of code blocks, commands in tables, links."""
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    return {
+        "headings": re.findall(r"^(#+) ", prose, re.MULTILINE),
+        "blocks": re.findall(r"^```(\w+)$", text, re.MULTILINE),
+        "table rows": re.findall(r"^\|.*?`(inv [a-z][\w. -]*)", prose, re.MULTILINE),
+        "steps": re.findall(r"^(\d\.) ", prose, re.MULTILINE),
+        "pages": re.findall(r"^- \[.*?\]\((.*?)\)", prose, re.MULTILINE),
+    }
+
+
+def test_korean_readme_has_the_shape_of_the_english_one() -> None:
+    english, korean = (
+        shape((ROOT / name).read_text(encoding="utf-8").replace("cheatsheet.ko.md", "cheatsheet.md"))
+        for name in ("README.md", "README.ko.md")
+    )
+    assert korean == english
+
+
+def test_links_of_the_korean_readme_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.ko.md").read_text(encoding="utf-8")):
+        assert (ROOT / target).exists(), target
