@@ -244,6 +244,20 @@ def logs(c, host=None, unit="all", since=None, grep=None, follow=False, json=Fal
 
 @task(auto_shortflags=False, help={"json": JSON})
 @commands.reports
+def doctor(c, json=False):
+    """Whether the hosts can become a pair, before the first `inv setup`.
+
+    ssh, versions, clocks, the way between the hosts, AWS, DNS, and room for
+    `haproxy.maxconn`; each with the fix. Changes nothing. Exit code 1:
+    something stands in the way, or could not be told.
+
+    Example: inv doctor
+    """
+    return oncall.doctor(json)
+
+
+@task(auto_shortflags=False, help={"json": JSON})
+@commands.reports
 def vrrp(c, json=False):
     """The VRRP adverts on the wire, as all hosts see them, and what is wrong.
 
@@ -340,6 +354,7 @@ ns = Collection(
     failover_test,
     logs,
     vrrp,
+    doctor,
     backend=backends,
     lab=lab.ns,
 )

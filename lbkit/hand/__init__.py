@@ -30,6 +30,8 @@ MODULES = (
     "duty",
     "breaking",
     "adverts",
+    "surveying",
+    "meeting",
     "reading",
     "writing",
     "probing",
