@@ -15,6 +15,7 @@ from lbkit.inventory import Cluster, Host
 from lbkit.steps import agent
 
 SSH = 22
+OPENS = "inv security-group opens its group; else "
 
 
 def ports(cluster: Cluster) -> dict[int, str]:
@@ -53,24 +54,26 @@ def judge(cluster: Cluster, alive: Mapping[str, Any]) -> Iterator[Finding]:
         fix = fix or "inv doctor again, once the addresses are right"
         yield Finding("the hosts reach each other", "?", what, fix)
         return
+    # What a security group of ours closes still, `inv setup` opens.
+    closed = "warn" if cluster.aws.security_group else "FAIL"
     for (source_name, target_name), answers in found.items():
-        yield of_ports(source_name, cluster.host(target_name), asked, answers)
+        yield of_ports(source_name, cluster.host(target_name), asked, answers, closed)
         arrived = cluster.host(source_name).private_address in met[target_name]
         detail = "arrives" if arrived else "none of three packets arrives"
-        fix = pair.way_for_adverts(cluster, cluster.host(target_name))
-        yield graded(f"protocol 112 from {source_name} to {target_name}", arrived, detail, fix)
+        fix = f"{OPENS if closed == 'warn' else ''}{pair.way_for_adverts(cluster, cluster.host(target_name))}"
+        yield graded(f"protocol 112 from {source_name} to {target_name}", arrived, detail, fix, closed)
 
 
 def of_ports(
-    source: str, target: Host, asked: Mapping[int, str], answers: Mapping[str, str | None]
+    source: str, target: Host, asked: Mapping[int, str], answers: Mapping[str, str | None], closed: str
 ) -> Finding:
-    """answers: port (JSON makes it text) → None, or why no connection."""
+    """answers: port (JSON makes it text) → None, or why no connection. closed: the grade where there is a why."""
     failed = {int(port): why for port, why in answers.items() if why}
     detail = ", ".join(f"{port} ({asked[port]}): {why}" for port, why in failed.items())
     numbers = ", ".join(map(str, asked))
-    fix = f"let {source} in on {target.name}, TCP {', '.join(map(str, failed))}: security group, nft, ufw"
+    fix = f"{OPENS if closed == 'warn' else ''}let {source} in on {target.name}, TCP {', '.join(map(str, failed))}: security group, nft, ufw"
     name = f"TCP from {source} to {target.name}"
-    return graded(name, not failed, detail or f"ports {numbers} of {target.private_address}", fix)
+    return graded(name, not failed, detail or f"ports {numbers} of {target.private_address}", fix, closed)
 
 
 def open_sessions(opened: Mapping[str, remote.Session | errors.LbkitError]) -> dict[str, Any]:

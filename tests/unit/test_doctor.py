@@ -135,7 +135,7 @@ def test_an_instance_whose_credits_run_out_is_warned_of(cluster, kind, mode, gra
 )
 def test_a_name_leads_to_the_address_that_moves(cluster, answer, good, said):
     domains = ("shop.maeil.org", "*.maeil.org")
-    pair = cluster.model_copy(update={"domains": domains})
+    pair = cluster.replace(domains=domains)
     (found,) = names.look(pair, "203.0.113.10", lambda _op, name: answer)
     assert (found.good, said in found.detail) == (good, True), found
     assert found.fix == "in DNS: shop.maeil.org A 203.0.113.10, and no other"
@@ -156,5 +156,5 @@ def test_the_sum_says_whether_anything_stands_in_the_way():
 
 def test_an_elastic_ip_is_no_virtual_one(cluster):
     address = Eip(kind="eip", allocation_id="eipalloc-1", region="ap-northeast-2")
-    pair = cluster.model_copy(update={"address": address})
+    pair = cluster.replace(address=address)
     assert "lb-1 may use" not in str(of_host(pair, machine=["Amazon EC2"]))
