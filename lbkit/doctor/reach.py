@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from lbkit import errors, pair, remote
@@ -15,7 +16,6 @@ from lbkit.inventory import Cluster, Host
 from lbkit.steps import agent
 
 SSH = 22
-OPENS = "inv security-group opens its group; else "
 
 
 def ports(cluster: Cluster) -> dict[int, str]:
@@ -30,7 +30,15 @@ def ports(cluster: Cluster) -> dict[int, str]:
 
 
 def judge(cluster: Cluster, alive: Mapping[str, Any]) -> Iterator[Finding]:
-    """alive: host name → session."""
+    """alive: host name → session. What a security group of ours closes still, `inv setup` opens: no obstacle."""
+    for found in judge_ways(cluster, alive):
+        if found.grade == "FAIL" and cluster.aws.security_group:
+            yield replace(found, grade="warn", fix=f"inv security-group opens our group; else {found.fix}")
+        else:
+            yield found
+
+
+def judge_ways(cluster: Cluster, alive: Mapping[str, Any]) -> Iterator[Finding]:
     hosts = [cluster.host(name) for name in alive]
     if len(hosts) < 2:
         return
@@ -54,26 +62,24 @@ def judge(cluster: Cluster, alive: Mapping[str, Any]) -> Iterator[Finding]:
         fix = fix or "inv doctor again, once the addresses are right"
         yield Finding("the hosts reach each other", "?", what, fix)
         return
-    # What a security group of ours closes still, `inv setup` opens.
-    closed = "warn" if cluster.aws.security_group else "FAIL"
     for (source_name, target_name), answers in found.items():
-        yield of_ports(source_name, cluster.host(target_name), asked, answers, closed)
+        yield of_ports(source_name, cluster.host(target_name), asked, answers)
         arrived = cluster.host(source_name).private_address in met[target_name]
         detail = "arrives" if arrived else "none of three packets arrives"
-        fix = f"{OPENS if closed == 'warn' else ''}{pair.way_for_adverts(cluster, cluster.host(target_name))}"
-        yield graded(f"protocol 112 from {source_name} to {target_name}", arrived, detail, fix, closed)
+        fix = pair.way_for_adverts(cluster, cluster.host(target_name))
+        yield graded(f"protocol 112 from {source_name} to {target_name}", arrived, detail, fix)
 
 
 def of_ports(
-    source: str, target: Host, asked: Mapping[int, str], answers: Mapping[str, str | None], closed: str
+    source: str, target: Host, asked: Mapping[int, str], answers: Mapping[str, str | None]
 ) -> Finding:
-    """answers: port (JSON makes it text) → None, or why no connection. closed: the grade where there is a why."""
+    """answers: port (JSON makes it text) → None, or why no connection."""
     failed = {int(port): why for port, why in answers.items() if why}
     detail = ", ".join(f"{port} ({asked[port]}): {why}" for port, why in failed.items())
     numbers = ", ".join(map(str, asked))
-    fix = f"{OPENS if closed == 'warn' else ''}let {source} in on {target.name}, TCP {', '.join(map(str, failed))}: security group, nft, ufw"
+    fix = f"let {source} in on {target.name}, TCP {', '.join(map(str, failed))}: security group, nft, ufw"
     name = f"TCP from {source} to {target.name}"
-    return graded(name, not failed, detail or f"ports {numbers} of {target.private_address}", fix, closed)
+    return graded(name, not failed, detail or f"ports {numbers} of {target.private_address}", fix)
 
 
 def open_sessions(opened: Mapping[str, remote.Session | errors.LbkitError]) -> dict[str, Any]:
