@@ -409,9 +409,6 @@ def weight(c, name=None, to="", reason=None, anyway=False, json=False):
     return oncall.hold(name, "ready", to, reason, "0", anyway, json)
 
 
-backends = Collection("backend", drain, ready, maint, weight)
-
-
 @task(
     default=True, auto_shortflags=False, help={"host": HOST, "plan": PLAN, "without": WITHOUT, "json": JSON}
 )
@@ -464,10 +461,6 @@ def sync_now(c, keep=None, item=None, json=False):
     Example: inv sync.now --keep lb-1
     """
     return commands.sync_now(keep, item, json)
-
-
-sync = Collection("sync", install, sync_status, sync_test, sync_now)
-COMMANDS = (verify, status, switchover, maintenance, failover_test)
 
 
 @task(name="status", auto_shortflags=False, help={"json": JSON})
@@ -527,8 +520,22 @@ def cert_selfsigned(c, names=None, days=None, key_type=None, name=None, json=Fal
     return commands.cert_selfsigned(name, names, days, key_type, json)
 
 
+@task(auto_shortflags=False, help={"json": JSON})
+@commands.reports
+def doctor(c, json=False):
+    """Whether the hosts can become a pair, before the first `inv setup`.
+
+    ssh, versions, clocks, the way between the hosts, AWS, DNS, and room for
+    `haproxy.maxconn`; each with the fix. Changes nothing. Exit code 1:
+    something stands in the way, or could not be told.
+
+    Example: inv doctor
+    """
+    return oncall.doctor(json)
+
+
 STEPS = (ipv6, security_group, iam, sns, prereqs, haproxy, keepalived, agent, ssl)
-ON_CALL = (verify, status, logs, vrrp, cheatsheet)
+ON_CALL = (doctor, verify, status, logs, vrrp, cheatsheet)
 MOVES = (switchover, maintenance, failover_test)
 backends = Collection("backend", drain, ready, maint, weight)
 backends.add_task(backend, name="state", default=True)

@@ -130,3 +130,17 @@ def vrrp(json: bool) -> int:
     else:
         report.out(report.advert_lines(cluster, found))
     return FAILED if found.wrong or found.missing else SAME
+
+
+def doctor(json: bool) -> int:
+    import dataclasses
+
+    from lbkit import doctor as checks
+    from lbkit import inventory, report
+
+    found = checks.run(inventory.load())
+    if json:
+        report.as_json([dataclasses.asdict(one) for one in found])
+    else:
+        report.out(report.finding_lines(found))
+    return SAME if all(one.grade in ("ok", "warn") for one in found) else FAILED

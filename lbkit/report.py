@@ -21,10 +21,11 @@ from lbkit.steps import IN_ACCOUNT
 if TYPE_CHECKING:
     from lbkit import cert_install, certificates
     from lbkit.aws.account import Place
+    from lbkit.doctor import Finding
 
 MARK = {True: "ok", False: "FAIL", None: "?"}
 wrapped = terminal.wrapped
-STYLE = {"ok": "green", "FAIL": "bold red", "?": "yellow"}
+STYLE = {"ok": "green", "warn": "yellow", "FAIL": "bold red", "?": "yellow"}
 
 
 def out(lines: Iterable[str]) -> None:
@@ -356,3 +357,18 @@ def check_lines(checks: Sequence[verify.Check]) -> list[str]:
         f"{len(checks)} checks, all passed." if not bad else f"{bad} of {len(checks)} checks did not pass.",
     ]
     return lines
+
+
+def finding_lines(found: Sequence[Finding]) -> list[str]:
+    """The doctor's findings, then how many there are of what."""
+    lines = []
+    for one in found:
+        lines += wrapped("", f"{one.grade:<5}{one.name}: {one.detail}")
+        if one.grade != "ok" and one.fix:
+            lines += wrapped("     ", f"Next: {one.fix}")
+    warned = sum(one.grade == "warn" for one in found)
+    bad = sum(one.grade not in ("ok", "warn") for one in found)
+    warnings = f", {warned} warned of" if warned else ""
+    if bad:
+        return [*lines, "", f"{bad} of {len(found)} points stand in the way of a set-up{warnings}."]
+    return [*lines, "", f"{len(found)} points, none stands in the way of a set-up{warnings}. Next: inv setup"]

@@ -35,6 +35,8 @@ MODULES = (
     "renewing",
     "breaking",
     "adverts",
+    "surveying",
+    "meeting",
     "reading",
     "writing",
     "probing",

@@ -176,6 +176,17 @@ def reach(question):
     return {"stage": "there", "said": where[0]}
 
 
+def resolve(name):
+    """The addresses that a name leads to here; none where it leads nowhere."""
+    import socket
+
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return []
+    return sorted({one[4][0] for one in found})
+
+
 def missing(programs):
     """Those of the programs that are not there."""
     import shutil

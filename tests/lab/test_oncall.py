@@ -174,3 +174,26 @@ def test_adverts_are_seen_where_they_leave_where_they_arrive_and_where_a_firewal
     with pair.lab.partition():
         until(lambda: "the network drops them" in pair.refused("vrrp").flat)
     until(pair.whole)
+
+
+# ── doctor ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_doctor_finds_bare_hosts_fit_says_what_is_not_and_changes_nothing(bare: Rehearsal) -> None:
+    before = bare.states()
+    found = bare.done("doctor").flat
+    assert "none stands in the way of a set-up" in found
+    assert "haproxy of lb-1: 2.6" in found or "haproxy of lb-1: 3.0" in found
+    assert bare.states() == before
+
+    more = bare.hosts(("[haproxy.frontends.web]\n", "[haproxy]\nmaxconn = 60000\n[haproxy.frontends.web]\n"))
+    assert "FAIL open files of lb-1" in bare.refused("doctor", hosts=more).flat
+    with bare.lab.partition():
+        cut = bare.refused("doctor").flat
+    assert "FAIL protocol 112 from lb-1 to lb-2" in cut
+    assert "FAIL TCP from lb-2 to lb-1" in cut
+    with bare.lab.ssh_cut("lb-2"):
+        one = bare.refused("doctor").flat
+    assert "FAIL lb-2 answers over ssh" in one
+    assert "ok system of lb-1" in one
+    assert bare.states() == before

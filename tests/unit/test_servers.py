@@ -83,8 +83,8 @@ def test_a_server_is_named_alone_or_with_its_backend_and_an_unknown_one_lists_th
 
 def test_a_name_in_two_backends_is_refused_with_both(cluster: Cluster) -> None:
     again = inventory.backends.Backend(name="more", servers=cluster.haproxy.backends[0].servers)
-    haproxy = cluster.haproxy.model_copy(update={"backends": (*cluster.haproxy.backends, again)})
-    both = cluster.model_copy(update={"haproxy": haproxy})
+    haproxy = cluster.haproxy.replace(backends=(*cluster.haproxy.backends, again))
+    both = cluster.replace(haproxy=haproxy)
     with pytest.raises(errors.Refused, match=r"several backends.*\nNext: name one of apps/app-1, more/app-1"):
         servers.resolve(both, "app-1")
 
