@@ -8,6 +8,7 @@ import os
 import select
 import socket
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -266,7 +267,7 @@ def test_kept_versions_are_for_root_alone_and_the_oldest_of_many_go(tmp_path):
     for number in range(ledger.KEPT_MOST + 3):
         path = book.keep("x", "b", f"{number:064}"[::-1], b"secret")
         os.utime(path, (number, number))
-        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
     folder = tmp_path / "ledger/conflicts/x"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert len(list(folder.iterdir())) == ledger.KEPT_MOST
