@@ -10,7 +10,7 @@ import os
 import stat
 import time
 
-from lbkit.hand import deploying, framing, loaded, looking, pem, trees, writing
+from lbkit.hand import deploying, framing, loaded, looking, pem, served, trees, writing
 from lbkit.hand.core import Failed, run
 
 HEALTHY_WITHIN_S = 5
@@ -28,13 +28,6 @@ class HaProxy:
     def __init__(self, settings):
         self.settings = settings
 
-    def runs(self):
-        try:
-            run(["systemctl", "is-active", "--quiet", "haproxy.service"])
-        except Failed:
-            return False
-        return True
-
     def healthy(self):
         connect = ("127.0.0.1", self.settings["health_port"])
         question = {"connect": connect, "name": "localhost", "path": "/health", "http": True, "tls": False}
@@ -45,7 +38,7 @@ class HaProxy:
 
     def reload(self):
         """Another worker serves what the files say now, as well as the one before. Raises Failed."""
-        if not self.runs():
+        if not served.runs(self.settings["stats_socket"]):
             return
         healthy = self.healthy()
         names = ("reload_on", "restart_on", "stats_socket")
