@@ -35,10 +35,17 @@ class Node:
         return tuple(change for change in self.changes if change.verdict == "change")
 
 
-def node(cluster: Cluster, host: Host, desired: tuple[plan.Desired, ...], seen: plan.Seen) -> Node:
+def node(
+    cluster: Cluster,
+    host: Host,
+    desired: tuple[plan.Desired, ...],
+    seen: plan.Seen,
+    told: Mapping[str, Any] | None = None,
+) -> Node:
+    """told: host name → its public keys."""
     carries = carries_address(cluster, host, seen.facts)
     state = vrrp_state(seen.facts["units"]["keepalived.service"], carries)
-    return Node(host, seen, plan.changes(desired, seen), state, carries)
+    return Node(host, seen, plan.changes(desired, seen, told), state, carries)
 
 
 def vrrp_state(keepalived: str | None, carries: bool | None) -> VrrpState:

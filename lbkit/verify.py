@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lbkit import certificate, errors, front, observe, pair, proof, remote, steps
+from lbkit import certificate, errors, front, observe, pair, proof, remote, steps, sync
 from lbkit.inventory import Cluster, Eip, balance
 
 # With one client, only these share requests out among all servers.
@@ -36,6 +36,7 @@ def run(cluster: Cluster) -> list[Check]:
         checks += alarms(picture)
         checks += told("the standby could take over", fit, picture, alive)
         checks += told("the hosts hear each other", hearing, cluster, picture, alive)
+        checks += told("the sync", in_sync, opened)
         checks += account(picture)
         for name, session in alive.items():
             checks += told(f"{name} reaches the AWS API", way_to_api, cluster, name, session)
@@ -173,6 +174,16 @@ def configuration(picture: observe.Picture) -> list[Check]:
         more = f" and {len(drift) - 4} more" if len(drift) > 4 else ""
         checks.append(Check(f"configuration of {node.host.name}", not drift, detail + more, "inv plan"))
     return checks
+
+
+def in_sync(opened: dict[str, Any]) -> list[Check]:
+    """What is saved on the node in charge is on the others too."""
+    state = sync.of(opened)
+    if state.level:
+        return [Check("the sync", True, f"{state.sends} sends, and all have the same")]
+    first = state.troubles[0]
+    where = f"{first.host}: " if first.host else ""
+    return [Check("the sync", False, f"{where}{first.what}", f"{first.next_step}; inv sync.status")]
 
 
 def account(picture: observe.Picture) -> list[Check]:

@@ -20,6 +20,7 @@ MODULES = (
     "loaded",
     "networkd",
     "orders",
+    "keys",
     "breaking",
     "reading",
     "writing",
@@ -27,6 +28,17 @@ MODULES = (
     "pem",
     "served",
     "deploying",
+    "certbot",
+    "renewing",
+    "marks",
+    "versions",
+    "framing",
+    "trees",
+    "items",
+    "ledger",
+    "syncing",
+    "peering",
+    "inotify",
 )
 
 
