@@ -3,19 +3,17 @@
 An item's content is bytes, None where there is nothing worth keeping: no file, or a placeholder.
 """
 
-import base64
 import hashlib
 import json
 import os
 import stat
 import time
 
-from lbkit.hand import framing, loaded, looking, trees, writing
+from lbkit.hand import framing, loaded, looking, pem, trees, writing
 from lbkit.hand.core import Failed, run
 
 CERT_DEPLOY = "/usr/local/lib/lbkit/cert-deploy"
 HEALTHY_WITHIN_S = 5
-PLACEHOLDER = b"lbkit placeholder"  # the organisation that writing.write_placeholder names
 
 
 def digest(content):
@@ -160,7 +158,7 @@ class Certificate(SavedFile):
 
     def read(self):
         content = super().read()
-        return None if content is not None and is_placeholder(content) else content
+        return None if content is not None and pem.is_placeholder(content) else content
 
     def check(self, _content):
         try:
@@ -191,15 +189,6 @@ def reasons(error):
         return "; ".join(json.loads(error.output)["why"])
     except (ValueError, KeyError, TypeError):
         return " ".join(error.output.split())[:500] or error.what
-
-
-def is_placeholder(content):
-    """Whether it is the certificate that setup puts there until there is another."""
-    body = content.partition(b"-----BEGIN CERTIFICATE-----")[2].partition(b"-----END")[0]
-    try:
-        return PLACEHOLDER in base64.b64decode(body)
-    except ValueError:
-        return False
 
 
 class Tree:
