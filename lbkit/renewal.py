@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lbkit import converge, errors, remote
+from lbkit import arrival, converge, errors, remote
 from lbkit.inventory import Cluster
 from lbkit.resources import Certificate
 from lbkit.steps import ssl
@@ -48,6 +48,8 @@ def run(cluster: Cluster, name: str | None, force: bool, command: str, tell: Tel
                 force=force,
             )
             after = look(alive[host], resources)
+    if before != after:
+        arrival.wait(cluster, host, tell)
     return [
         Renewed(one.name, host, old["fingerprint"] != new["fingerprint"], new["until"], new["due"])
         for one, old, new in zip(resources, before, after, strict=True)
