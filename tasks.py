@@ -317,8 +317,68 @@ def sync_now(c, keep=None, item=None, json=False):
     return commands.sync_now(keep, item, json)
 
 
+WHICH = "which certificate: site, or NAME of [certificates.NAME]; default: site"
+
+
+@task(name="status", auto_shortflags=False, help={"json": JSON})
+@commands.reports
+def cert_status(c, json=False):
+    """Each host's certificates: names, issuer, days left, on disk and as served.
+
+    Exit code 0: all good, the same on every host and served; 1: not.
+
+    Example: inv cert.status
+    """
+    return commands.cert_status(json)
+
+
+@task(
+    name="install",
+    auto_shortflags=False,
+    help={
+        "cert": "PEM file with the certificate, and its chain if it is there",
+        "key": "PEM file with its private key, without a passphrase",
+        "chain": "PEM file with the intermediate certificates, if they are apart",
+        "name": WHICH,
+        "json": JSON,
+    },
+)
+@commands.reports
+def cert_install(c, cert=None, key=None, chain=None, name=None, json=False):
+    """Have every host serve a certificate that you bring.
+
+    Checked on every host before anything is replaced: chain, key, dates,
+    names. Served without a reload, and proven by a handshake.
+
+    Example: inv cert.install --cert site.crt --key site.key
+    """
+    return commands.cert_install(cert, key, chain, name, json)
+
+
+@task(
+    name="selfsigned",
+    auto_shortflags=False,
+    help={
+        "names": "with commas; default: the certificate's domains in the inventory",
+        "days": "how long it is valid; default: 365",
+        "key-type": "ecdsa or rsa; default: as in the inventory",
+        "name": WHICH,
+        "json": JSON,
+    },
+)
+@commands.reports
+def cert_selfsigned(c, names=None, days=None, key_type=None, name=None, json=False):
+    """Make a self-signed certificate, and have every host serve it.
+
+    For closed networks, where clients are told to trust this one.
+
+    Example: inv cert.selfsigned --days 90
+    """
+    return commands.cert_selfsigned(name, names, days, key_type, json)
+
+
 STEPS = (ipv6, security_group, iam, sns, prereqs, haproxy, keepalived, agent, ssl)
 sync = Collection("sync", install, sync_status, sync_test, sync_now)
-cert = Collection("cert", issue, renew)
+cert = Collection("cert", cert_status, issue, renew, cert_install, cert_selfsigned)
 COMMANDS = (verify, status, switchover, maintenance, failover_test)
 ns = Collection(plan, setup, *STEPS, *COMMANDS, sync, cert, lab=lab.ns)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lbkit import sync
     from lbkit.drill.result import Result
+    from lbkit.inventory import Cluster, ServedCertificate
 
 # A command lives for a second: to collect what its imports made would cost it 30 ms, and 60 ms at its end.
 gc.disable()
@@ -184,7 +185,51 @@ def status(json: bool) -> int:
         report.as_json(dataclasses.asdict(found))
     else:
         report.out(report.status_lines(found))
-    return SAME if found.whole else FAILED
+    return SAME if found.well else FAILED
+
+
+def cert_status(json: bool) -> int:
+    import dataclasses
+
+    from lbkit import certificates, inventory, report
+
+    found = certificates.read(inventory.load())
+    if json:
+        report.as_json([dataclasses.asdict(one) for one in found])
+    else:
+        report.out(report.certificate_lines(found))
+    return SAME if certificates.all_well(found) else FAILED
+
+
+def cert_install(cert: str | None, key: str | None, chain: str | None, name: str | None, json: bool) -> int:
+    from lbkit import cert_install, inventory
+
+    cluster = inventory.load()
+    wanted = cert_install.chosen(cluster, name)
+    return bring_certificate(cluster, wanted, cert_install.text_of(cert, key, chain), json)
+
+
+def cert_selfsigned(
+    name: str | None, names: str | None, days: str | None, key_type: str | None, json: bool
+) -> int:
+    from lbkit import cert_install, inventory
+
+    cluster = inventory.load()
+    wanted = cert_install.chosen(cluster, name)
+    return bring_certificate(cluster, wanted, cert_install.self_signed(wanted, names, days, key_type), json)
+
+
+def bring_certificate(cluster: Cluster, wanted: ServedCertificate, pem: str, json: bool) -> int:
+    import dataclasses
+
+    from lbkit import cert_install, report
+
+    done = cert_install.install(cluster, wanted, pem, "inv " + " ".join(sys.argv[1:]), report.told)
+    if json:
+        report.as_json(dataclasses.asdict(done))
+    else:
+        report.out(report.installed_lines(done))
+    return SAME
 
 
 def switchover(to: str | None, json: bool) -> int:

@@ -96,6 +96,15 @@ def maintenance(node: Node) -> str:
     return f"in maintenance since {entry['since']} (by {entry['who']}){reason}"
 
 
+def alarms(node: Node) -> tuple[tuple[str, str], ...]:
+    """(what is wrong, what to do) of the alarms that the host's own programs have raised."""
+    found = []
+    for entry in node.seen.facts.get("alarms", {}).values():
+        what, _, next_step = entry["text"].partition("\nNext: ")
+        found.append((what.rstrip("."), next_step.rstrip(".")))
+    return tuple(found)
+
+
 def speaks_otherwise(node: Node) -> bool:
     """Its keepalived runs, and perhaps with other parameters than the inventory's: with the old file, or with
     one that was written and that it has not loaded (a run that was cut)."""

@@ -33,6 +33,7 @@ def run(cluster: Cluster) -> list[Check]:
         alive = {node.host.name: opened[node.host.name] for node in picture.nodes}
         broken = broken_on_purpose(picture)
         checks = [*reachable(picture), *services(picture), *roles(picture), *configuration(picture)]
+        checks += alarms(picture)
         checks += told("the standby could take over", fit, picture, alive)
         checks += told("the hosts hear each other", hearing, cluster, picture, alive)
         checks += told("the sync", in_sync, opened)
@@ -99,6 +100,18 @@ def services(picture: observe.Picture) -> list[Check]:
             name = unit.removesuffix(".service")
             fix = f"on {node.host.name}: journalctl -u {name} -n 50; then inv setup"
             checks.append(Check(f"{name} runs on {node.host.name}", passed, state or "unknown", fix))
+    return checks
+
+
+def alarms(picture: observe.Picture) -> list[Check]:
+    """What the hosts' own programs have raised: each a check that does not pass."""
+    checks = []
+    for node in picture.nodes:
+        standing = pair.alarms(node)
+        if not standing:
+            checks.append(Check(f"no alarm stands on {node.host.name}", True, "of certificates and the sync"))
+        for text, next_step in standing:
+            checks.append(Check(f"alarm on {node.host.name}", False, text, next_step))
     return checks
 
 

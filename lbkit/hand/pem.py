@@ -35,13 +35,13 @@ def inspect(text, domains=(), now=None):
     return {"good": not why, "why": why, "notes": notes, **about(facts["certificates"][0], now)}
 
 
-ABOUT = ("names", "issuer", "subject", "not_before", "not_after", "days_left", "fingerprint", "sha1")
-ABOUT += ("self_signed", "placeholder")
+LEAF = ("names", "issuer", "subject", "fingerprint", "sha1")
+ABOUT = (*LEAF, "not_before", "not_after", "days_left", "self_signed", "placeholder")
 
 
 def about(leaf, now):
     return {
-        **{name: leaf[name] for name in ABOUT if name in leaf},
+        **{name: leaf[name] for name in LEAF},
         "not_before": iso(leaf["not_before"]),
         "not_after": iso(leaf["not_after"]),
         "days_left": round((leaf["not_after"] - now) / 86400, 2),
@@ -159,6 +159,17 @@ def blocks(text):
     if len(MARKS.findall(text)) != 2 * len(found):
         raise Failed("it is cut off, or damaged: a BEGIN line without its END line, or the reverse")
     return [(one[1], tidy(one[0])) for one in found]
+
+
+def is_placeholder(content):
+    """Whether a file's bytes begin with a certificate that setup makes until there is another. Quick."""
+    import base64
+
+    body = content.partition(b"-----BEGIN CERTIFICATE-----")[2].partition(b"-----END")[0]
+    try:
+        return PLACEHOLDER.encode() in base64.b64decode(body)
+    except ValueError:
+        return False
 
 
 def tidy(block):
