@@ -33,6 +33,7 @@ MODULES = (
     "duty",
     "pem",
     "renewing",
+    "placeholders",
     "breaking",
     "adverts",
     "surveying",
