@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lbkit import errors, observe, pair, plan, remote, steps
+from lbkit import arrival, errors, observe, pair, plan, remote, steps
 from lbkit.inventory import Cluster
 from lbkit.roll import Roll, Tell
 
@@ -74,6 +74,10 @@ def setup(
     refuse_split(after)
     refuse_rest(after, names)
     refuse_leaderless(after)
+    for name in sorted(
+        {name for name, change in roll.changed if change.request.get("kind") == "certificate"}
+    ):
+        arrival.wait(cluster, name, tell)
     return Outcome(tuple(roll.changed), before, after)
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -57,13 +58,26 @@ class Desired:
     resource: resources.Resource
 
 
-def changes(desired: tuple[Desired, ...], seen: Seen) -> tuple[Change, ...]:
-    """All that differs on one host, in the order of the steps.
+def settled(desired: tuple[Desired, ...], told: Mapping[str, Any]) -> tuple[Desired, ...]:
+    """With what the hosts told of their keys (host name → {public, host_keys}), where a resource needs it."""
+    return tuple(
+        replace(one, resource=one.resource.settled(told))
+        if isinstance(one.resource, resources.PeerKeys)
+        else one
+        for one in desired
+    )
+
+
+def changes(
+    desired: tuple[Desired, ...], seen: Seen, told: Mapping[str, Any] | None = None
+) -> tuple[Change, ...]:
+    """All that differs on one host, in the order of the steps. told: what all hosts said of their keys.
 
     A service is shown with the load that an earlier change will make necessary, so that the plan is the
     whole way and not its first stretch.
     """
     found: list[Change] = []
+    desired = settled(desired, told or {})
     installs = any(isinstance(one.resource, resources.Packages) for one in desired)
     written: set[str] = set()
     new: set[str] = set()  # those of another content: what is only owned anew asks for no restart
@@ -203,7 +217,27 @@ def _(wanted: resources.Placeholder, state: dict[str, Any]) -> list[Change]:
 def _(wanted: resources.User, state: dict[str, Any]) -> list[Change]:
     if state["exists"]:
         return []
-    return [change(wanted, "create", "system user", request={"kind": "user", "name": wanted.name})]
+    request = {"kind": "user", "name": wanted.name, "home": wanted.home, "shell": wanted.shell}
+    return [change(wanted, "create", "system user", request=request)]
+
+
+@compares
+def _(wanted: resources.KeyPair, state: dict[str, Any]) -> list[Change]:
+    if state["exists"]:
+        return []
+    request = {"kind": "key_pair", "path": wanted.path, "comment": wanted.comment}
+    return [change(wanted, "create", "an ed25519 key of this host, made there", request=request)]
+
+
+@compares
+def _(wanted: resources.PeerKeys, state: dict[str, Any]) -> list[Change]:
+    found = [
+        stop(wanted, "warning", f"{name} has no key yet", "inv sync, which makes it")
+        for name in wanted.keyless
+    ]
+    content = wanted.content(state.get("content", ""))
+    known = resources.File(wanted.path, wanted.owner, wanted.group, content, wanted.mode)
+    return found + (diff(known, state) if content or state["exists"] else [])
 
 
 @compares
@@ -280,6 +314,27 @@ def load(
 
 
 @compares
+def _(wanted: resources.Masked, state: dict[str, Any]) -> list[Change]:
+    if state["masked"]:
+        return []
+    return [change(wanted, "mask", wanted.reason, request={"kind": wanted.kind, "unit": wanted.unit})]
+
+
+@compares
+def _(wanted: resources.Certificate, state: dict[str, Any]) -> list[Change]:
+    """Renewals are the timer's; what a node that is not in charge has comes to it by the sync."""
+    if state["charge"] is False or (state["charge"] is None and not wanted.first):
+        return []
+    request = {"kind": wanted.kind, "names": (wanted.name,)}
+    if state["why"]:
+        reason = f"{state['why']}; from {wanted.server}"
+        return [change(wanted, "issue", reason, request=request)]
+    if not state["in_place"]:
+        return [change(wanted, "deploy", "certbot's is not the one in place", request=request)]
+    return []
+
+
+@compares
 def _(wanted: resources.Clock, state: dict[str, Any]) -> list[Change]:
     if state["synchronized"]:
         return []
@@ -291,7 +346,12 @@ def _(wanted: resources.Clock, state: dict[str, Any]) -> list[Change]:
 def _(wanted: resources.Rivals, state: dict[str, Any]) -> list[Change]:
     does = dict(wanted.units)
     return [
-        stop(wanted, "warning", f"{unit} is at work: it {does[unit]}", f"sudo systemctl disable --now {unit}")
+        stop(
+            wanted,
+            "blocked" if wanted.block else "warning",
+            f"{unit} is at work: it {does[unit]}",
+            f"sudo systemctl disable --now {unit}",
+        )
         for unit in state["active"]
     ]
 

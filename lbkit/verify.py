@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lbkit import certificate, errors, front, observe, pair, proof, remote, steps
+from lbkit import certificate, errors, front, observe, pair, proof, remote, steps, sync
 from lbkit.inventory import Cluster, Eip, balance
 
 # With one client, only these share requests out among all servers.
@@ -33,8 +33,10 @@ def run(cluster: Cluster) -> list[Check]:
         alive = {node.host.name: opened[node.host.name] for node in picture.nodes}
         broken = broken_on_purpose(picture)
         checks = [*reachable(picture), *services(picture), *roles(picture), *configuration(picture)]
+        checks += alarms(picture)
         checks += told("the standby could take over", fit, picture, alive)
         checks += told("the hosts hear each other", hearing, cluster, picture, alive)
+        checks += told("the sync", in_sync, opened)
         checks += account(picture)
         for name, session in alive.items():
             checks += told(f"{name} reaches the AWS API", way_to_api, cluster, name, session)
@@ -101,6 +103,18 @@ def services(picture: observe.Picture) -> list[Check]:
     return checks
 
 
+def alarms(picture: observe.Picture) -> list[Check]:
+    """What the hosts' own programs have raised: each a check that does not pass."""
+    checks = []
+    for node in picture.nodes:
+        standing = pair.alarms(node)
+        if not standing:
+            checks.append(Check(f"no alarm stands on {node.host.name}", True, "of certificates and the sync"))
+        for text, next_step in standing:
+            checks.append(Check(f"alarm on {node.host.name}", False, text, next_step))
+    return checks
+
+
 def roles(picture: observe.Picture) -> list[Check]:
     """Exactly one MASTER, and it is the holder of the address."""
     found = [node.host.name for node in pair.masters(picture.nodes)]
@@ -160,6 +174,16 @@ def configuration(picture: observe.Picture) -> list[Check]:
         more = f" and {len(drift) - 4} more" if len(drift) > 4 else ""
         checks.append(Check(f"configuration of {node.host.name}", not drift, detail + more, "inv plan"))
     return checks
+
+
+def in_sync(opened: dict[str, Any]) -> list[Check]:
+    """What is saved on the node in charge is on the others too."""
+    state = sync.of(opened)
+    if state.level:
+        return [Check("the sync", True, f"{state.sends} sends, and all have the same")]
+    first = state.troubles[0]
+    where = f"{first.host}: " if first.host else ""
+    return [Check("the sync", False, f"{where}{first.what}", f"{first.next_step}; inv sync.status")]
 
 
 def account(picture: observe.Picture) -> list[Check]:

@@ -210,7 +210,7 @@ def refuse(certificate, content, why):
     """The failure to report. Below OURS the last good file stands again, and the broken one lies apart."""
     path, good = certificate["path"], kept(certificate)
     said = f"{path} is not fit to be served: {'; '.join(why)}"
-    next_step = f"a good one: inv cert.install --cert FILE --key FILE --name {certificate['name']}"
+    next_step = better(certificate)
     if good is None or not path.startswith(OURS) or content == good:
         return Failed(f"{said}. HAProxy goes on with what it has until it is restarted.\nNext: {next_step}")
     apart = ""
@@ -219,6 +219,13 @@ def refuse(certificate, content, why):
         apart = f"; the refused one is {refused_path(certificate)}"
     put(path, good, content)
     return Failed(f"{said}. The one before was put back and goes on being served{apart}.\nNext: {next_step}")
+
+
+def better(certificate):
+    """How a good one comes, from the operator's machine."""
+    if certificate.get("issuer") == "acme":
+        return "inv cert.renew --force, if certbot's own is no better: inv cert.status"
+    return f"a good one: inv cert.install --cert FILE --key FILE --name {certificate['name']}"
 
 
 # ── what is remembered ───────────────────────────────────────────────────────────────────────────────────

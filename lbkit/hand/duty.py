@@ -17,6 +17,8 @@ SPARE = "/run/lbkit-alarms"  # in memory, where the disk has no room: that is ju
 def in_charge(path=AGENT_STATE):
     """Whether this node is the MASTER confirmed to hold the address; None where the agent does not say.
 
+    A virtual address is where keepalived is MASTER: nobody else moves it (stance `none`), and none is asked.
+
     Clocks jump: a state from the future is as little worth as an old one, for the moment until it is written
     again.
     """
@@ -26,7 +28,7 @@ def in_charge(path=AGENT_STATE):
             age_s = time.time() - os.fstat(file.fileno()).st_mtime
         if not -FRESH_S < age_s < FRESH_S:
             return None
-        return state["role"] == "MASTER" and state["holder"] == "me"
+        return state["role"] == "MASTER" and (state["holder"] == "me" or state.get("stance") == "none")
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -35,13 +35,13 @@ def inspect(text, domains=(), now=None):
     return {"good": not why, "why": why, "notes": notes, **about(facts["certificates"][0], now)}
 
 
-ABOUT = ("names", "issuer", "subject", "not_before", "not_after", "days_left", "fingerprint", "sha1")
-ABOUT += ("self_signed", "placeholder")
+LEAF = ("names", "issuer", "subject", "fingerprint", "sha1")
+ABOUT = (*LEAF, "not_before", "not_after", "days_left", "self_signed", "placeholder")
 
 
 def about(leaf, now):
     return {
-        **{name: leaf[name] for name in ABOUT if name in leaf},
+        **{name: leaf[name] for name in LEAF},
         "not_before": iso(leaf["not_before"]),
         "not_after": iso(leaf["not_after"]),
         "days_left": round((leaf["not_after"] - now) / 86400, 2),

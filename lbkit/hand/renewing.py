@@ -7,7 +7,7 @@ import os
 import re
 import time
 
-from lbkit.hand import deploying, pem
+from lbkit.hand import duty, pem
 
 HOUR_S = 3600
 DAY_S = 86400
@@ -22,28 +22,33 @@ LONGEST_PAUSE_S = 6 * HOUR_S
 
 
 def look(certificate):
-    """{lineage: as of `pem.inspect` or None, server, key_type, in_place: whether those very chain and key stand
-    at the certificate's path, until: (not_before, not_after) of what stands there, or None}."""
-    lineage, path = certificate["lineage"], certificate["path"]
-    placed = deploying.content_of(path)
-    seen = {"lineage": None, "server": None, "key_type": None, "in_place": False, "until": until(placed)}
-    if not os.path.exists(os.path.join(lineage, "fullchain.pem")):
+    """{lineage: as of `pem.inspect` or None, server, key_type, in_place: whether that is what stands at the
+    certificate's path, until: (not_before, not_after) of what stands there, or None}."""
+    directory, domains = certificate["lineage"], certificate["domains"]
+    placed = pem.inspect(text_of(certificate["path"]))
+    seen = {"lineage": None, "server": None, "key_type": None, "in_place": False}
+    seen["until"] = period(placed) if placed["not_after"] else None
+    if not os.path.exists(os.path.join(directory, "fullchain.pem")):
         return seen
-    content = deploying.candidate_of(lineage)
-    settings = renewal_settings(os.path.dirname(os.path.dirname(lineage)), certificate["name"])
+    parts = [text_of(os.path.join(directory, name)) for name in ("fullchain.pem", "privkey.pem")]
+    lineage = pem.inspect("\n".join(parts), domains)
+    settings = renewal_settings(os.path.dirname(os.path.dirname(directory)), certificate["name"])
     return {
         **seen,
-        "lineage": pem.inspect(deploying.text_of(content), certificate["domains"]),
+        "lineage": lineage,
         "server": settings.get("server"),
         "key_type": settings.get("key_type"),
-        "in_place": placed == content,
+        "in_place": placed["fingerprint"] == lineage["fingerprint"],
     }
 
 
-def until(content):
-    """(not_before, not_after) of the first certificate in it; None where there is none."""
-    found = pem.inspect(deploying.text_of(content or b""))
-    return period(found) if found["not_after"] else None
+def text_of(path):
+    """The file's text, "" where there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
 
 
 def period(inspected):
@@ -61,6 +66,21 @@ def renewal_settings(directory, name):
             return dict(re.findall(r"^(\w+) = (.*)$", file.read(), re.M))
     except OSError:
         return {}
+
+
+def state(item):
+    """{charge, why: why it is to be issued, "" where it is good, in_place, fingerprint, until, due (ISO 8601)
+    of certbot's}: for the plan. Renewals are for the timer; of a node not in charge nothing is asked."""
+    charge = duty.in_charge()
+    if charge is False:
+        return {"charge": False, "why": "", "in_place": True}
+    seen = look(item["certificate"])
+    lineage = seen["lineage"] or {}
+    known = {"fingerprint": lineage.get("fingerprint"), "until": lineage.get("not_after"), "due": None}
+    if lineage.get("not_after"):
+        known["due"] = pem.iso(int(due_at(period(lineage))))
+    why = wrong(item["certificate"], item["server"], seen)
+    return {"charge": charge, "why": why, "in_place": seen["in_place"], **known}
 
 
 # ── deciding ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -85,8 +105,12 @@ def wrong(certificate, server, seen):
 
 def is_due(dates, now):
     """Whether it is time to renew."""
+    return now > due_at(dates)
+
+
+def due_at(dates):
     begin, end = dates
-    return end - now < (end - begin) * RENEW_AT
+    return end - (end - begin) * RENEW_AT
 
 
 def is_urgent(dates, min_days, now):

@@ -6,7 +6,19 @@ import select
 import threading
 import time
 
-from lbkit.hand import breaking, holding, locking, looking, orders, probing, reading, writing
+from lbkit.hand import (
+    breaking,
+    duty,
+    framing,
+    holding,
+    locking,
+    looking,
+    marks,
+    orders,
+    probing,
+    reading,
+    writing,
+)
 from lbkit.hand.core import Failed
 
 # sudo may hand on another one (secure_path), in which half of what we run is not found.
@@ -17,6 +29,8 @@ ALIVE_S = 5
 
 def write(request, say):
     """One change; what `reread` names is read after it."""
+    if request["kind"] == "file":
+        marks.write(request["path"], request["content"])
     writing.WRITERS[request["kind"]](request, say)
     return reading.read([request["reread"]], facts=False)["items"][0] if "reread" in request else {}
 
@@ -36,6 +50,7 @@ OPERATIONS = {
     "probed": lambda _request, _say: probing.stop(),
     "hold": lambda request, _say: holding.start(request["question"], request["kinds"]),
     "held": lambda _request, _say: holding.stop(),
+    "in_charge": lambda _request, _say: duty.in_charge(),
     "missing": lambda request, _say: looking.missing(request["programs"]),
     "clock": lambda _request, _say: time.time(),
     "drill": lambda request, _say: breaking.drill(request),
@@ -45,6 +60,7 @@ OPERATIONS = {
     "order": lambda request, _say: orders.order(request),
     "release": lambda request, _say: orders.release(request),
     "maintain": lambda request, _say: orders.maintain(request),
+    "sync": lambda request, _say: framing.ask_service(request["request"], request["within_s"]),
     "events": lambda request, _say: breaking.events(request["since"]),
 }
 

@@ -22,6 +22,7 @@ from lbkit.inventory.haproxy import ErrorFile, HaProxy, Stats
 from lbkit.inventory.keepalived import Keepalived
 from lbkit.inventory.load import ROOT, load
 from lbkit.inventory.secret import Secret
+from lbkit.inventory.sync import Sync
 
 __all__ = [
     "ROOT",
@@ -47,6 +48,7 @@ __all__ = [
     "ServedCertificate",
     "Server",
     "Stats",
+    "Sync",
     "TcpFrontend",
     "Vip",
     "load",

@@ -38,6 +38,7 @@ from lbkit.inventory.haproxy import HaProxy
 from lbkit.inventory.keepalived import Keepalived
 from lbkit.inventory.record import ByName, OneOf, Record, required
 from lbkit.inventory.secret import Secret
+from lbkit.inventory.sync import Sync
 
 # ── as written ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -165,6 +166,7 @@ class Document(Record):
     failover_test: FailoverTest = FailoverTest()
     aws: Aws | None = None
     packages: Packages = Packages()
+    sync: Sync = Sync()
 
 
 def priorities(hosts: tuple[HostTable, ...]) -> tuple[int, ...]:
@@ -235,6 +237,7 @@ class Cluster(Record):
     failover_test: FailoverTest
     aws: Aws
     packages: Packages
+    sync: Sync
 
     @property
     def front_name(self) -> str:

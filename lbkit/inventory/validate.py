@@ -82,6 +82,7 @@ def _cluster(path: Path, document: Document) -> Cluster:
         failover_test=document.failover_test,
         aws=_aws(document, path.parent),
         packages=document.packages,
+        sync=document.sync,
     )
 
 

@@ -6,18 +6,53 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from lbkit import render
 from lbkit.inventory import Cluster, Host, HttpFrontend, ServedCertificate
 from lbkit.inventory.cluster import whole_name
-from lbkit.resources import Directory, File, Resource
+from lbkit.resources import Certificate, Directory, File, Masked, Resource, Service
 from lbkit.steps import deploy, haproxy
 
+RENEW = "/usr/local/lib/lbkit/cert-renew"
+RENEW_UNIT = "/etc/systemd/system/lbkit-cert-renew.service"
+RENEW_TIMER = "/etc/systemd/system/lbkit-cert-renew.timer"
 CONFIG = "/etc/lbkit/certificates.json"
 LINEAGES = "/etc/letsencrypt/live"
 CERTBOT = {"apt": "/usr/bin/certbot", "snap": "/snap/bin/certbot"}
 
 
 def resources(cluster: Cluster, host: Host) -> list[Resource]:
-    return [*configuration(cluster), *deploy.resources(cluster)]
+    return [
+        *configuration(cluster),
+        *deploy.resources(cluster),
+        *renewal(cluster),
+        *certificates(cluster, host),
+    ]
+
+
+def renewal(cluster: Cluster) -> list[Resource]:
+    """The timer that renews, in place of the distribution's, which knows nothing of who is in charge."""
+    if not cluster.issued_certificates:
+        return []
+    snap = cluster.certificate.certbot == "snap"
+    directories = sorted({one.path.rpartition("/")[0] for one in cluster.issued_certificates})
+    unit = render.render(f"{RENEW_UNIT[1:]}.j2", snap=snap, directories=directories)
+    return [
+        File(RENEW, content=render.plain(RENEW[1:]), mode=0o755),
+        *([] if snap else [Masked("certbot.timer", "lbkit-cert-renew.timer does its work")]),
+        File(RENEW_UNIT, content=unit),
+        File(RENEW_TIMER, content=render.plain(RENEW_TIMER[1:])),
+        Service("lbkit-cert-renew.timer", restart_on=(RENEW_TIMER,), unit_files=(RENEW_UNIT, RENEW_TIMER)),
+    ]
+
+
+def certificates(cluster: Cluster, host: Host) -> list[Certificate]:
+    """Last of all: a certificate is issued when the pair is done, by whoever is in charge then."""
+    settings = {one["name"]: json.dumps(one) for one in config(cluster)["certificates"]}
+    server = cluster.certificate.directory_url
+    return [
+        Certificate(one.name, settings[one.name], server, first=host.role == "active")
+        for one in cluster.issued_certificates
+    ]
 
 
 def configuration(cluster: Cluster) -> list[Resource]:

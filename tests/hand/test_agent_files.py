@@ -71,7 +71,9 @@ def test_metrics_are_in_prometheus_text_format() -> None:
     state = dict.fromkeys(("role", "haproxy", "keepalived", "holder"), "MASTER") | dict.fromkeys(
         ("fit", "moves", "last_move_s", "calls_failed", "reads_failed", "notices_lost"), 1
     )
-    text = agent.metrics_of(state | {"cluster": "c", "host": "h", "troubles": {"api": "x"}})
+    text = agent.metrics_of(
+        state | {"cluster": "c", "host": "h", "troubles": {"api": "x"}, "alarms": ["sync"]}
+    )
     assert 'lbkit_agent_master{cluster="c",host="h"} 1\n' in text
     assert 'lbkit_agent_trouble{cluster="c",host="h",trouble="api"} 1\n' in text
     for line in text.splitlines():
@@ -112,3 +114,45 @@ def test_with_no_room_in_run_keepalived_is_told_all_the_same(tmp_path: Path) -> 
     agent.Files(str(tmp_path)).write_fit(True)
     FullFiles(str(tmp_path)).write_fit(False)
     assert (tmp_path / "haproxy-unfit").read_text() == "1\n"
+
+
+# ── alarms ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def entry(text: str = "it expired", since: int = 1) -> dict[str, object]:
+    return {"event": "certificate", "text": text, "since": since}
+
+
+@pytest.mark.parametrize(
+    ("told", "standing", "begun", "over"),
+    [
+        ({}, {}, [], []),
+        ({}, {"a": entry()}, ["a"], []),
+        ({"a": entry()}, {"a": entry()}, [], []),
+        ({"a": entry()}, {"a": entry("it expired yesterday")}, [], []),
+        ({"a": entry()}, {"a": entry(since=2)}, ["a"], []),
+        ({"a": entry()}, {}, [], ["a"]),
+        ({"a": entry()}, {"b": entry()}, ["b"], ["a"]),
+    ],
+)
+def test_an_alarm_is_news_when_it_begins_and_when_it_is_over(told, standing, begun, over) -> None:
+    assert agent.news(told, standing) == (begun, over)
+
+
+class Told(list):
+    """In place of notices: what would be sent."""
+
+    def put(self, event: str, text: str, **more: object) -> None:
+        self.append((event, text, more["state"]))
+
+
+def test_an_alarm_is_told_once_whatever_restarts_meanwhile(tmp_path: Path) -> None:
+    files, told = agent.Files(str(tmp_path)), Told()
+    agent.Alarms(told, files).look({"site": entry()})
+    again = agent.Alarms(told, files)
+    again.look({"site": entry("it expired, and the reason is longer")})
+    assert told == [("certificate", "it expired", "begun")]
+    assert again.standing == ("site",)
+    again.look({})
+    agent.Alarms(told, files).look({})
+    assert told[1:] == [("certificate", "over: it expired", "over")]

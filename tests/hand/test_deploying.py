@@ -24,7 +24,7 @@ import pytest
 
 from lbkit.hand import deploying, duty, loaded, locking, looking, served, writing
 from lbkit.hand.core import Failed
-from tests.hand import authority
+from tests import authority
 from tests.hand.test_writing import ME
 
 NAMES = ("a.example.com", "b.example.com")

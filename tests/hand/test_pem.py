@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lbkit.hand import pem
-from tests.hand import authority
+from tests import authority
 
 NAMES = ("a.example.com", "b.example.com")
 

@@ -70,6 +70,23 @@ TABLE = [
     (resources.Clock(), {"synchronized": False, "by": None}, ["warning"]),
     (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"lan0": ["10.0.0.1/24"]}}, []),
     (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"lan0": ["10.0.0.11/24"]}}, ["blocked"]),
+    (resources.Masked("certbot.timer", "another's work"), {"masked": True}, []),
+    (resources.Masked("certbot.timer", "another's work"), {"masked": False}, ["mask"]),
+    *[
+        (
+            resources.Certificate("site", "{}", "https://acme.test/dir", first=first),
+            {"charge": charge, "why": why, "in_place": in_place},
+            actions,
+        )
+        for first, charge, why, in_place, actions in (
+            (True, True, "", True, []),
+            (True, True, "", False, ["deploy"]),
+            (False, True, "there is none yet", False, ["issue"]),
+            (True, None, "there is none yet", False, ["issue"]),  # a bare pair: the active will be in charge
+            (False, None, "there is none yet", False, []),
+            (True, False, "", True, []),
+        )
+    ],
     (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"eth0": ["10.0.0.1/24"]}}, ["blocked"]),
     (resources.Ports("haproxy", (("*", 80),)), {"taken": [], "absent": []}, []),
     (resources.Ports("haproxy", (("10.0.0.9", 80),)), {"taken": [], "absent": ["10.0.0.9"]}, ["blocked"]),

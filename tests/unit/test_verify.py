@@ -38,6 +38,17 @@ def checks(monkeypatch, *nodes: pair.Node) -> list[verify.Check]:
     return verify.run(cluster)
 
 
+def test_an_alarm_does_not_pass_and_brings_its_next_step(cluster):
+    said = {
+        "certificate-site": {"event": "certificate", "text": "it expired.\nNext: inv cert.renew", "since": 1}
+    }
+    facts = {"addresses": {"lan0": []}, "units": {"keepalived.service": "active"}, "alarms": said}
+    nodes = [pair.node(cluster, cluster.host("lb-1"), (), plan.Seen((), facts)), node(cluster, "lb-2")]
+    alarm, none = verify.alarms(observe.Picture(cluster, tuple(nodes)))
+    assert (alarm.passed, alarm.detail, alarm.next_step) == (False, "it expired", "inv cert.renew")
+    assert (none.name, none.passed) == ("no alarm stands on lb-2", True)
+
+
 def test_what_a_drill_broke_comes_first_and_nobody_is_told_to_mend_what_comes_of_it(monkeypatch, cluster):
     found = checks(monkeypatch, node(cluster, "lb-1", broken=True), node(cluster, "lb-2"))
     assert not found[0].passed
