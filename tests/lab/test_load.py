@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.hand import authority
+from tests import authority
 from tests.lab.load import under_load
 from tests.lab.rehearsal import RETRIES, VIP, Rehearsal
 
