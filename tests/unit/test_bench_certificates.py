@@ -41,33 +41,10 @@ def test_a_limit_is_for_the_median_of_saves_and_for_the_worst_first_issue() -> N
 
 def test_one_failed_request_of_one_kind_is_missed_for_that_kind() -> None:
     found = rows({"swap": loaded(http2=1)}, "certificate swapped")
-    assert found[:3] == [
-        ["certificate swapped", "new TLS", "2", "30", "3000", "0", "20", "1", "120.0 ms", "0 failed", "met"],
-        [
-            "certificate swapped",
-            "kept HTTP/1.1",
-            "2",
-            "30",
-            "3000",
-            "0",
-            "20",
-            "1",
-            "120.0 ms",
-            "0 failed",
-            "met",
-        ],
-        [
-            "certificate swapped",
-            "kept HTTP/2",
-            "2",
-            "30",
-            "3000",
-            "1",
-            "20",
-            "120.0 ms",
-            "0 failed",
-            "**missed**",
-        ],
+    assert [row[1:] for row in found[:3]] == [
+        ["new TLS", "2", "30", "3000", "0", "20", "1", "120.0 ms", "0 failed", "met"],
+        ["kept HTTP/1.1", "2", "30", "3000", "0", "20", "1", "120.0 ms", "0 failed", "met"],
+        ["kept HTTP/2", "2", "30", "3000", "1", "20", "1", "120.0 ms", "0 failed", "**missed**"],
     ]
 
 
