@@ -54,7 +54,7 @@ def text(kept: dict[str, Any], setting: Sequence[str]) -> str:
             *(time_line(row, values(kept, row.part, row.key)) for row in TIMES),
             "",
             "Under load: clients outside ask over TLS while one change follows the other. A request failed if its client,",
-            "keeping to the rules of HTTP, got no answer of status 200 to it within 5 s. Reopened: kept connections that were",
+            "keeping to the rules of HTTP, got no answer of status 200 to it within 10 s. Reopened: kept connections that were",
             "ended in order (`Connection: close`, GOAWAY), so that the client opened another. Again: requests that HTTP/2",
             "says were not looked at, and that were put again.",
             "",

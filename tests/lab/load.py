@@ -35,7 +35,7 @@ from lbkit import inventory
 from lbkit.lab import api
 from tests.waiting import until
 
-ANSWER_S = 5.0
+ANSWER_S = 10.0
 MOST_S = 120
 PORT = 443
 KEPT = {"http1": 20, "http2": 10}  # connections that are kept open, of each kind
