@@ -29,6 +29,7 @@ OPERATIONS = {
     "reach": lambda request, _say: looking.reach(request),
     "check": lambda request, _say: looking.check(request),
     "vrrp_state": lambda _request, _say: looking.vrrp_state(),
+    "watches": lambda request, _say: looking.watches(request["unit"]),
     "hears": lambda request, _say: looking.hears(request),
     "stats": lambda request, _say: looking.stats(request["socket"], request["command"]),
     "probe": lambda request, _say: probing.start(request["question"], request["every_s"]),
