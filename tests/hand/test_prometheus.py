@@ -261,3 +261,9 @@ def test_the_host_writes_every_other_metric_that_the_rules_ask_for() -> None:
     asked = set(re.findall(r"\blbkit_(?!agent_)\w+", TEXT))
     assert asked
     assert asked <= set(program.load("host-metrics").HELP)
+
+
+def test_docs_tell_of_every_alarm_and_metric() -> None:
+    page = (ROOT / "docs/monitoring.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(Lbkit\w+)`", page, re.MULTILINE)) == ALERTS
+    assert set(re.findall(r"^\| `(lbkit_\w+)", page, re.MULTILINE)) == set(program.load("host-metrics").HELP)
