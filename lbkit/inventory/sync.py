@@ -11,8 +11,12 @@ from lbkit.inventory.record import Record
 
 
 class Sync(Record):
-    """port: of the hosts' own sshd on their private addresses. log: beside the journal. interval: seconds
-    after which the two sides are compared at the latest."""
+    """How what is saved on the node in charge reaches the others.
+
+    port: of the hosts' own sshd, on their private addresses.
+    log: where the sync writes, beside the journal.
+    interval: after which the two sides are compared at the latest.
+    """
 
     port: Port = 22
     log: HostFile = "/var/log/lbkit/haproxy-sync.log"

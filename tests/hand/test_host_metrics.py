@@ -25,8 +25,8 @@ SYNC = {
 }
 
 
-def lines(said: dict, alarms: dict | None = None) -> list[str]:
-    return metrics.metrics_of(LABELS, said, alarms or {}).splitlines()
+def lines(said: dict) -> list[str]:
+    return metrics.metrics_of(LABELS, said).splitlines()
 
 
 def test_certificates_are_told_with_their_end_and_whether_they_are_served() -> None:
@@ -60,18 +60,10 @@ def test_a_program_that_does_not_answer_is_told_and_one_that_is_not_there_is_not
     assert not any(line.startswith("lbkit_sync") or "certificates" in line for line in told if line[0] != "#")
 
 
-def test_standing_alarms_are_told_by_name_and_event() -> None:
-    told = lines({}, {"certificate-site": {"event": "certificate", "text": "x", "since": 1}})
-    assert 'lbkit_alarm{cluster="c",host="h",alarm="certificate-site",event="certificate"} 1' in told
-
-
 def test_text_is_what_prometheus_reads(needs: Callable[[str], None]) -> None:
     needs("promtool")
-    text = metrics.metrics_of(
-        LABELS,
-        {"certificates": [CERTIFICATE], "sync": SYNC},
-        {'odd"\\name': {"event": "sync", "text": "x", "since": 1}},
-    )
+    odd = {**CERTIFICATE, "name": 'odd"\\name'}
+    text = metrics.metrics_of(LABELS, {"certificates": [CERTIFICATE, odd], "sync": SYNC})
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

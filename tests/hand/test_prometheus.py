@@ -54,8 +54,8 @@ def node(host: str, **changed: float | str) -> dict[str, str]:
         "behind": f"lbkit_sync_behind_items{{{label}}}",
         "conflicts": f"lbkit_sync_conflicts{{{label}}}",
         "sync_answers": f'lbkit_program_answers{{program="sync", {label}}}',
-        "alarm": f'lbkit_alarm{{alarm="sync", event="sync", {label}}}',
-        "certificate_alarm": f'lbkit_alarm{{alarm="certificate-site", event="certificate", {label}}}',
+        "alarm": f'lbkit_agent_alarm{{alarm="sync", {label}}}',
+        "certificate_alarm": f'lbkit_agent_alarm{{alarm="certificate-site", {label}}}',
         "mtime": f'node_textfile_mtime_seconds{{job="lbkit-node", file="/x/lbkit-agent.prom", {label}}}',
     }
     series = {}
@@ -251,13 +251,19 @@ def test_what_an_alarm_says_is_filled_in(tmp_path: Path) -> None:
 def test_the_agent_writes_every_metric_that_the_rules_ask_of_it() -> None:
     state = dict.fromkeys(("role", "haproxy", "keepalived", "holder"), "x") | {"cluster": "c", "host": "h"}
     state |= dict.fromkeys(("fit", "moves", "last_move_s", "calls_failed", "reads_failed", "notices_lost"), 1)
-    written = program.load().metrics_of(state | {"troubles": {}})
+    written = program.load().metrics_of(state | {"troubles": {}, "alarms": []})
     asked = set(re.findall(r"\blbkit_agent_\w+", TEXT))
     assert asked
-    assert asked <= set(re.findall(r"^(lbkit_\w+)", written, re.MULTILINE))
+    assert asked <= set(re.findall(r"^# TYPE (lbkit_\w+)", written, re.MULTILINE))
 
 
 def test_the_host_writes_every_other_metric_that_the_rules_ask_for() -> None:
     asked = set(re.findall(r"\blbkit_(?!agent_)\w+", TEXT))
     assert asked
     assert asked <= set(program.load("host-metrics").HELP)
+
+
+def test_docs_tell_of_every_alarm_and_metric() -> None:
+    page = (ROOT / "docs/monitoring.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(Lbkit\w+)`", page, re.MULTILINE)) == ALERTS
+    assert set(re.findall(r"^\| `(lbkit_\w+)", page, re.MULTILINE)) == set(program.load("host-metrics").HELP)

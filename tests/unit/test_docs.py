@@ -60,24 +60,36 @@ def test_every_link_of_a_page_leads_somewhere(page: str) -> None:
 # ── README.ko.md follows README.md ──────────────────────────────────────────────────────────────────────
 
 
-def shape(text: str) -> dict[str, list[str]]:
-    """What both languages have: depths of headings, kinds of code blocks, commands in tables, links."""
-    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
-    return {
-        "headings": re.findall(r"^(#+) ", prose, re.MULTILINE),
-        "blocks": re.findall(r"^```(\w+)$", text, re.MULTILINE),
-        "table rows": re.findall(r"^\|.*?`(inv [a-z][\w. -]*)", prose, re.MULTILINE),
-        "steps": re.findall(r"^(\d\.) ", prose, re.MULTILINE),
-        "pages": re.findall(r"^- \[.*?\]\((.*?)\)", prose, re.MULTILINE),
-    }
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8").replace("cheatsheet.ko.md", "cheatsheet.md")
 
 
-def test_korean_readme_has_the_shape_of_the_english_one() -> None:
-    english, korean = (
-        shape((ROOT / name).read_text(encoding="utf-8").replace("cheatsheet.ko.md", "cheatsheet.md"))
-        for name in ("README.md", "README.ko.md")
-    )
-    assert korean == english
+def prose(text: str) -> str:
+    return re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+
+
+def test_korean_readme_has_the_sections_and_steps_of_the_english_one() -> None:
+    for pattern in (r"^(#+) ", r"^(\d\.) "):
+        english, korean = (
+            re.findall(pattern, prose(read(name)), re.MULTILINE) for name in ("README.md", "README.ko.md")
+        )
+        assert korean == english
+    blocks = r"```(?:sh|console)\n"
+    assert len(re.findall(blocks, read("README.ko.md"))) == len(re.findall(blocks, read("README.md")))
+
+
+def test_korean_readme_has_every_command_and_page_of_the_english_one() -> None:
+    for pattern in (r"^\|.*?`(inv [a-z][\w.-]*)", r"^- \[.*?\]\((.*?)\)"):
+        english, korean = (
+            set(re.findall(pattern, prose(read(name)), re.MULTILINE))
+            for name in ("README.md", "README.ko.md")
+        )
+        assert english - korean == set()
+
+
+def test_korean_readme_names_only_commands_that_exist() -> None:
+    named = set(re.findall(r"`inv ([a-z][a-z0-9.-]*)", read("README.ko.md")))
+    assert named <= set(TASKS) | {"sync.install"}
 
 
 def test_links_of_the_korean_readme_lead_somewhere() -> None:
