@@ -81,6 +81,19 @@ def agent(c, host=None, plan=False, without=None, json=False):
     return commands.step("agent", host, plan, without, json)
 
 
+@task(auto_shortflags=False, help={"host": HOST, "plan": PLAN, "without": WITHOUT, "json": JSON})
+@commands.reports
+def ssl(c, host=None, plan=False, without=None, json=False):
+    """Step 4: the certificates, issued by certbot, and their renewal.
+
+    The node in charge obtains them, and renews them; after a failover the
+    other does. How, and how to try it first: docs/certificates.md.
+
+    Example: inv ssl --plan
+    """
+    return commands.step("ssl", host, plan, without, json)
+
+
 @task(auto_shortflags=False, help={"plan": PLAN, "host": NO_HOST, "without": WITHOUT, "json": JSON})
 @commands.reports
 def ipv6(c, plan=False, host=None, without=None, json=False):
@@ -210,10 +223,11 @@ REPORT = "write the same, with plots, to this HTML file"
 def failover_test(c, case=None, stop_instance=None, yes_really=None, report=None, json=False):
     """Break the node in charge on purpose, and measure what clients saw.
 
-    All cases in a row, or those named; after each the address is sent
-    home. Starts only from a whole pair. What it breaks mends itself
-    within a minute, whatever becomes of this machine. Exit code 1: a
-    case failed. What is measured and how: docs/failover-test.md.
+    The cases named; of none all in a row, outside the lab all but host,
+    which cuts its power. After each the address is sent home. Starts only
+    from a whole pair. What it breaks mends itself within a minute, whatever
+    becomes of this machine. Exit code 1: a case failed. What is measured
+    and how: docs/failover-test.md.
 
     Example: inv failover-test --case haproxy,keepalived
     """
@@ -340,21 +354,153 @@ def weight(c, name=None, to="", reason=None, anyway=False, json=False):
     return oncall.hold(name, "ready", to, reason, "0", anyway, json)
 
 
-STEPS = (ipv6, security_group, iam, sns, prereqs, haproxy, keepalived, agent)
+CERTIFICATE = "only this certificate: site, or NAME of [certificates.NAME]; all without it"
+
+
+@task(auto_shortflags=False, help={"host": HOST, "plan": PLAN, "without": WITHOUT, "json": JSON})
+@commands.reports
+def issue(c, host=None, plan=False, without=None, json=False):
+    """Obtain the certificates that are not there: the same as `inv ssl`.
+
+    Example: inv cert.issue --plan
+    """
+    return commands.step("ssl", host, plan, without, json)
+
+
+FORCE = "also what is not due: Let's Encrypt gives five of the same names a week"
+
+
+@task(auto_shortflags=False, help={"name": CERTIFICATE, "force": FORCE, "json": JSON})
+@commands.reports
+def renew(c, name=None, force=False, json=False):
+    """Renew the certificates that are due now, on the node in charge.
+
+    The timer does the same every hour, by itself. What is served goes on
+    being served until the new one is proven.
+
+    Example: inv cert.renew --force
+    """
+    return commands.renew(name, force, json)
+
+
+@task(
+    default=True, auto_shortflags=False, help={"host": HOST, "plan": PLAN, "without": WITHOUT, "json": JSON}
+)
+@commands.reports
+def install(c, host=None, plan=False, without=None, json=False):
+    """Step 5, in short `inv sync`: what is saved on one host reaches the other.
+
+    haproxy.cfg, certificates and certbot's state, checked before they
+    count. What it does and why: docs/sync.md.
+
+    Example: inv sync.install --plan
+    """
+    return commands.step("sync", host, plan, without, json)
+
+
+@task(name="status", auto_shortflags=False, help={"json": JSON})
+@commands.reports
+def sync_status(c, json=False):
+    """What was sent and received last, what is behind, refused, in conflict.
+
+    Exit code 0: all hosts have the same, 1: they have not, or unknown.
+
+    Example: inv sync.status
+    """
+    return commands.sync_status(json)
+
+
+@task(name="test", auto_shortflags=False, help={"json": JSON})
+@commands.reports
+def sync_test(c, json=False):
+    """Save a harmless mark, and measure how long it takes to arrive.
+
+    Example: inv sync.test
+    """
+    return commands.sync_test(json)
+
+
+KEEP = "in a conflict the version of this host wins"
+
+
+@task(
+    name="now",
+    auto_shortflags=False,
+    help={"keep": KEEP, "item": "with --keep: only this item's conflict", "json": JSON},
+)
+@commands.reports
+def sync_now(c, keep=None, item=None, json=False):
+    """Compare all hosts at once, and bring them level; settle a conflict.
+
+    Example: inv sync.now --keep lb-1
+    """
+    return commands.sync_now(keep, item, json)
+
+
+WHICH = "which certificate: site, or NAME of [certificates.NAME]; default: site"
+
+
+@task(name="status", auto_shortflags=False, help={"json": JSON})
+@commands.reports
+def cert_status(c, json=False):
+    """Each host's certificates: names, issuer, days left, on disk and as served.
+
+    Exit code 0: all good, the same on every host and served; 1: not.
+
+    Example: inv cert.status
+    """
+    return commands.cert_status(json)
+
+
+@task(
+    name="install",
+    auto_shortflags=False,
+    help={
+        "cert": "PEM file with the certificate, and its chain if it is there",
+        "key": "PEM file with its private key, without a passphrase",
+        "chain": "PEM file with the intermediate certificates, if they are apart",
+        "name": WHICH,
+        "json": JSON,
+    },
+)
+@commands.reports
+def cert_install(c, cert=None, key=None, chain=None, name=None, json=False):
+    """Have every host serve a certificate that you bring.
+
+    Checked on every host before anything is replaced: chain, key, dates,
+    names. Served without a reload, and proven by a handshake.
+
+    Example: inv cert.install --cert site.crt --key site.key
+    """
+    return commands.cert_install(cert, key, chain, name, json)
+
+
+@task(
+    name="selfsigned",
+    auto_shortflags=False,
+    help={
+        "names": "with commas; default: the certificate's domains in the inventory",
+        "days": "how long it is valid; default: 365",
+        "key-type": "ecdsa or rsa; default: as in the inventory",
+        "name": WHICH,
+        "json": JSON,
+    },
+)
+@commands.reports
+def cert_selfsigned(c, names=None, days=None, key_type=None, name=None, json=False):
+    """Make a self-signed certificate, and have every host serve it.
+
+    For closed networks, where clients are told to trust this one.
+
+    Example: inv cert.selfsigned --days 90
+    """
+    return commands.cert_selfsigned(name, names, days, key_type, json)
+
+
+STEPS = (ipv6, security_group, iam, sns, prereqs, haproxy, keepalived, agent, ssl)
+sync = Collection("sync", install, sync_status, sync_test, sync_now)
+cert = Collection("cert", cert_status, issue, renew, cert_install, cert_selfsigned)
 backends = Collection("backend", drain, ready, maint, weight)
 backends.add_task(backend, name="state", default=True)
-ns = Collection(
-    plan,
-    setup,
-    *STEPS,
-    verify,
-    status,
-    switchover,
-    maintenance,
-    failover_test,
-    logs,
-    vrrp,
-    doctor,
-    backend=backends,
-    lab=lab.ns,
-)
+COMMANDS = (doctor, verify, status, logs, vrrp, switchover, maintenance, failover_test)
+ns = Collection(plan, setup, *STEPS, *COMMANDS, sync, cert, backend=backends, lab=lab.ns)

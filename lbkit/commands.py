@@ -16,9 +16,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lbkit import errors
+    from lbkit import sync
     from lbkit.drill.result import Result
-    from lbkit.inventory import Cluster
+    from lbkit.inventory import Cluster, ServedCertificate
 
 # A command lives for a second: to collect what its imports made would cost it 30 ms, and 60 ms at its end.
 gc.disable()
@@ -185,7 +185,51 @@ def status(json: bool) -> int:
         report.as_json(dataclasses.asdict(found))
     else:
         report.out(report.status_lines(found))
-    return SAME if found.whole else FAILED
+    return SAME if found.well else FAILED
+
+
+def cert_status(json: bool) -> int:
+    import dataclasses
+
+    from lbkit import certificates, inventory, report
+
+    found = certificates.read(inventory.load())
+    if json:
+        report.as_json([dataclasses.asdict(one) for one in found])
+    else:
+        report.out(report.certificate_lines(found))
+    return SAME if certificates.all_well(found) else FAILED
+
+
+def cert_install(cert: str | None, key: str | None, chain: str | None, name: str | None, json: bool) -> int:
+    from lbkit import cert_install, inventory
+
+    cluster = inventory.load()
+    wanted = cert_install.chosen(cluster, name)
+    return bring_certificate(cluster, wanted, cert_install.text_of(cert, key, chain), json)
+
+
+def cert_selfsigned(
+    name: str | None, names: str | None, days: str | None, key_type: str | None, json: bool
+) -> int:
+    from lbkit import cert_install, inventory
+
+    cluster = inventory.load()
+    wanted = cert_install.chosen(cluster, name)
+    return bring_certificate(cluster, wanted, cert_install.self_signed(wanted, names, days, key_type), json)
+
+
+def bring_certificate(cluster: Cluster, wanted: ServedCertificate, pem: str, json: bool) -> int:
+    import dataclasses
+
+    from lbkit import cert_install, report
+
+    done = cert_install.install(cluster, wanted, pem, "inv " + " ".join(sys.argv[1:]), report.told)
+    if json:
+        report.as_json(dataclasses.asdict(done))
+    else:
+        report.out(report.installed_lines(done))
+    return SAME
 
 
 def switchover(to: str | None, json: bool) -> int:
@@ -232,13 +276,67 @@ def maintenance(state: str | None, host: str | None, reason: str | None, json: b
     return SAME
 
 
+def renew(name: str | None, force: bool, json: bool) -> int:
+    import dataclasses
+
+    from lbkit import inventory, renewal, report
+
+    cluster = inventory.load()
+    command = f"inv cert.renew{' --force' if force else ''}"
+    found = renewal.run(cluster, name, force, command, report.told)
+    if json:
+        report.as_json([dataclasses.asdict(one) for one in found])
+    else:
+        report.out(renewal.lines(found))
+    return SAME
+
+
+def sync_status(json: bool) -> int:
+    from lbkit import inventory, sync
+
+    return show_sync(sync.read(inventory.load()), [], {}, json)
+
+
+def sync_now(keep: str | None, item: str | None, json: bool) -> int:
+    from lbkit import inventory, sync
+
+    state, kept = sync.now(inventory.load(), keep, item)
+    said = [f"{one}: the version of {keep} counts; the others are kept beside it." for one in kept]
+    return show_sync(state, said, {"kept": kept}, json)
+
+
+def sync_test(json: bool) -> int:
+    from lbkit import inventory, sync
+
+    sender, arrived, state = sync.test(inventory.load())
+    said = [
+        f"From {sender} to {name}: {f'{took_s:.2f} s' if took_s is not None else 'did not arrive'}."
+        for name, took_s in arrived.items()
+    ]
+    code = show_sync(state, said, {"sender": sender, "arrived_s": arrived}, json)
+    return FAILED if None in arrived.values() else code
+
+
+def show_sync(state: sync.State, said: list[str], more: dict[str, Any], json: bool) -> int:
+    """What was asked for, then the state."""
+    import dataclasses
+
+    from lbkit import report, sync
+
+    if json:
+        report.as_json({**more, "level": state.level, **dataclasses.asdict(state)})
+    else:
+        report.out([*said, *(line for one in sync.lines(state) for line in report.wrapped("", one) or [""])])
+    return SAME if state.level else FAILED
+
+
 def failover_test(
     cases: list[str], stop_instance: str | None, yes_really: str | None, page: str | None, json: bool
 ) -> int:
     from pathlib import Path
 
     from lbkit import errors, inventory, report, terminal
-    from lbkit.drill import before, run
+    from lbkit.drill import before, run, show
     from lbkit.drill.cases import chosen, for_instance
 
     cluster = inventory.load()
@@ -249,12 +347,12 @@ def failover_test(
     wanted, left_out = before.without_power_cuts(wanted, named, before.is_rehearsal(cluster))
     if left_out:
         report.told("", left_out)
-    before.confirm(cluster, yes_really, wanted, stop_instance)
+    agreed = before.confirm(cluster, yes_really, wanted, stop_instance)
     command = "inv " + " ".join(sys.argv[1:])
     results: list[Result] = []
     failure = None
     try:
-        run.run(cluster, wanted, command, report.told, results.append, stop_instance)
+        run.run(cluster, wanted, command, report.told, results.append, stop_instance, agreed)
     except errors.LbkitError as error:
         if not results:
             raise
@@ -264,29 +362,8 @@ def failover_test(
             "Interrupted. What the case broke is mended, or the host undoes it within a minute.\n"
             "Next: inv status; if another host serves now: inv switchover --to HOST"
         )
-    show_drill(cluster, results, failure, page, json)
+    show.publish(cluster, results, failure, page, json)
     if failure:
         terminal.say(str(failure), sys.stderr)
         return failure.exit_code
     return SAME if all(result.passed for result in results) else FAILED
-
-
-def show_drill(
-    cluster: Cluster, results: list[Result], failure: errors.LbkitError | None, page: str | None, json: bool
-) -> None:
-    """The table or the JSON, and the page, of the cases that came to their end. failure: what kept the others
-    from theirs."""
-    from pathlib import Path
-
-    from lbkit import report
-    from lbkit.drill import show
-
-    if page and results:
-        from lbkit.drill import page as html
-
-        html.write(Path(page), cluster, results)
-        report.told("", f"The report is in {page}.")
-    if json:
-        report.as_json(show.as_json(cluster, results, failure))
-    elif results:
-        report.out(show.lines(results))

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lbkit import errors, observe, pair, plan, remote, steps
+from lbkit import arrival, errors, observe, pair, plan, remote, steps
 from lbkit.inventory import Cluster
 from lbkit.roll import Roll, Tell
 
@@ -52,9 +52,10 @@ def setup(
         before = observe.read(cluster, only, opened)
         refuse_missing(before)
         if not todo(before, names):
+            refuse_broken(before)  # before what comes of it
             refuse_stops(before, names)
             refuse_split(before)
-            if tuple(only) == ("ipv6",):  # the proof is what is left of the step
+            if len(only) == 1:  # a step by its name proves what it promises, changed or not
                 prove_way(before, only, opened, tell)
             return Outcome((), before, before)
         with locked(opened, command):
@@ -73,6 +74,10 @@ def setup(
     refuse_split(after)
     refuse_rest(after, names)
     refuse_leaderless(after)
+    for name in sorted(
+        {name for name, change in roll.changed if change.request.get("kind") == "certificate"}
+    ):
+        arrival.wait(cluster, name, tell)
     return Outcome(tuple(roll.changed), before, after)
 
 
@@ -138,7 +143,11 @@ def refuse_stops(picture: observe.Picture, names: Sequence[str]) -> None:
 
 def obstacles(picture: observe.Picture, names: Sequence[str]) -> list[errors.LbkitError]:
     """Why `setup` would refuse to begin, for the plan to say; none where it would not."""
-    found = []
+    try:
+        refuse_broken(picture)
+    except errors.Refused as error:  # what else stands in the way may come of it
+        return [error]
+    found: list[errors.LbkitError] = []
     anything = todo(picture, names)
     for refuses in (
         lambda: refuse_half_rewire(picture, names),

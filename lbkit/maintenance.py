@@ -95,8 +95,10 @@ def serving(now: status.Status) -> str | None:
 
 
 def stand_in(cluster: Cluster, now: status.Status, name: str) -> str:
-    """The best other host that can serve. Raises Refused where there is none, or where it is not clear who is
-    MASTER now."""
+    """The best other host that can serve. Raises Refused where there is none, where it is not clear who is
+    MASTER now, and where a failover test broke something on purpose."""
+    if any(row.broken for row in now.rows):
+        raise errors.Refused(f"{now.verdict}\nNothing was touched.\nNext: {now.next_step}")
     masters = [row.host for row in now.rows if row.vrrp == "MASTER"]
     able = [row.host for row in now.rows if row.host != name and can_serve(row)]
     if len(masters) != 1 or not able:

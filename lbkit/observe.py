@@ -74,13 +74,18 @@ def read(cluster: Cluster, only: Sequence[str], opened: dict[str, Any]) -> Pictu
 
     *states, account = remote.in_parallel(seen, [*opened, None])
     found = dict(zip(opened, states, strict=True))
+    answered = {name: state for name, state in found.items() if isinstance(state, plan.Seen)}
+    told = {name: state.facts["keys"] for name, state in answered.items()}
     nodes = [
-        pair.node(cluster, cluster.host(name), asked[name], state)
-        for name, state in found.items()
-        if isinstance(state, plan.Seen)
+        pair.node(cluster, cluster.host(name), asked[name], state, told) for name, state in answered.items()
     ]
     missing = {name: str(state) for name, state in found.items() if isinstance(state, errors.LbkitError)}
     return Picture(cluster, tuple(nodes), missing, account)
+
+
+def keys(picture: Picture) -> dict[str, Any]:
+    """Host name → the public keys that it told."""
+    return {node.host.name: node.seen.facts["keys"] for node in picture.nodes}
 
 
 def read_account(cluster: Cluster, only: Sequence[str]) -> Place | errors.LbkitError | None:

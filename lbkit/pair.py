@@ -35,10 +35,17 @@ class Node:
         return tuple(change for change in self.changes if change.verdict == "change")
 
 
-def node(cluster: Cluster, host: Host, desired: tuple[plan.Desired, ...], seen: plan.Seen) -> Node:
+def node(
+    cluster: Cluster,
+    host: Host,
+    desired: tuple[plan.Desired, ...],
+    seen: plan.Seen,
+    told: Mapping[str, Any] | None = None,
+) -> Node:
+    """told: host name → its public keys."""
     carries = carries_address(cluster, host, seen.facts)
     state = vrrp_state(seen.facts["units"]["keepalived.service"], carries)
-    return Node(host, seen, plan.changes(desired, seen), state, carries)
+    return Node(host, seen, plan.changes(desired, seen, told), state, carries)
 
 
 def vrrp_state(keepalived: str | None, carries: bool | None) -> VrrpState:
@@ -87,6 +94,15 @@ def maintenance(node: Node) -> str:
         return ""
     reason = f": {entry['reason']}" if entry["reason"] else ""
     return f"in maintenance since {entry['since']} (by {entry['who']}){reason}"
+
+
+def alarms(node: Node) -> tuple[tuple[str, str], ...]:
+    """(what is wrong, what to do) of the alarms that the host's own programs have raised."""
+    found = []
+    for entry in node.seen.facts.get("alarms", {}).values():
+        what, _, next_step = entry["text"].partition("\nNext: ")
+        found.append((what.rstrip("."), next_step.rstrip(".")))
+    return tuple(found)
 
 
 def speaks_otherwise(node: Node) -> bool:

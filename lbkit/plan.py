@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from lbkit import resources, vrrp
+from lbkit import diffs, resources, vrrp
 
 Verdict = Literal["change", "blocked", "unknown", "warning"]
 
@@ -59,13 +58,26 @@ class Desired:
     resource: resources.Resource
 
 
-def changes(desired: tuple[Desired, ...], seen: Seen) -> tuple[Change, ...]:
-    """All that differs on one host, in the order of the steps.
+def settled(desired: tuple[Desired, ...], told: Mapping[str, Any]) -> tuple[Desired, ...]:
+    """With what the hosts told of their keys (host name → {public, host_keys}), where a resource needs it."""
+    return tuple(
+        replace(one, resource=one.resource.settled(told))
+        if isinstance(one.resource, resources.PeerKeys)
+        else one
+        for one in desired
+    )
+
+
+def changes(
+    desired: tuple[Desired, ...], seen: Seen, told: Mapping[str, Any] | None = None
+) -> tuple[Change, ...]:
+    """All that differs on one host, in the order of the steps. told: what all hosts said of their keys.
 
     A service is shown with the load that an earlier change will make necessary, so that the plan is the
     whole way and not its first stretch.
     """
     found: list[Change] = []
+    desired = settled(desired, told or {})
     installs = any(isinstance(one.resource, resources.Packages) for one in desired)
     written: set[str] = set()
     new: set[str] = set()  # those of another content: what is only owned anew asks for no restart
@@ -154,7 +166,7 @@ def _(wanted: resources.File, state: dict[str, Any]) -> list[Change]:
         "check_env": dict(wanted.check_env),
     }
     if not state["exists"]:
-        shown = unified("", wanted.content, wanted)
+        shown = diffs.unified("", wanted.content, wanted)
         return [change(wanted, "create", f"is not there; {mode_text(wanted)}", request=request, diff=shown)]
     if state.get("sha256") == wanted.sha256:
         return ownership_changes(wanted, state)
@@ -167,7 +179,7 @@ def _(wanted: resources.File, state: dict[str, Any]) -> list[Change]:
     drops = vrrp.lost(old, wanted.content) if wanted.wire and old else ()
     if "link" in state:
         action, reason = "replace", f"is a link to {state['link']}, which stays as it is"
-    shown = unified(old or "", wanted.content, wanted)
+    shown = diffs.unified(old or "", wanted.content, wanted)
     return [change(wanted, action, reason, request=request, diff=shown, rewires=rewires, drops=drops)]
 
 
@@ -185,63 +197,6 @@ def ownership_changes(wanted: Any, state: dict[str, Any]) -> list[Change]:
 
 def mode_text(wanted: Any) -> str:
     return f"{wanted.owner}:{wanted.group} {wanted.mode:04o}"
-
-
-# What stands behind these words is a secret, also in a file that somebody else wrote; so is the rest of its
-# line. Rather a harmless line too many than a password.
-_NAMED = r"\S*(?:key|token|secret|passw)[^\s)]*"
-SECRET_LINE = re.compile(
-    r"(?im)("
-    r"^[ \t#]*user[ \t]+\S+[ \t](?:.*[ \t])?(?:insecure-)?password[ \t]+"
-    r"|^[ \t#]*auth_pass[ \t]+"
-    r"|^[ \t#]*stats[ \t]+auth[ \t]+(?:[^\s:]+:)?"
-    r"|^[ \t#]*tcp-check[ \t]+send(?:-\S+)?[ \t]+"
-    r"|^[ \t#]*http-check[ \t]+send[ \t].*?[ \t]body(?:-\S+)?[ \t]+"
-    r"|authorization[\"') \t:,]+"
-    rf"|\b(?:hdr|(?:set|add|replace)-header|(?:pre)?setenv)[ \t]+{_NAMED}[ \t]+"
-    rf"|hdr(?:_\w+)?\({_NAMED}\)[ \t]+"
-    r"|--?(?:password|passwd|token|secret|api-?key)[ \t=]+"
-    r"|://[^\s/:@]+:(?=[^\s/@]+@)"
-    r")\S.*$"
-)
-PRIVATE_KEY = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S
-)
-
-
-def unified(old: str, new: str, wanted: resources.File) -> str:
-    secrets = telling_nothing(wanted)
-    lines = difflib.unified_diff(
-        lines_of(masked(old, secrets)),
-        lines_of(masked(new, secrets)),
-        f"{wanted.path} (on the host)",
-        f"{wanted.path} (inventory)",
-        lineterm="",
-    )
-    return "\n".join(lines) or "(only a secret differs)"
-
-
-def telling_nothing(wanted: resources.File) -> tuple[str, ...]:
-    """The file's secrets that can be masked wherever they stand; the places of all are masked anyway.
-
-    Not a short one, nor one that our text has as a word of its own: `priority 2••••` would tell it.
-    """
-    elsewhere = masked(wanted.content, ())
-    return tuple(secret for secret in wanted.secrets if len(secret) >= 8 and secret not in elsewhere)
-
-
-def lines_of(text: str) -> list[str]:
-    """Lines as Unix has them: str.splitlines would end one at a form feed too, and hide a carriage return."""
-    *lines, rest = text.split("\n")
-    return [*lines, rest, "(no newline at the end)"] if rest else lines
-
-
-def masked(text: str, secrets: tuple[str, ...]) -> str:
-    """The text with ••••, whatever its length, for what stands where secrets do and for the given secrets."""
-    text = PRIVATE_KEY.sub("••••", SECRET_LINE.sub(r"\1••••", text))
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "••••")
-    return text
 
 
 @compares
@@ -262,7 +217,27 @@ def _(wanted: resources.Placeholder, state: dict[str, Any]) -> list[Change]:
 def _(wanted: resources.User, state: dict[str, Any]) -> list[Change]:
     if state["exists"]:
         return []
-    return [change(wanted, "create", "system user", request={"kind": "user", "name": wanted.name})]
+    request = {"kind": "user", "name": wanted.name, "home": wanted.home, "shell": wanted.shell}
+    return [change(wanted, "create", "system user", request=request)]
+
+
+@compares
+def _(wanted: resources.KeyPair, state: dict[str, Any]) -> list[Change]:
+    if state["exists"]:
+        return []
+    request = {"kind": "key_pair", "path": wanted.path, "comment": wanted.comment}
+    return [change(wanted, "create", "an ed25519 key of this host, made there", request=request)]
+
+
+@compares
+def _(wanted: resources.PeerKeys, state: dict[str, Any]) -> list[Change]:
+    found = [
+        stop(wanted, "warning", f"{name} has no key yet", "inv sync, which makes it")
+        for name in wanted.keyless
+    ]
+    content = wanted.content(state.get("content", ""))
+    known = resources.File(wanted.path, wanted.owner, wanted.group, content, wanted.mode)
+    return found + (diff(known, state) if content or state["exists"] else [])
 
 
 @compares
@@ -296,7 +271,7 @@ def _(wanted: resources.KeptAddresses, state: dict[str, Any]) -> list[Change]:
 @compares
 def _(wanted: resources.Service, state: dict[str, Any]) -> list[Change]:
     found = []
-    unit = f"{wanted.unit}.service"
+    unit = wanted.label
     if state["masked"]:  # somebody's will, which systemctl would not override either
         return [
             stop(
@@ -326,7 +301,7 @@ def load(
     request = {
         "kind": "service",
         "action": action,
-        "unit": f"{wanted.unit}.service",
+        "unit": wanted.label,
         "paths": (*wanted.reload_on, *wanted.restart_on) if action != "reload" else wanted.reload_on,
         "restart_on": wanted.restart_on,
         "stats_socket": wanted.stats_socket,
@@ -336,6 +311,27 @@ def load(
     reason = f"{', '.join(paths)}: {why}" if paths else why
     elects = wanted.elects and action in ("start", "restart")
     return change(wanted, action, reason, request=request, elects=elects, pending=pending)
+
+
+@compares
+def _(wanted: resources.Masked, state: dict[str, Any]) -> list[Change]:
+    if state["masked"]:
+        return []
+    return [change(wanted, "mask", wanted.reason, request={"kind": wanted.kind, "unit": wanted.unit})]
+
+
+@compares
+def _(wanted: resources.Certificate, state: dict[str, Any]) -> list[Change]:
+    """Renewals are the timer's; what a node that is not in charge has comes to it by the sync."""
+    if state["charge"] is False or (state["charge"] is None and not wanted.first):
+        return []
+    request = {"kind": wanted.kind, "names": (wanted.name,)}
+    if state["why"]:
+        reason = f"{state['why']}; from {wanted.server}"
+        return [change(wanted, "issue", reason, request=request)]
+    if not state["in_place"]:
+        return [change(wanted, "deploy", "certbot's is not the one in place", request=request)]
+    return []
 
 
 @compares
@@ -350,7 +346,12 @@ def _(wanted: resources.Clock, state: dict[str, Any]) -> list[Change]:
 def _(wanted: resources.Rivals, state: dict[str, Any]) -> list[Change]:
     does = dict(wanted.units)
     return [
-        stop(wanted, "warning", f"{unit} is at work: it {does[unit]}", f"sudo systemctl disable --now {unit}")
+        stop(
+            wanted,
+            "blocked" if wanted.block else "warning",
+            f"{unit} is at work: it {does[unit]}",
+            f"sudo systemctl disable --now {unit}",
+        )
         for unit in state["active"]
     ]
 

@@ -19,6 +19,7 @@ from lbkit.observe import Picture
 from lbkit.steps import IN_ACCOUNT
 
 if TYPE_CHECKING:
+    from lbkit import cert_install, certificates
     from lbkit.aws.account import Place
     from lbkit.doctor import Finding
 
@@ -255,6 +256,32 @@ def status_cells(row: status.Row) -> tuple[str, ...]:
     agent = "maintenance" if row.maintenance else row.agent
     up = f"{row.servers[0]} of {row.servers[1]} up" if row.servers else "?"
     return row.host, row.role, row.vrrp, holds, row.haproxy, row.keepalived, agent, up
+
+
+def certificate_lines(found: Sequence[certificates.Found]) -> list[str]:
+    """What is wrong first, then each certificate with a table of the hosts."""
+    from lbkit import certificates
+
+    lines = []
+    for one in (trouble for certificate in found for trouble in certificate.troubles):
+        lines += [*wrapped("", f"{one.text}."), *wrapped("  ", f"Next: {one.next_step}")]
+    if not lines:
+        lines = ["Every certificate is good, and served by every host."]
+    for certificate in found:
+        lines += ["", *wrapped("", certificates.heading(certificate))]
+        lines += [f"  {line}" for line in columns(certificates.rows(certificate))]
+        odd = dict.fromkeys(note for copy in certificate.copies for note in copy.notes)
+        lines += [line for note in odd for line in wrapped("  ", note)]
+    return lines
+
+
+def installed_lines(done: cert_install.Installed) -> list[str]:
+    """Which certificate is served where, and until when."""
+    if not done.changed:
+        return wrapped("", f"{done.name} was served by {' and '.join(done.hosts)} already: nothing to do.")
+    said = f"{done.name} for {', '.join(done.names)} is served by {' and '.join(done.hosts)}, until "
+    lines = wrapped("", f"{said}{done.not_after[:10]} (sha256 {done.fingerprint[:16]} …).")
+    return [*lines, *(line for note in done.notes for line in wrapped("  ", note))]
 
 
 def switchover_lines(cluster: Cluster, moved: switchover.Moved) -> list[str]:

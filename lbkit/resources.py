@@ -7,7 +7,9 @@ four are requirements: they are judged and never written, since putting them rig
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 
@@ -109,10 +111,12 @@ class Placeholder(Owned):
 
 @dataclass(frozen=True)
 class User(Resource):
-    """A system user without a shell or home."""
+    """A system user without a password; home is not made. shell: sshd needs one to start a forced command."""
 
     kind: ClassVar[str] = "user"
     name: str
+    home: str = "/nonexistent"
+    shell: str = "/usr/sbin/nologin"
 
     def spec(self) -> dict[str, Any]:
         return {"kind": self.kind, "name": self.name}
@@ -120,6 +124,61 @@ class User(Resource):
     @property
     def label(self) -> str:
         return f"user {self.name}"
+
+
+@dataclass(frozen=True)
+class KeyPair(Resource):
+    """An ssh key of the host's own, made there; its private half never leaves it. Its public half is among
+    the facts of every read (`keys`)."""
+
+    kind: ClassVar[str] = "key_pair"
+    path: str
+    comment: str = ""
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "path": self.path}
+
+    @property
+    def label(self) -> str:
+        return self.path
+
+
+@dataclass(frozen=True)
+class PeerKeys(Owned):
+    """A file with the public keys of the other hosts, a line each: what it must hold is known only when those
+    were read, and then `settled` says it.
+
+    which: `public` (the sync's) or `host_keys`. peers: (name, what stands before each of its keys). told:
+    (name, its keys) of those that were read.
+    """
+
+    kind: ClassVar[str] = "file"
+    which: str = "public"
+    peers: tuple[tuple[str, str], ...] = ()
+    told: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    mode: int = 0o644
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "path": self.path}
+
+    def settled(self, told: Mapping[str, Mapping[str, Sequence[str]]]) -> PeerKeys:
+        """The same, with what the hosts told of their keys."""
+        return replace(self, told=tuple((name, tuple(keys[self.which])) for name, keys in told.items()))
+
+    def content(self, old: str) -> str:
+        """The file's text. What it had of a host that was not read, or has no key yet, stays."""
+        told, lines = dict(self.told), []
+        for name, before in self.peers:
+            mark = f" lbkit:{name}"
+            kept = [line for line in old.splitlines() if line.endswith(mark)]
+            lines += [f"{before} {key}{mark}" for key in told.get(name, ())] or kept
+        return "".join(f"{line}\n" for line in lines)
+
+    @property
+    def keyless(self) -> tuple[str, ...]:
+        """Peers that were read and have no key yet."""
+        told = dict(self.told)
+        return tuple(name for name, _ in self.peers if told.get(name) == ())
 
 
 @dataclass(frozen=True)
@@ -172,7 +231,7 @@ class KeptAddresses(Resource):
 
 @dataclass(frozen=True)
 class Service(Resource):
-    """The unit is enabled and runs, and what it runs is what the named files say now.
+    """The unit, a service unless its name says otherwise, is enabled and runs, by what those files say now.
 
     A file of `reload_on` written since the unit last loaded it makes a reload, one of `restart_on` with
     another content a restart; one of `unit_files` written since systemd last read it makes a daemon-reload.
@@ -195,7 +254,7 @@ class Service(Resource):
     def spec(self) -> dict[str, Any]:
         return {
             "kind": self.kind,
-            "unit": f"{self.unit}.service",
+            "unit": self.label,
             "reload_on": self.reload_on,
             "restart_on": self.restart_on,
             "unit_files": self.unit_files,
@@ -203,12 +262,51 @@ class Service(Resource):
 
     @property
     def label(self) -> str:
-        return f"{self.unit}.service"
+        return self.unit if "." in self.unit else f"{self.unit}.service"
 
     @property
     def is_ours(self) -> bool:
         """Whether the unit itself is a file of ours, and no package brings it."""
         return any(path.endswith(f"/{self.label}") for path in self.unit_files)
+
+
+@dataclass(frozen=True)
+class Masked(Resource):
+    """The unit does not run, and nothing starts it. reason: who does its work. A package that is installed
+    later does not bring it to life either."""
+
+    kind: ClassVar[str] = "masked"
+    unit: str
+    reason: str
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "unit": self.unit}
+
+    @property
+    def label(self) -> str:
+        return self.unit
+
+
+@dataclass(frozen=True)
+class Certificate(Resource):
+    """The node in charge has obtained it, as the inventory says, and serves it.
+
+    settings: what the programs on the host read of it. server: the ACME directory. first: this host is in
+    charge where nobody is yet.
+    """
+
+    kind: ClassVar[str] = "certificate"
+    name: str
+    settings: str  # as JSON
+    server: str
+    first: bool
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, "certificate": json.loads(self.settings), "server": self.server}
+
+    @property
+    def label(self) -> str:
+        return f"certificate {self.name}"
 
 
 @dataclass(frozen=True)
@@ -227,10 +325,12 @@ class Clock(Resource):
 
 @dataclass(frozen=True)
 class Rivals(Resource):
-    """Requirement, a warning only: none of these units, by name with what it does, is at work too."""
+    """Requirement: none of these units, by name with what it does, is at work too. A warning only, or with
+    `block` a reason to begin nothing."""
 
     kind: ClassVar[str] = "rivals"
     units: tuple[tuple[str, str], ...]
+    block: bool = False
 
     def spec(self) -> dict[str, Any]:
         return {"kind": self.kind, "units": [unit for unit, _ in self.units]}

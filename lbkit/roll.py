@@ -16,6 +16,7 @@ Tell = Callable[[str, str], None]  # (host name or "", line): narrative for the 
 
 MASTER_DEADLINE_S = 30
 SERVING_DEADLINE_S = 10
+CHARGE_DEADLINE_S = 30
 
 
 class Roll:
@@ -30,7 +31,7 @@ class Roll:
         tell: Tell,
     ) -> None:
         self.before, self.cluster, self.only = before, before.cluster, only
-        self.opened, self.tell = opened, tell
+        self.opened, self.tell, self.names = opened, tell, names
         self.holder = observe.holder_of(before)
         hosts = [found.host for found in before.in_scope(names) if found.todo]
         self.order = pair.order(self.cluster, self.holder, hosts)
@@ -50,7 +51,9 @@ class Roll:
             self.wait_for_master(host)
             self.bring(host, wanted, self.state(host, wanted), last=True)
             self.verify(host)
+        self.introduce()
         self.settle()
+        self.certify()
 
     def bring_all(self, host: Host) -> None:
         """The host is as desired, but for what is put into `late`, and serves."""
@@ -58,13 +61,30 @@ class Roll:
         node, last = self.before.node(host.name), host is self.order[-1]
         planned = {(change.step, change.label) for change in node.todo}
         for wanted, state in zip(steps.desired(self.cluster, host, self.only), node.seen.items, strict=True):
-            if (wanted.step, wanted.resource.label) not in planned:
+            last_of_all = isinstance(wanted.resource, resources.Certificate)
+            if last_of_all or (wanted.step, wanted.resource.label) not in planned:
+                continue
+            if isinstance(wanted.resource, resources.PeerKeys):  # what all have is known at the end
                 continue
             if isinstance(wanted.resource, resources.Service) or self.installed_on(host):
                 state = self.state(host, wanted)  # what was done before it may have changed it
             if not self.bring(host, wanted, state, last=last):
                 self.late.append((host, wanted))
         self.verify(host)
+
+    def introduce(self) -> None:
+        """The hosts know each other's keys, some of which were made in this run."""
+        if not any(isinstance(one.resource, resources.PeerKeys) for one in self.asked(self.names[0])):
+            return
+        told = observe.keys(observe.read(self.cluster, (), self.opened))
+        for name in self.names:
+            for wanted in plan.settled(self.asked(name), told):
+                if isinstance(wanted.resource, resources.PeerKeys):
+                    host = self.cluster.host(name)
+                    self.bring(host, wanted, self.state(host, wanted), last=True)
+
+    def asked(self, name: str) -> tuple[plan.Desired, ...]:
+        return steps.desired(self.cluster, self.cluster.host(name), self.only)
 
     def installed_on(self, host: Host) -> bool:
         """Packages were installed there in this run: they bring files, users and units of their own."""
@@ -135,9 +155,9 @@ class Roll:
                 reread=wanted.resource.spec(),
             )
         except errors.CommandFailed as error:
-            raise errors.CommandFailed(
-                f"{error}\n{self.so_far()}\nNext: mend the cause, then run the same command again."
-            ) from None
+            what, _, step = str(error).partition("\nNext: ")
+            step = step or "mend the cause, then run the same command again."
+            raise errors.CommandFailed(f"{what}\n{self.so_far()}\nNext: {step}") from None
         except errors.Unreachable as error:
             raise errors.Unreachable(f"{self.so_far()}\n{error}") from None
         self.changed.append((host.name, change))
@@ -183,6 +203,31 @@ class Roll:
             if time.monotonic() >= ended and (len(pair.masters(nodes)) == 1 or elsewhere or not running):
                 return
             time.sleep(0.2)
+
+    def certify(self) -> None:
+        """Certificates come last of all: the pair is done by now, and the node in charge obtains them."""
+        asked = [
+            (host, wanted)
+            for host in self.cluster.hosts
+            if host.name in self.names and host.name in self.opened
+            for wanted in steps.desired(self.cluster, host, self.only)
+            if isinstance(wanted.resource, resources.Certificate)
+        ]
+        whole = len(self.names) == len(self.cluster.hosts)
+        deadline = time.monotonic() + CHARGE_DEADLINE_S
+        while asked:
+            states = [(host, wanted, self.state(host, wanted)) for host, wanted in asked]
+            charges = {state.get("charge") for _, _, state in states}
+            if True in charges or (None not in charges and not whole):
+                break
+            if time.monotonic() > deadline:
+                raise errors.CommandFailed(
+                    f"No host says that it is in charge of the certificates, so none is issued. "
+                    f"{self.so_far()}\nNext: inv status, which says what the agents wait for; then it again."
+                )
+            time.sleep(0.2)
+        for host, wanted, state in states if asked else ():
+            self.bring(host, wanted, state, last=True)
 
     def refuse_deaf(self, host: Host) -> None:
         """A node that does not hear the MASTER becomes one too: it is not started."""

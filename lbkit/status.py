@@ -16,7 +16,7 @@ class Row:
 
     agent: what it wants of the address, or the state of its unit. troubles: those that it tells of, by name.
     maintenance: "in maintenance since … by …: reason", empty where it is not. broken: that a failover test
-    broke something there on purpose, else empty.
+    broke something there on purpose, else empty. alarms: those that stand, as (text, next step).
     """
 
     host: str
@@ -30,16 +30,23 @@ class Row:
     troubles: tuple[tuple[str, str], ...] = ()
     maintenance: str = ""
     broken: str = ""
+    alarms: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Status:
-    """verdict: one sentence. whole: it is as it should be. next_step: the command that repairs it."""
+    """verdict: one sentence. whole: the pair serves, and either host could alone. next_step: the command that
+    repairs what the verdict says."""
 
     verdict: str
     whole: bool
     next_step: str
     rows: tuple[Row, ...]
+
+    @property
+    def well(self) -> bool:
+        """Whole, and nothing else is wrong."""
+        return self.whole and not any(row.alarms for row in self.rows)
 
 
 def read(cluster: Cluster) -> Status:
@@ -85,6 +92,7 @@ def row(node: pair.Node, holder: str | None, unknown: bool, session: remote.Sess
         tuple(said["troubles"].items()) if said else (),
         pair.maintenance(node),
         pair.broken(node),
+        pair.alarms(node),
     )
 
 
@@ -183,4 +191,8 @@ def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError
                 next_step = f"on {one.host}: journalctl -u lbkit-agent -n 50"
                 return status(f"{one.host}: {text}.", next_step)
     standby = ", ".join(one.host for one in rows if not one.holds)
-    return status(f"The pair is whole: {masters[0]} serves, {standby} stands by.", "", whole=True)
+    verdict = f"The pair is whole: {masters[0]} serves, {standby} stands by."
+    for one in rows:
+        for text, next_step in one.alarms:  # which keeps nobody from a switchover
+            return status(f"{verdict} But on {one.host}: {text}.", next_step, whole=True)
+    return status(verdict, "", whole=True)

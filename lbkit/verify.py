@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from lbkit import certificate, errors, front, observe, pair, proof, remote, steps
+from lbkit import certificate, errors, front, observe, pair, proof, remote, steps, sync
 from lbkit.inventory import Cluster, Eip, balance
 
 # With one client, only these share requests out among all servers.
@@ -31,9 +31,12 @@ def run(cluster: Cluster) -> list[Check]:
     with remote.sessions(cluster.hosts, lambda: observe.wanted(cluster, steps.ALL)) as opened:
         picture = observe.read(cluster, steps.ALL, opened)
         alive = {node.host.name: opened[node.host.name] for node in picture.nodes}
+        broken = broken_on_purpose(picture)
         checks = [*reachable(picture), *services(picture), *roles(picture), *configuration(picture)]
+        checks += alarms(picture)
         checks += told("the standby could take over", fit, picture, alive)
         checks += told("the hosts hear each other", hearing, cluster, picture, alive)
+        checks += told("the sync", in_sync, opened)
         checks += account(picture)
         for name, session in alive.items():
             checks += told(f"{name} reaches the AWS API", way_to_api, cluster, name, session)
@@ -42,7 +45,18 @@ def run(cluster: Cluster) -> list[Check]:
             checks += told(f"{name}'s health check runs", health_check, cluster, name, session)
             checks += told(f"{name} alone answers", on_its_own, cluster, name, session)
         checks += told("what clients see", from_outside, cluster, picture, alive)
-    return checks
+    if broken:  # what else fails comes of it, or is there to be mended when it is over
+        checks = [replace(check, next_step="") for check in checks]
+    return broken + checks
+
+
+def broken_on_purpose(picture: observe.Picture) -> list[Check]:
+    """Where a failover test is at work, or was cut off; nothing to say of the other hosts."""
+    return [
+        Check(f"nothing is broken on purpose on {node.host.name}", False, why, "wait, then inv verify")
+        for node in picture.nodes
+        if (why := pair.broken(node))
+    ]
 
 
 def told(name: str, look: Callable[..., list[Check]], *about: Any) -> list[Check]:
@@ -86,6 +100,18 @@ def services(picture: observe.Picture) -> list[Check]:
             name = unit.removesuffix(".service")
             fix = f"on {node.host.name}: journalctl -u {name} -n 50; then inv setup"
             checks.append(Check(f"{name} runs on {node.host.name}", passed, state or "unknown", fix))
+    return checks
+
+
+def alarms(picture: observe.Picture) -> list[Check]:
+    """What the hosts' own programs have raised: each a check that does not pass."""
+    checks = []
+    for node in picture.nodes:
+        standing = pair.alarms(node)
+        if not standing:
+            checks.append(Check(f"no alarm stands on {node.host.name}", True, "of certificates and the sync"))
+        for text, next_step in standing:
+            checks.append(Check(f"alarm on {node.host.name}", False, text, next_step))
     return checks
 
 
@@ -148,6 +174,16 @@ def configuration(picture: observe.Picture) -> list[Check]:
         more = f" and {len(drift) - 4} more" if len(drift) > 4 else ""
         checks.append(Check(f"configuration of {node.host.name}", not drift, detail + more, "inv plan"))
     return checks
+
+
+def in_sync(opened: dict[str, Any]) -> list[Check]:
+    """What is saved on the node in charge is on the others too."""
+    state = sync.of(opened)
+    if state.level:
+        return [Check("the sync", True, f"{state.sends} sends, and all have the same")]
+    first = state.troubles[0]
+    where = f"{first.host}: " if first.host else ""
+    return [Check("the sync", False, f"{where}{first.what}", f"{first.next_step}; inv sync.status")]
 
 
 def account(picture: observe.Picture) -> list[Check]:

@@ -7,6 +7,7 @@ change before it has not been made, the request is empty: the plan still shows t
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,17 +27,17 @@ class Seen:
     sns: Any = None
 
 
-class Resource:
+class Resource(abc.ABC):
     """One thing that must be true."""
 
     @property
+    @abc.abstractmethod
     def label(self) -> str:
         """How it is called in a plan."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def diff(self, seen: Seen) -> list[Change]:
         """What makes it true, in order; none where it is."""
-        raise NotImplementedError
 
     def change(
         self, action: str, reason: str, request: dict[str, Any] | None = None, diff: str = ""

@@ -68,7 +68,7 @@ def rules(cluster: Cluster) -> tuple[Rule, ...]:
     stats = [cluster.haproxy.stats.port] if cluster.haproxy.stats.enabled else []
     world = [WORLD, *([EVERYWHERE] if wanted.ipv6_clients else [])]
     peers = [str(ipaddress.ip_network(host.private_address)) for host in cluster.hosts]
-    challenge = [cluster.certificate.challenge_port] if cluster.certificate.issuer == "acme" else []
+    challenge = [cluster.certificate.challenge_port] if cluster.issued_certificates else []
     found = [
         *(Rule("tcp", (port, port), source) for port in served_ports(cluster) for source in world),
         *(Rule("tcp", (port, port), admin) for port in (*ssh, *stats) for admin in wanted.admins),

@@ -38,30 +38,44 @@ def without_power_cuts(cases: tuple[Case, ...], named: bool, rehearsal: bool) ->
     )
 
 
-def warning(cases: Sequence[Case], instance: str | None) -> str:
-    """What the confirmation says beyond the seconds' outage."""
+def warning(victim: str | None, instance: str | None) -> str:
+    """What the confirmation says beyond the seconds' outage. victim: the host that loses its power."""
     if instance:
         return f" It stops the instance of {instance}, and only this machine starts it again."
-    if any(one.reboots for one in cases):
-        return " It resets the host in charge as a power cut would."
-    return ""
+    return f" It resets {victim} as a power cut would." if victim else ""
 
 
 def confirm(
     cluster: Cluster, given: str | None, cases: Sequence[Case] = (), instance: str | None = None
-) -> None:
-    """What breaks on purpose wants the cluster's name typed; the lab's pair is there to be broken."""
+) -> str | None:
+    """What breaks on purpose wants the cluster's name typed; the lab's pair is there to be broken.
+
+    Returns the name of the host whose reset was agreed to, where a person was asked about one.
+    """
     name = cluster.name
     if given == name or (given is None and is_rehearsal(cluster)):
-        return
+        return None
+    victim = None
     if given is None and sys.stdin.isatty():
+        if not instance and any(one.reboots for one in cases):
+            victim = in_charge(cluster)
         asking = (
-            f"This cuts clients of {name} off for seconds.{warning(cases, instance)} Type its name to go on: "
+            f"This cuts clients of {name} off for seconds.{warning(victim, instance)}\nType {name} to go on: "
         )
         print(asking, end="", file=sys.stderr, flush=True)
         given = sys.stdin.readline().strip()
     if given != name:
         raise errors.Refused(f"Not confirmed; nothing was touched.\nNext: --yes-really {name}")
+    return victim
+
+
+def in_charge(cluster: Cluster) -> str:
+    """Name of the host that holds the address. Raises Refused where that is nobody's, or unknown."""
+    now = status.read(cluster)
+    for row in now.rows:
+        if row.holds:
+            return row.host
+    raise errors.Refused(f"{now.verdict}\nNothing was touched.\nNext: {now.next_step or 'inv status'}")
 
 
 def refuse_missing(opened: dict[str, Any]) -> None:
@@ -133,6 +147,15 @@ def refuse_ways_through(cluster: Cluster, victim: str, cases: Sequence[Case]) ->
             f"{', '.join(others)} is reached by way of {victim}, whose power the case host would cut; "
             f"nothing was touched.\n"
             f"Next: --case {rest or 'haproxy'}, or reach {others[0]} another way (`jump`)."
+        )
+
+
+def refuse_moved(home: str, agreed: str | None) -> None:
+    """Who agreed to the reset of one host has not agreed to that of another."""
+    if agreed not in (None, home):
+        raise errors.Refused(
+            f"{home} is in charge by now, and not {agreed}, whose reset was agreed to; nothing was touched.\n"
+            f"Next: run it again."
         )
 
 

@@ -31,12 +31,14 @@ def run(
     tell: Tell,
     done: Callable[[Result], None],
     instance: str | None = None,
+    agreed: str | None = None,
 ) -> None:
     """Runs the cases, each from a whole pair to a whole pair with the address where it was before.
 
     done: gets each result as its case ends, so that what comes later takes nothing away. instance: the host
-    whose EC2 instance the case host stops by the API, in place of the host's own reset. Ends early where the
-    pair does not become whole again. Raises Refused where it is not whole before.
+    whose EC2 instance the case host stops by the API, in place of the host's own reset. agreed: the host
+    whose reset a person agreed to. Ends early where the pair does not become whole again. Raises Refused
+    where it is not whole before.
     """
     with remote.sessions(cluster.hosts) as opened, contextlib.ExitStack() as stack:
         before.refuse_missing(opened)
@@ -49,6 +51,7 @@ def run(
         before.refuse_without_tools(chosen, opened)
         before.refuse_ways_through(cluster, home, chosen)
         before.refuse_other_instance(home, instance)
+        before.refuse_moved(home, agreed)
         drill = Drill(cluster, opened, ask, tell, command, power_of(cluster, instance))
         for one in chosen:
             found = drill.run(one)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from lbkit import report
@@ -21,6 +22,22 @@ def as_json(cluster: Cluster, results: Sequence[Result], failure: Exception | No
         "error": None if failure is None else str(failure),
         "cases": [one.as_json() for one in results],
     }
+
+
+def publish(
+    cluster: Cluster, results: Sequence[Result], failure: Exception | None, path: str | None, json: bool
+) -> None:
+    """The page at `path`, and the table or the JSON, of the cases that came to their end. failure: what kept
+    the others from theirs."""
+    if path and results:
+        from lbkit.drill import page  # it needs Jinja, which costs time
+
+        page.write(Path(path), cluster, results)
+        report.told("", f"The report is in {path}.")
+    if json:
+        report.as_json(as_json(cluster, results, failure))
+    elif results:
+        report.out(lines(results))
 
 
 HEADS = ("", "case", "outage", "failed", "noticed", "MASTER", "address", "back", "holder")

@@ -11,10 +11,13 @@ import time
 AGENT_STATE = "/run/lbkit/agent.json"
 FRESH_S = 5  # the agent writes it several times a second
 ALARMS = "/var/lib/lbkit/alarms"
+SPARE = "/run/lbkit-alarms"  # in memory, where the disk has no room: that is just when alarms are raised
 
 
 def in_charge(path=AGENT_STATE):
     """Whether this node is the MASTER confirmed to hold the address; None where the agent does not say.
+
+    A virtual address is where keepalived is MASTER: nobody else moves it (stance `none`), and none is asked.
 
     Clocks jump: a state from the future is as little worth as an old one, for the moment until it is written
     again.
@@ -25,44 +28,60 @@ def in_charge(path=AGENT_STATE):
             age_s = time.time() - os.fstat(file.fileno()).st_mtime
         if not -FRESH_S < age_s < FRESH_S:
             return None
-        return state["role"] == "MASTER" and state["holder"] == "me"
+        return state["role"] == "MASTER" and (state["holder"] == "me" or state.get("stance") == "none")
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def raise_alarm(name, event, text, directory=ALARMS):
+def raise_alarm(name, event, text, directory=None):
     """The alarm stands from now on; the agent notifies of it once, `inv status` and `inv verify` show it.
 
     name: which one, a file's name. event: the kind that `[notify]` chooses by (`certificate`, `sync`). An
-    alarm that stands already keeps the time since when; a reboot does not end it.
+    alarm that stands already keeps the time since when; a reboot does not end it, unless the disk had no room
+    for it.
     """
-    os.makedirs(directory, 0o755, exist_ok=True)
-    path = os.path.join(directory, name)
-    standing = read_alarm(path) or {}
+    standing = alarms(directory).get(name, {})
     entry = {"event": event, "text": text, "since": standing.get("since", int(time.time()))}
     if entry == standing:
         return
-    temporary = os.path.join(directory, f".{name}.{os.getpid()}")
-    with open(temporary, "w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), 0o644)
-        json.dump(entry, file)
-    os.rename(temporary, path)
-
-
-def end_alarm(name, directory=ALARMS):
-    """The alarm is over; that there was none is fine too."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(os.path.join(directory, name))
-
-
-def alarms(directory=ALARMS):
-    """Name → {event, text, since} of those that stand."""
     try:
-        names = sorted(name for name in os.listdir(directory) if not name.startswith("."))
-    except FileNotFoundError:
-        return {}
-    found = {name: read_alarm(os.path.join(directory, name)) for name in names}
+        write_alarm(directory or ALARMS, name, entry)
+    except OSError:
+        write_alarm(directory or SPARE, name, entry)
+
+
+def write_alarm(directory, name, entry):
+    os.makedirs(directory, 0o755, exist_ok=True)
+    temporary = os.path.join(directory, f".{name}.{os.getpid()}")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), 0o644)
+            json.dump(entry, file)
+        os.rename(temporary, os.path.join(directory, name))
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+
+
+def end_alarm(name, directory=None):
+    """The alarm is over; that there was none is fine too."""
+    for place in places(directory):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(place, name))
+
+
+def alarms(directory=None):
+    """Name → {event, text, since} of those that stand."""
+    found = {}
+    for place in places(directory):
+        with contextlib.suppress(FileNotFoundError):
+            names = sorted(name for name in os.listdir(place) if not name.startswith("."))
+            found.update((name, read_alarm(os.path.join(place, name))) for name in names)
     return {name: entry for name, entry in found.items() if entry}
+
+
+def places(directory):
+    return (directory,) if directory else (ALARMS, SPARE)
 
 
 def read_alarm(path):

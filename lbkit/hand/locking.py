@@ -1,9 +1,12 @@
 """The lock of this host: a flock held by this process, so that it ends with it."""
 
+import contextlib
 import fcntl
 import json
 import os
 import time
+
+from lbkit.hand.core import Failed
 
 LOCK = "/run/lbkit.lock"
 PATIENCE_S = 0.5
@@ -14,15 +17,45 @@ lock_descriptor = None
 def lock(request):
     """{"held": None} when it is ours now, {"held": {who, since, command}} when it is another's."""
     global lock_descriptor
+    descriptor = take({key: request[key] for key in ("who", "since", "command")})
+    if descriptor is None:
+        return {"held": holder()}
+    lock_descriptor = descriptor
+    return {"held": None}
+
+
+def take(entry):
+    """The descriptor whose end ends the lock; None where somebody else has it."""
     descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     if not taken(descriptor):
         os.close(descriptor)
-        return {"held": read() or {"who": "somebody", "since": "a moment ago", "command": "?"}}
+        return None
     os.ftruncate(descriptor, 0)
-    entry = {key: request[key] for key in ("who", "since", "command")}
     os.pwrite(descriptor, json.dumps(entry).encode(), 0)
-    lock_descriptor = descriptor
-    return {"held": None}
+    return descriptor
+
+
+def holder():
+    """{who, since, command} of somebody else, as far as it can be told."""
+    return read() or {"who": "somebody", "since": "a moment ago", "command": "?"}
+
+
+class Busy(Failed):
+    """Somebody else has this host's lock."""
+
+
+@contextlib.contextmanager
+def held(who, command):
+    """The lock is ours for as long as this lasts. Raises Busy."""
+    since = time.strftime("%Y-%m-%d %H:%M:%S %z")
+    descriptor = take({"who": who, "since": since, "command": command})
+    if descriptor is None:
+        found = holder()
+        raise Busy(f"locked by {found['who']} since {found['since']} ({found['command']})")
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def taken(descriptor):

@@ -107,6 +107,31 @@ def check(question):
     return {"code": done.returncode, "said": last_lines(done.stdout.decode(errors="replace"), 2)}
 
 
+def program(request):
+    """{code, out, err}: how one of our programs on this host ends, run as root; input: text that it reads.
+
+    code: None where it is not there or did not end in time, with the reason as err.
+    """
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            request["argv"],
+            cwd="/",
+            input=request.get("input", "").encode(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=request["within_s"],
+            check=False,
+        )
+    except OSError as error:
+        return {"code": None, "out": "", "err": f"{request['argv'][0]}: {error.strerror}"}
+    except subprocess.TimeoutExpired:
+        return {"code": None, "out": "", "err": f"{request['argv'][0]}: no end after {request['within_s']} s"}
+    out, err = (one.decode(errors="replace").strip() for one in (done.stdout, done.stderr))
+    return {"code": done.returncode, "out": out, "err": err}
+
+
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 

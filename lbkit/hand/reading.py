@@ -8,7 +8,7 @@ import stat
 import subprocess
 import time
 
-from lbkit.hand import breaking, loaded, locking, networkd, orders, servers, sockets
+from lbkit.hand import breaking, duty, keys, loaded, locking, networkd, orders, renewing, servers, sockets
 from lbkit.hand.core import Failed, identity, run
 
 CONTENT_LIMIT = 1 << 20  # bytes of a differing file that travel for its diff
@@ -20,7 +20,7 @@ def read(items, facts=True):
     The slow questions (dpkg, systemd, addresses) are asked once each for all items, side by side.
     """
     packages = sorted({name for item in items if item["kind"] == "packages" for name in item["names"]})
-    units = {item["unit"] for item in items if item["kind"] in ("service", "ports")}
+    units = {item["unit"] for item in items if item["kind"] in ("service", "ports", "masked")}
     units = units.union(*(item["units"] for item in items if item["kind"] == "rivals"))
     units = sorted(units.union(ALWAYS) if facts else units)
     addresses = facts or any(item["kind"] in ("interface", "ports") for item in items)
@@ -103,14 +103,17 @@ def parse_addresses(output):
 
 def read_facts(seen):
     """Of the host: system, clock (s since 1970), addresses by interface, who holds the lock, what the agent
-    says of itself, whether the host is in maintenance, which servers are held."""
+    says of itself, the alarms that stand, whether the host is in maintenance, which servers are held, its
+    public keys."""
     facts = {"addresses": seen["addresses"], "time": time.time(), "pid": os.getpid(), "lock": locking.read()}
     facts["virtual_addresses"] = virtual_addresses()
     facts["units"] = {unit: (seen["units"] or {}).get(unit, {}).get("ActiveState") for unit in ALWAYS}
     facts["agent"] = read_agent()
+    facts["alarms"] = duty.alarms()
     facts["maintenance"] = orders.maintenance()
     facts["servers"] = servers.record()
     facts["broken"] = breaking.broken()
+    facts["keys"] = keys.told()
     try:
         with open("/etc/os-release") as file:
             pairs = dict(line.rstrip().split("=", 1) for line in file if "=" in line)
@@ -303,6 +306,13 @@ def read_service(item, seen):
     }
 
 
+def read_masked(item, seen):
+    if seen["units"] is None:
+        raise Failed("systemd does not answer")
+    unit = seen["units"][item["unit"]]
+    return {"masked": unit["LoadState"] == "masked" and unit["ActiveState"] in ("inactive", "failed")}
+
+
 def read_rivals(item, seen):
     if seen["units"] is None:
         raise Failed("systemd does not answer")
@@ -387,14 +397,17 @@ READERS = {
     "file": read_file,
     "directory": read_directory,
     "user": read_user,
+    "key_pair": keys.read,
     "timezone": read_timezone,
     "clock": read_clock,
     "sysctl": read_sysctl,
     "service": read_service,
+    "masked": read_masked,
     "rivals": read_rivals,
     "interface": read_interface,
     "ports": read_ports,
     "trusted_path": read_trusted_path,
     "placeholder": read_placeholder,
     "kept_addresses": networkd.read_kept_addresses,
+    "certificate": lambda item, _seen: renewing.state(item),
 }

@@ -9,10 +9,13 @@ import time
 from lbkit.hand import (
     adverts,
     breaking,
+    duty,
+    framing,
     holding,
     journal,
     locking,
     looking,
+    marks,
     meeting,
     orders,
     probing,
@@ -31,6 +34,8 @@ ALIVE_S = 5
 
 def write(request, say):
     """One change; what `reread` names is read after it."""
+    if request["kind"] == "file":
+        marks.write(request["path"], request["content"])
     writing.WRITERS[request["kind"]](request, say)
     return reading.read([request["reread"]], facts=False)["items"][0] if "reread" in request else {}
 
@@ -42,6 +47,7 @@ OPERATIONS = {
     "ask": lambda request, _say: looking.ask(request),
     "reach": lambda request, _say: looking.reach(request),
     "check": lambda request, _say: looking.check(request),
+    "program": lambda request, _say: looking.program(request),
     "vrrp_state": lambda _request, _say: looking.vrrp_state(),
     "hears": lambda request, _say: looking.hears(request),
     "stats": lambda request, _say: looking.stats(request["socket"], request["command"]),
@@ -49,6 +55,7 @@ OPERATIONS = {
     "probed": lambda _request, _say: probing.stop(),
     "hold": lambda request, _say: holding.start(request["question"], request["kinds"]),
     "held": lambda _request, _say: holding.stop(),
+    "in_charge": lambda _request, _say: duty.in_charge(),
     "missing": lambda request, _say: looking.missing(request["programs"]),
     "clock": lambda _request, _say: time.time(),
     "drill": lambda request, _say: breaking.drill(request),
@@ -68,6 +75,7 @@ OPERATIONS = {
     "met": lambda _request, _say: meeting.stop(),
     "logs": lambda request, _say: journal.logs(request),
     "follow": lambda request, say: journal.follow(request, say),
+    "sync": lambda request, _say: framing.ask_service(request["request"], request["within_s"]),
     "events": lambda request, _say: breaking.events(request["since"]),
 }
 

@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 
-from lbkit.hand import loaded, looking, reading, servers
+from lbkit.hand import keys, loaded, looking, reading, servers
 from lbkit.hand.core import Failed, last_lines, run
 
 
@@ -93,7 +93,8 @@ def write_file(change, _say):
     A temporary file beside the target gets its owner and mode while it is still empty, then the content; the
     check runs on it; the target must still be what was read; then it is renamed into place.
     """
-    path, content = change["path"], change["content"].encode()
+    path, content = change["path"], change["content"]
+    content = content.encode() if isinstance(content, str) else content
     directory = os.path.dirname(path)
     remove_leftovers(path, temporary_prefix(path))
     temporary = os.path.join(directory, f"{temporary_prefix(path)}{os.getpid()}")
@@ -180,9 +181,11 @@ def write_user(change, _say):
         "--system",
         "--no-create-home",
         "--home-dir",
-        "/nonexistent",
+        change["home"],
         "--shell",
-        "/usr/sbin/nologin",
+        change["shell"],
+        "--password",
+        "*",  # no password fits; `!` would lock the account for keys too where sshd does without PAM
     ]
     if has_group(change["name"]):  # left by somebody who removed the user alone: useradd would refuse
         argv += ["--gid", change["name"]]
@@ -351,15 +354,36 @@ def remember(unit, loading):
             os.unlink(temporary)
 
 
+def write_masked(change, _say):
+    run(["systemctl", "mask", "--now", change["unit"]])
+
+
+RENEW = "/usr/local/lib/lbkit/cert-renew"
+
+
+def write_certificate(change, say):
+    """It is issued, or put in place, by the program that renews it; this process has the lock."""
+    force = ["--force"] if change.get("force") else []
+    try:
+        follow([RENEW, "--locked", "--asked", *force, *change["names"]], {}, say)
+    except FileNotFoundError:
+        raise Failed(f"{RENEW} is not there yet.\nNext: inv ssl") from None
+    except Failed as error:
+        raise Failed(error.output.partition("cert-renew: ")[2] or error.what) from None
+
+
 WRITERS = {
     "packages": write_packages,
     "file": write_file,
     "ownership": write_ownership,
     "directory": write_directory,
     "user": write_user,
+    "key_pair": keys.write,
     "timezone": write_timezone,
     "sysctl": write_sysctl,
     "placeholder": write_placeholder,
     "service": write_service,
     "kept_addresses": write_kept_addresses,
+    "masked": write_masked,
+    "certificate": write_certificate,
 }

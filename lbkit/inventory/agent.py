@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from lbkit.inventory import forms
+from lbkit.inventory import forms, forms_aws
 from lbkit.inventory.forms import Form, HostFile
 from lbkit.inventory.record import Record
 from lbkit.inventory.secret import Secret, SecretForm
 
 # moved: this node got the address. The others are told when they begin and when they end.
-EVENTS = ("moved", "haproxy", "keepalived", "split-brain", "api")
+EVENTS = ("moved", "haproxy", "keepalived", "split-brain", "api", "certificate", "sync")
 
 _ARGUMENT = forms.text(
     r"[A-Za-z0-9._:/@%+=,-]+", "letters, digits and . _ : / @ % + = , -", r"[A-Za-z0-9._:/@%+=,-]", 255
@@ -49,7 +49,7 @@ class Agent(Record):
     reconcile: Annotated[float, Form(forms.number(1, 60, "seconds"))] = 5.0
     interval: Annotated[float, Form(forms.number(1, 60, "seconds"))] = 5.0
     endpoint: Annotated[str | None, Form(forms.url)] = None
-    access_key_id: Annotated[str | None, Form(forms.access_key)] = None
+    access_key_id: Annotated[str | None, Form(forms_aws.access_key)] = None
     secret_access_key: Annotated[Secret | None, SecretForm("aws")] = None
     textfile: HostFile | None = None
 
@@ -62,7 +62,7 @@ class Notify(Record):
     argument and the notice as JSON on its standard input.
     """
 
-    topic: Annotated[str | None, Form(forms.topic)] = None
+    topic: Annotated[str | None, Form(forms_aws.topic)] = None
     endpoint: Annotated[str | None, Form(forms.url)] = None
     command: Annotated[tuple[str, ...], Form(_command)] = ()
     active: Events = EVENTS

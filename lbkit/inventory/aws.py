@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from lbkit.inventory import forms
+from lbkit.inventory import forms, forms_aws
 from lbkit.inventory.forms import Form, LocalFile, Switch
 from lbkit.inventory.record import Record, required
 
@@ -28,7 +28,7 @@ class SecurityGroup(Record):
 
     admins: Annotated[tuple[str, ...], Form(forms.listed(forms.network))] = required()
     ipv6_clients: Switch = False
-    id: Annotated[str | None, Form(forms.security_group)] = None
+    id: Annotated[str | None, Form(forms_aws.security_group)] = None
 
 
 class Iam(Record):
@@ -39,14 +39,14 @@ class Iam(Record):
     """
 
     kind: Annotated[str, Form(forms.choice("role", "user"))] = "role"
-    role: Annotated[str | None, Form(forms.role)] = None
+    role: Annotated[str | None, Form(forms_aws.role)] = None
 
 
 class Subscription(Record):
     """One who hears what is published. endpoint: an address, URL, number or ARN, as the protocol wants it."""
 
-    protocol: Annotated[str, Form(forms.choice(*forms.ENDPOINTS))] = required()
-    endpoint: Annotated[str, Form(forms.endpoint)] = required()
+    protocol: Annotated[str, Form(forms.choice(*forms_aws.ENDPOINTS))] = required()
+    endpoint: Annotated[str, Form(forms_aws.endpoint)] = required()
 
     @property
     def shown(self) -> str:
@@ -66,7 +66,7 @@ class Aws(Record):
     credentials_file: whose credentials (None: where the AWS CLI looks)."""
 
     endpoint: Annotated[str | None, Form(forms.url)] = None
-    profile: Annotated[str | None, Form(forms.profile)] = None
+    profile: Annotated[str | None, Form(forms_aws.profile)] = None
     credentials_file: LocalFile | None = None
     ipv6: Ipv6 | None = None
     security_group: SecurityGroup | None = None

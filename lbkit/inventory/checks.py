@@ -1,7 +1,8 @@
 """What must hold between keys of the inventory, each rule a generator of faults.
 
 A rule sees tables that may be partial (see table.py): where a value it needs is None, it says nothing,
-since that key has its own fault already. The rules of HAProxy are in checks_haproxy.py.
+since that key has its own fault already. The rules of HAProxy are in checks_haproxy.py, those of
+certificates in checks_certificates.py.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
-from lbkit.inventory import checks_haproxy, forms
+from lbkit.inventory import checks_certificates, checks_haproxy, forms, forms_aws
 from lbkit.inventory.agent import Agent, Notify
 from lbkit.inventory.aws import Iam, Sns
 from lbkit.inventory.cluster import _JUMP, Document, Eip, Vip, priorities
@@ -29,7 +30,7 @@ def faults(document: Document, notes: Notes) -> Faults:
     yield from _served(document)
     yield from _askable(document)
     yield from _vrrp(document)
-    yield from _certificate(document)
+    yield from checks_certificates.faults(document, notes)
     yield from _agent(document)
     yield from _aws(document)
     if document.haproxy:
@@ -200,18 +201,6 @@ def _vrrp(document: Document) -> Faults:
         yield "keepalived.preempt_delay", vrrp.preempt_delay, "0, or preempt = true"
 
 
-def _certificate(document: Document) -> Faults:
-    if not (document.certificate and document.certificate.issuer == "acme"):
-        return
-    for index, name in enumerate((document.cluster and document.cluster.domains) or ()):
-        if name.startswith("*."):
-            yield (
-                f"cluster.domains[{index}]",
-                name,
-                'a name without `*`: HTTP-01 issues none (or certificate.issuer = "own")',
-            )
-
-
 def _agent(document: Document) -> Faults:
     agent, notify = document.agent, document.notify
     if agent and bool(agent.access_key_id) != bool(agent.secret_access_key):
@@ -255,7 +244,7 @@ def _sns(sns: Sns, notify: Notify | None) -> Faults:
             continue
         here = f"aws.sns.subscriptions[{index}]"
         try:
-            forms.ENDPOINTS[one.protocol](one.endpoint)
+            forms_aws.ENDPOINTS[one.protocol](one.endpoint)
         except forms.Wrong as wrong:
             yield f"{here}.endpoint", one.shown, f"{wrong} (protocol {one.protocol})"
         first = known.setdefault((one.protocol, one.endpoint), here)

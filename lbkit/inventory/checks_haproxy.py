@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from lbkit.inventory import balance
+from lbkit.inventory import balance, checks_certificates
 from lbkit.inventory.backends import Backend
 from lbkit.inventory.frontends import HttpFrontend
 from lbkit.inventory.haproxy import HaProxy
@@ -26,8 +26,6 @@ def faults(document: Document, notes: Notes) -> Faults:
     yield from _modes(haproxy)
     yield from _stats(haproxy)
     yield from _ports(document)
-    yield from _plain_http(document)
-    yield from _certificates(document)
 
 
 def _frontends(haproxy: HaProxy, notes: Notes) -> Faults:
@@ -149,7 +147,7 @@ def _listeners(document: Document) -> Iterator[tuple[str, str | None, int]]:
     if haproxy.health_port:
         yield "haproxy.health_port", "127.0.0.1", haproxy.health_port
     certificate = document.certificate
-    if certificate and certificate.issuer == "acme" and certificate.challenge_port:
+    if certificate and certificate.challenge_port and checks_certificates.is_issued(document):
         yield "certificate.challenge_port", None, certificate.challenge_port
 
 
@@ -160,25 +158,3 @@ def _overlap(one: str | None, other: str | None) -> bool:
     return ("*" in both and all(a and ":" not in a for a in both)) or (
         "::" in both and all(a and ":" in a for a in both)
     )
-
-
-def _plain_http(document: Document) -> Faults:
-    """HTTP-01 challenges arrive over plain HTTP: https alone can never get its first certificate."""
-    sites = [f for f in document.haproxy.frontends or () if isinstance(f, HttpFrontend)]
-    acme = document.certificate and document.certificate.issuer == "acme"
-    if acme and sites and not any(f.http_port for f in sites):
-        key = f"{join('haproxy.frontends', sites[0].name)}.http_port"
-        yield key, False, 'a port: ACME challenges arrive over HTTP (or certificate.issuer = "own")'
-
-
-def _certificates(document: Document) -> Faults:
-    """A certificate takes no place that something else has, as a file or as a directory."""
-    paths = {"certificate.path": document.certificate.path if document.certificate else None}
-    for frontend in document.haproxy.frontends or ():
-        key = f"{join('haproxy.frontends', frontend.name)}.certificate"
-        paths[key] = getattr(frontend, "certificate", None)
-    ours = {"/etc/haproxy/haproxy.cfg", *(page.path for page in document.haproxy.errorfiles or ())}
-    files = {path for path in paths.values() if path} | ours
-    for key, path in paths.items():
-        if path and (path in ours or any(file.startswith(f"{path}/") for file in files)):
-            yield key, path, "a file of its own: this path is taken"

@@ -11,13 +11,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from lbkit import errors
-from lbkit.inventory import forms
+from lbkit.inventory import forms, forms_aws
 from lbkit.inventory.agent import Agent, Notify
 from lbkit.inventory.aws import Aws
+from lbkit.inventory.certificate import (
+    Certificate,
+    MoreCertificate,
+    ServedCertificate,
+    more_class,
+    served,
+)
 from lbkit.inventory.forms import (
     Email,
     Form,
-    HostFile,
     Interface,
     Ip,
     LocalFile,
@@ -27,10 +33,12 @@ from lbkit.inventory.forms import (
     User,
     WebPath,
 )
+from lbkit.inventory.frontends import Frontend
 from lbkit.inventory.haproxy import HaProxy
 from lbkit.inventory.keepalived import Keepalived
-from lbkit.inventory.record import OneOf, Record, required
+from lbkit.inventory.record import ByName, OneOf, Record, required
 from lbkit.inventory.secret import Secret
+from lbkit.inventory.sync import Sync
 
 # ── as written ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -48,8 +56,8 @@ class Eip(Record):
     """An Elastic IP, moved by a call to the AWS API."""
 
     kind: Annotated[str, Form(forms.choice("eip"))] = required()
-    allocation_id: Annotated[str, Form(forms.allocation)] = required()
-    region: Annotated[str, Form(forms.region)] = required()
+    allocation_id: Annotated[str, Form(forms_aws.allocation)] = required()
+    region: Annotated[str, Form(forms_aws.region)] = required()
     public_ip: Annotated[str | None, Form(forms.ipv4)] = None
     transport: Annotated[str, Form(forms.choice("unicast"))] = "unicast"
 
@@ -126,18 +134,7 @@ class HostTable(LoginTable):
     interface: Interface = required()
     priority: Annotated[int | None, Form(forms.whole(1, 254))] = None
     router_id: Slug | None = None
-    network_interface_id: Annotated[str | None, Form(forms.interface_id)] = None
-
-
-class Certificate(Record):
-    """The certificate that HAProxy serves. issuer: acme (HTTP-01), or own: you put it there yourself.
-
-    challenge_port: where certbot answers on either host while it renews.
-    """
-
-    issuer: Annotated[str, Form(forms.choice("acme", "own"))] = "acme"
-    path: HostFile = "/etc/haproxy/certs/site.pem"
-    challenge_port: Port = 9090
+    network_interface_id: Annotated[str | None, Form(forms_aws.interface_id)] = None
 
 
 class FailoverTest(Record):
@@ -161,6 +158,7 @@ class Document(Record):
     hosts: tuple[HostTable, ...] = required()
     client: LoginTable | None = None
     certificate: Certificate = Certificate()
+    certificates: Annotated[tuple[MoreCertificate, ...], ByName(more_class)] = ()
     haproxy: HaProxy = required()
     keepalived: Keepalived = required()
     agent: Agent = Agent()
@@ -168,6 +166,7 @@ class Document(Record):
     failover_test: FailoverTest = FailoverTest()
     aws: Aws | None = None
     packages: Packages = Packages()
+    sync: Sync = Sync()
 
 
 def priorities(hosts: tuple[HostTable, ...]) -> tuple[int, ...]:
@@ -230,6 +229,7 @@ class Cluster(Record):
     hosts: tuple[Host, ...]
     client: Login | None
     certificate: Certificate
+    more_certificates: tuple[MoreCertificate, ...]
     haproxy: HaProxy
     keepalived: Keepalived
     agent: Agent
@@ -237,6 +237,7 @@ class Cluster(Record):
     failover_test: FailoverTest
     aws: Aws
     packages: Packages
+    sync: Sync
 
     @property
     def front_name(self) -> str:
@@ -277,6 +278,21 @@ class Cluster(Record):
         """Every secret that the inventory refers to."""
         found = (self.haproxy.stats.password, self.keepalived.auth_pass, self.agent.secret_access_key)
         return tuple(s for s in found if s is not None)
+
+    @property
+    def certificates(self) -> tuple[ServedCertificate, ...]:
+        """All that HAProxy serves by this inventory, but for those that a frontend names by their path."""
+        return served(self.certificate, self.domains, self.more_certificates)
+
+    @property
+    def issued_certificates(self) -> tuple[ServedCertificate, ...]:
+        """Those that certbot obtains."""
+        return tuple(one for one in self.certificates if one.is_issued)
+
+    def certificate_paths(self, frontend: Frontend) -> tuple[str, ...]:
+        """What an HTTP frontend serves over HTTPS: the certificate that it names itself, or all."""
+        own = getattr(frontend, "certificate", None)
+        return (own,) if own else tuple(one.path for one in self.certificates)
 
     @property
     def every_address(self) -> str:

@@ -9,12 +9,23 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from lbkit.inventory import agent, aws, backends, cluster, frontends, haproxy, keepalived, secret
+from lbkit.inventory import (
+    agent,
+    aws,
+    backends,
+    certificate,
+    cluster,
+    frontends,
+    haproxy,
+    keepalived,
+    secret,
+    sync,
+)
 from lbkit.inventory.record import Record
 
 _CLASSES = {
     name: value
-    for module in (agent, aws, backends, cluster, frontends, haproxy, keepalived, secret)
+    for module in (agent, aws, backends, certificate, cluster, frontends, haproxy, keepalived, secret, sync)
     for name, value in vars(module).items()
     if isinstance(value, type) and issubclass(value, Record)
 }

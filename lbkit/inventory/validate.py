@@ -74,6 +74,7 @@ def _cluster(path: Path, document: Document) -> Cluster:
         hosts=hosts,
         client=Login(**_login("client", client, document, path.parent)) if client else None,
         certificate=document.certificate,
+        more_certificates=document.certificates,
         haproxy=document.haproxy,
         keepalived=document.keepalived,
         agent=document.agent,
@@ -81,6 +82,7 @@ def _cluster(path: Path, document: Document) -> Cluster:
         failover_test=document.failover_test,
         aws=_aws(document, path.parent),
         packages=document.packages,
+        sync=document.sync,
     )
 
 

@@ -53,7 +53,7 @@ class Lab:
     # ---- nodes
 
     def host(self, name: str) -> Machine:
-        """lb-1, lb-2, app-1, app-2, client or repo. Raises Refused for another name."""
+        """lb-1, lb-2, app-1, app-2, client, repo or acme. Raises Refused for another name."""
         found = control.machines(self.settings)
         if name not in found:
             raise Refused(f"The lab has no host {name!r}.\nNext: choose one of {', '.join(found)}.")

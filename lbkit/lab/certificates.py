@@ -1,4 +1,4 @@
-"""The lab's own CA, which its hosts trust, and the certificate under which the AWS API has its real names."""
+"""The lab's own CA, which its hosts trust, and the certificates of what answers under real names in it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def write_ca(lab: Lab) -> None:
     files.write(lab.dot / "ca.crt", _certificate(key, f"lbkit lab {lab.name}", (), key, None), 0o644)
 
 
-def issue(lab: Lab, names: Iterable[str]) -> Path:
-    """A PEM file with a fresh key and a certificate for these names, signed by the lab's CA."""
+def issue(lab: Lab, names: Iterable[str], path: Path) -> Path:
+    """A PEM file at `path` with a fresh key and a certificate for these names, signed by the lab's CA."""
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -38,8 +38,7 @@ def issue(lab: Lab, names: Iterable[str]) -> Path:
     ca_key = serialization.load_pem_private_key((lab.dot / "ca.key").read_bytes(), None)
     assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
     key = ec.generate_private_key(ec.SECP256R1())
-    path = lab.state / "api.pem"
-    files.write(path, _pem(key) + _certificate(key, "lab API", tuple(names), ca_key, ca), 0o600)
+    files.write(path, _pem(key) + _certificate(key, "lab", tuple(names), ca_key, ca), 0o600)
     return path
 
 

@@ -43,7 +43,9 @@ def _aws(ready: int) -> None:
         router = cloud.Router(ec2, lab.state)
         application = cloud.application(router, Instances(ec2, _machines()))
         plain = Server(application, AWS_PORT)
-        tls = Server(application, AWS_TLS_PORT, certificates.issue(lab, nodes.AWS_NAMES))
+        tls = Server(
+            application, AWS_TLS_PORT, certificates.issue(lab, nodes.AWS_NAMES, lab.state / "api.pem")
+        )
         router.sync()
         os.write(ready, b"ready\n")
         os.close(ready)

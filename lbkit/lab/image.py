@@ -1,7 +1,7 @@
 """The hosts' image and the packages they may install, built once and kept in /var/cache/lbkit-lab.
 
     <suite>-<hash of the recipe>/image   what a cloud image has: systemd, sshd, sudo, Python; nothing of ours
-                                /apps    a layer over it for the applications: nginx, a WebSocket library
+                                /apps    a layer over it for the other nodes: nginx, WebSockets, pebble
                                 /repo    .deb files and their index
 
 How packages reach the hosts: the image knows one apt source, `http://packages.lab/`, the lab's own one. It
@@ -42,7 +42,7 @@ REPOSITORY_PACKAGES = (
     *("openssl", "curl", "acl", "socat", "tcpdump", "strace", "nftables", "iptables", "conntrack"),
     *("systemd-timesyncd", "cron", "rsync", "vim-tiny", "nano", "jq", "psmisc", "lsof"),
     *("iperf3", "apache2-utils", "hatop", "nginx", "python3-requests", "python3-apt", "python3-websockets"),
-    "faketime",
+    *("faketime", "pebble"),
 )
 
 # Runs with the new root as its argument. Timers that fetch packages would hold apt's lock at random.
@@ -83,7 +83,7 @@ export DEBIAN_FRONTEND=noninteractive
 # As root: apt's own user may not read below the cache directory.
 chroot merged apt-get -q -o APT::Sandbox::User=root update
 chroot merged apt-get -q -y -o APT::Sandbox::User=root install --no-install-recommends \\
-  nginx python3-websockets
+  nginx python3-websockets pebble
 """
 
 
@@ -136,7 +136,7 @@ def _build(image: Image) -> None:
         (partial / "image/repo").rename(partial / "repo")
     with say(f"indexing {len(list((partial / 'repo').iterdir()))} packages"), _logged(log) as run:
         run("dpkg-scanpackages -m . > Packages 2>/dev/null", cwd=partial / "repo")
-    with say("adding nginx for the application servers"), _logged(log) as run:
+    with say("adding nginx and pebble for the lab's other nodes"), _logged(log) as run:
         run(_APPS, cwd=partial)
     for scrap in ("work", "merged", "customize"):
         path = partial / scrap

@@ -12,7 +12,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from lbkit.lab import certificates, files, nodes, settings
+from lbkit.lab import acme, certificates, files, nodes, settings
 from lbkit.lab.nodes import Node
 from lbkit.lab.settings import Lab
 
@@ -72,6 +72,8 @@ def install(upper: Path, node: Node, lab: Lab, image: Path) -> None:
         )
         files.write(upper / "srv/slow", "slow\n" * 100, 0o644)
         files.write(upper / "srv/echo.py", _ECHO, 0o644)
+    elif node.name == "acme":
+        acme.install(upper, lab)
 
 
 # The repository, and the proxy that leads to it alone: nginx takes a proxy's requests for its own.
@@ -143,7 +145,8 @@ user-agent: $http_user_agent
 
 
 def _names(node: Node) -> str:
-    return f"{node.name} {nodes.REPOSITORY_NAME}" if node.name == "repo" else node.name
+    other = {"repo": nodes.REPOSITORY_NAME, "acme": nodes.ACME_NAME}.get(node.name)
+    return f"{node.name} {other}" if other else node.name
 
 
 def _nginx(server: str, http: str) -> str:

@@ -40,6 +40,7 @@ table ip lab {{
     type filter hook prerouting priority raw; policy accept;
     # From outside, private addresses do not exist. The LAN's do: there the client is a neighbour network.
     iifname "r-client" ip daddr {nodes.VPC} ip daddr != {nodes.LAN} drop
+    iifname "r-acme" ip daddr {nodes.VPC} ip daddr != {nodes.LAN} tcp sport < {nodes.ACME_PORT} drop
     # The instance metadata are of the hypervisor, not of the world.
     ip daddr {nodes.METADATA} accept
     # To the outside, a private address goes as its Elastic IP or not at all.
@@ -48,6 +49,8 @@ table ip lab {{
   }}
   chain outbound {{
     notrack ip saddr set ip saddr map @private_to_public return
+    # As on premises, where every host has a way out.
+    ip daddr {nodes.ACME_ADDRESS} return
     drop
   }}
   chain inbound {{

@@ -1,7 +1,7 @@
 """Who is in the lab, and on which network.
 
-                    client 203.0.113.10                      outside
-                           |
+      client 203.0.113.10      acme 198.18.0.10              outside
+                    \\         /
     Elastic IP 198.51.100.10 -> whoever moto says holds it    the gateway: the world's own namespace
                            |
     10.77.1.0/24     10.77.2.0/24     10.77.11.0/24   10.77.0.0/24
@@ -37,6 +37,9 @@ AWS_NAMES4 = (
 )
 AWS_NAMES = (*AWS_NAMES6, *AWS_NAMES4)
 METADATA = "169.254.169.254"
+ACME_ADDRESS = "198.18.0.10"
+ACME_NAME = "acme.lab"
+ACME_PORT = 14000  # the first of its servers; see lbkit.lab.acme
 REPOSITORY = "10.77.0.2"
 REPOSITORY6 = "2001:db8:77:1::2"
 REPOSITORY_NAME = "packages.lab"
@@ -151,6 +154,12 @@ NODES: dict[str, Node] = {
             (Link("eth0", "r-repo", f"{REPOSITORY}/24", "02:77:00:00:00:02", cidr6=f"{REPOSITORY6}/64"),),
             ("apps", "image"),
             _nginx("/etc/lab-nginx.conf"),
+        ),
+        Node(
+            "acme",
+            (Link("eth0", "r-acme", f"{ACME_ADDRESS}/24", "02:77:00:00:20:04"),),
+            ("apps", "image"),
+            ("/bin/sh", "/etc/lab-acme"),
         ),
     )
 }

@@ -19,9 +19,9 @@ def up(c: Context, suite: str = "bookworm", bare: bool = False) -> None:
     """
     Bring up the rehearsal pair: two bare hosts and all around them, here.
 
-    Around them: two applications, a client, an AWS API. Needs root. The first
-    time it builds the hosts' image (about a minute), then it takes seconds.
-    hosts.toml as committed describes this pair.
+    Around them: two applications, a client, an AWS API, an ACME server.
+    Needs root. The first time it builds the hosts' image (about a minute),
+    then it takes seconds. hosts.toml as committed describes this pair.
 
     Example: inv lab.up --suite trixie
     """
@@ -66,7 +66,7 @@ def status(c: Context, json: bool = False) -> None:
     auto_shortflags=False,
     positional=["host"],
     help={
-        "host": "lb-1, lb-2, app-1, app-2, client or repo.",
+        "host": "lb-1, lb-2, app-1, app-2, client, repo or acme.",
         "command": "Run this as root in place of a shell, and exit with its exit code.",
     },
 )

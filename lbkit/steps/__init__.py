@@ -1,7 +1,8 @@
 """The runbook's steps, each a list of resources, in the runbook's order. Pure.
 
 `TABLE` is what the steps ask of hosts, and `inv setup` runs it top down; `IN_ACCOUNT` are those in AWS, whose
-resources are in lbkit/aws/: the way to the API and the permissions come before the agent that needs them.
+resources are in lbkit/aws/: the way to the API and the permissions come before the agent that needs them. A
+certificate comes after the agent, by whose word it is issued on the node in charge alone.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from typing import Any
 
 from lbkit import front, plan, resources
 from lbkit.inventory import Cluster, Host
-from lbkit.steps import agent, haproxy, keepalived, prereqs
+from lbkit.steps import agent, haproxy, keepalived, prereqs, ssl, sync
 
 TABLE = {
     "prereqs": prereqs,
     "haproxy": haproxy,
     "keepalived": keepalived,
     "agent": agent,
+    "ssl": ssl,
+    "sync": sync,
 }
 IN_ACCOUNT = ("ipv6", "security-group", "iam", "sns")
 ALL = (*IN_ACCOUNT, *TABLE)

@@ -8,6 +8,7 @@ from typing import Any
 from lbkit import render
 from lbkit.inventory import Cluster, Eip, Host, HttpFrontend
 from lbkit.resources import Directory, File, Resource, Service
+from lbkit.steps import library
 
 PROGRAM = "/usr/local/lib/lbkit/failover-agent"
 UNIT = "/etc/systemd/system/lbkit-agent.service"
@@ -21,6 +22,7 @@ PROVE_S = 60  # an instance profile that was just attached takes a while to be k
 def resources(cluster: Cluster, host: Host) -> list[Resource]:
     keys = credentials(cluster)
     return [
+        *library.resources(),
         File(PROGRAM, content=render.plain(PROGRAM[1:]), mode=0o755),
         Directory("/etc/lbkit"),
         *keys,
@@ -29,7 +31,7 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
         Service(
             SERVICE,
             # Its restart moves nothing: what it knew is in /run, and keepalived keeps what it was told.
-            restart_on=(PROGRAM, CONFIG, UNIT, *(key.label for key in keys)),
+            restart_on=(PROGRAM, CONFIG, UNIT, library.path("duty"), *(key.label for key in keys)),
             unit_files=(UNIT,),
             prove=(PROGRAM, "--prove", str(PROVE_S), CONFIG) if isinstance(cluster.address, Eip) else (),
             prove_as=USER,

@@ -53,18 +53,18 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
 def certificate_paths(cluster: Cluster) -> list[str]:
     """Where HTTPS frontends look for their certificates."""
     frontends = [f for f in cluster.haproxy.frontends if isinstance(f, HttpFrontend) and f.https_port]
-    return sorted({frontend.certificate or cluster.certificate.path for frontend in frontends})
+    return sorted({path for frontend in frontends for path in cluster.certificate_paths(frontend)})
 
 
 def own_certificates(cluster: Cluster) -> list[str]:
     """Those that a person puts there: nobody else tells HAProxy of a new one."""
-    issued = cluster.certificate.path if cluster.certificate.issuer == "acme" else None
-    return [path for path in certificate_paths(cluster) if path != issued]
+    issued = [one.path for one in cluster.issued_certificates]
+    return [path for path in certificate_paths(cluster) if path not in issued]
 
 
 def certificates(cluster: Cluster) -> list[Resource]:
     """Something stands where each HTTPS frontend looks for its certificate; without it none would start."""
-    names = tuple(cluster.domains)
+    domains = {one.path: one.domains for one in cluster.certificates}
     found: list[Resource] = []
     for path in certificate_paths(cluster):
         ours = path.startswith("/etc/haproxy/")  # elsewhere directory and file are somebody else's
@@ -73,6 +73,7 @@ def certificates(cluster: Cluster) -> list[Resource]:
             found.append(Directory(folder, mode=0o700))
         own = path in own_certificates(cluster)
         until = "yours is there" if own else "`inv ssl`"
+        names = domains.get(path, cluster.domains)
         found.append(Placeholder(path, names=names, until=until, guarded=ours, own=own))
     return list(dict.fromkeys(found))
 

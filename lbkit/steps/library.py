@@ -21,10 +21,25 @@ MODULES = (
     "networkd",
     "orders",
     "servers",
+    "keys",
     "breaking",
     "reading",
     "writing",
     "duty",
+    "pem",
+    "served",
+    "deploying",
+    "certbot",
+    "renewing",
+    "marks",
+    "versions",
+    "framing",
+    "trees",
+    "items",
+    "ledger",
+    "syncing",
+    "peering",
+    "inotify",
 )
 
 
@@ -32,12 +47,16 @@ def resources() -> list[Resource]:
     """For every step that installs a program which uses them; what several ask for stands once."""
     source = packaged.files("lbkit.hand")
     files = [
-        File(f"{ROOT}/{name}.py", content=(source / f"{name}.py").read_text(encoding="utf-8"))
-        for name in MODULES
+        File(path(name), content=(source / f"{name}.py").read_text(encoding="utf-8")) for name in MODULES
     ]
     return [Directory("/usr/local/lib/lbkit"), Directory(ROOT), *files]
 
 
+def path(name: str) -> str:
+    """Where a module is installed."""
+    return f"{ROOT}/{name}.py"
+
+
 def paths() -> tuple[str, ...]:
     """The installed modules: a resident program restarts where one of them changes."""
-    return tuple(f"{ROOT}/{name}.py" for name in MODULES)
+    return tuple(path(name) for name in MODULES)

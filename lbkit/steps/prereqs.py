@@ -31,11 +31,7 @@ PACKAGES = (
 )
 # What may still run where a pair was built by hand.
 RIVALS = (
-    (
-        "watch-sync.service",
-        "copies haproxy.cfg and site.pem to the other host unchecked (the runbook's sync)",
-    ),
-    ("snap.certbot.renew.timer", "renews the certificate beside the distribution's certbot"),
+    ("snap.certbot.renew.timer", "renews certificates on every node, beside lbkit-cert-renew.timer"),
     ("pacemaker.service", "moves addresses too"),
     ("ucarp.service", "moves addresses too"),
     ("heartbeat.service", "moves addresses too"),
@@ -47,7 +43,7 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
     return [
         Interface(host.interface, host.private_address),
         Timezone(cluster.timezone),
-        Packages(PACKAGES, cluster.packages.proxy),
+        Packages(packages(cluster), cluster.packages.proxy),
         Clock(),
         Rivals(RIVALS),
         User(SCRIPT_USER),
@@ -55,6 +51,12 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
         Directory("/var/lib/lbkit"),
         *nonlocal_bind(cluster),
     ]
+
+
+def packages(cluster: Cluster) -> tuple[str, ...]:
+    """certbot is the distribution's, but where the inventory asks for the snap's, which a person installs."""
+    snap = cluster.certificate.certbot == "snap"
+    return tuple(name for name in PACKAGES if not (snap and name == "certbot"))
 
 
 def nonlocal_bind(cluster: Cluster) -> list[Resource]:

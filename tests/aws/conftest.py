@@ -7,18 +7,18 @@ cluster   makes a Cluster of the lab's pair with an Elastic IP: cluster("[aws.ip
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lbkit import inventory
+from lbkit import errors, inventory
 from lbkit.aws import account as engine
 from lbkit.aws import api as way
 from lbkit.inventory import Cluster
 from lbkit.lab import aws, front
+from tests import moto_api
 
 HOSTS = """
 [cluster]
@@ -117,22 +117,8 @@ def furnish(ec2: Any) -> None:
 @pytest.fixture(scope="session")
 def application() -> Iterator[tuple[front.Front, int]]:
     os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
-    from moto.server import DomainDispatcherApplication, create_backend_app
-    from werkzeug.serving import WSGIRequestHandler, make_server
-
-    class Quiet(WSGIRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def log_request(self, *_: Any) -> None:
-            """The log is for faults."""
-
-    found = front.Front(DomainDispatcherApplication(create_backend_app), {})
-    server = make_server("127.0.0.1", 0, found, threaded=True, request_handler=Quiet)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield found, server.server_port
-    server.shutdown()
+    with moto_api.answering({}) as found:
+        yield found
 
 
 @pytest.fixture
@@ -211,3 +197,25 @@ def bring() -> Callable[..., list[str]]:
         return [f"{change.label}: {change.action}" for change in made]
 
     return done
+
+
+@pytest.fixture
+def known_late(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """A mock: moto knows at once what it made. Here the first call of each operation that `asks_for` says yes
+    to (of its name and arguments) is refused with the code; the list that is returned has their names."""
+    monkeypatch.setattr(way, "AGAIN_EVERY_S", 0)
+    real = way.Api._do
+
+    def late(code: str, asks_for: Callable[[str, dict[str, Any]], bool]) -> list[str]:
+        refused: list[str] = []
+
+        def not_yet(self: way.Api, service: str, operation: str, arguments: dict[str, Any], work: Any) -> Any:
+            if operation not in refused and asks_for(operation, arguments):
+                refused.append(operation)
+                raise errors.AwsFailed("AWS: it does not exist", code)
+            return real(self, service, operation, arguments, work)
+
+        monkeypatch.setattr(way.Api, "_do", not_yet)
+        return refused
+
+    return late

@@ -206,19 +206,8 @@ def test_plan_shows_the_whole_way_before_anything_is_there(account, cluster):
         assert part in text
 
 
-def test_a_group_that_aws_does_not_know_everywhere_yet_is_tried_again(account, cluster, bring, monkeypatch):
-    """A mock: moto knows at once what it made."""
-    refused: list[str] = []
-    real = Api._do
-
-    def not_yet(self, service, operation, arguments, work):
-        if operation not in refused and {"GroupId", "Groups"} & set(arguments):
-            refused.append(operation)
-            raise errors.AwsFailed("AWS: the security group does not exist", "InvalidGroup.NotFound")
-        return real(self, service, operation, arguments, work)
-
-    monkeypatch.setattr(Api, "_do", not_yet)
-    monkeypatch.setattr("lbkit.aws.api.AGAIN_EVERY_S", 0)
+def test_a_group_that_aws_does_not_know_everywhere_yet_is_tried_again(account, cluster, bring, known_late):
+    refused = known_late("InvalidGroup.NotFound", lambda _, named: bool({"GroupId", "Groups"} & set(named)))
     assert len(bring(cluster(TABLE))) == 4
     assert refused == ["authorize_security_group_ingress", "modify_network_interface_attribute"]
 

@@ -1,6 +1,6 @@
 """`make bench`. LBKIT_BENCH_ROUNDS shortens it (default 8; 5 for failovers).
 
-`make bench ARGS="fresh small peers"` chooses, as does `ARGS=failover`, or a part of that: cases, fast, switchover.
+`make bench ARGS="fresh small peers lab"` chooses, as does `ARGS=failover`, or a part of that: cases, fast, switchover.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.bench import contest, failover, figures, report
 
 OUTPUT = contest.ROOT / "docs" / "benchmarks.md"
 FIGURES = contest.ROOT / "docs" / "failover-figures.md"
-CONTEST = ("fresh", "small", "peers")
+CONTEST = ("fresh", "small", "peers", "lab")
 
 
 def main(parts: list[str]) -> None:
@@ -52,6 +52,8 @@ def contests(lab: api.Lab, folder: Path, parts: list[str], rounds: int) -> None:
         bench.small(rounds)
     if "peers" in parts:
         bench.against_peers(max(3, rounds // 2))
+    if "lab" in parts:
+        bench.lab_itself(max(3, rounds // 2))
     setting[2] += ", ".join(contest.hosts_versions(lab))
     written = report.text(bench.times, setting)
     if set(CONTEST) <= set(parts):

@@ -103,6 +103,19 @@ class Bench:
             finished(process)
         return time.perf_counter() - began
 
+    def lab_itself(self, rounds: int) -> None:
+        """Another lab beside this one: up from a built image, up already, one host made bare again, down."""
+        other = api.Lab(self.lab.settings.beside("up", 20))
+        named = {"LBKIT_LAB": other.settings.name, "LBKIT_LAB_PORTS": str(other.settings.base_port)}
+        env = {**{key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}, **named}
+        for _ in range(rounds):
+            self.times.note("lab: up", timed([INV, "lab.up"], env))
+            self.times.note("lab: up already", timed([INV, "lab.up"], env))
+            began = time.perf_counter()
+            other.host("lb-1").reset()
+            self.times.note("lab: reset", time.perf_counter() - began)
+            self.times.note("lab: down", timed([INV, "lab.down"], env))
+
     # ── the rounds ──────────────────────────────────────────────────────────────────────────────────────
 
     def fresh(self, rounds: int) -> None:

@@ -33,6 +33,10 @@ ROWS: tuple[tuple[str, str, str, float | None], ...] = (
     ("no-op, with peers", "`inv setup` with nothing to change", "floor, with peers", None),
     ("pyinfra", "pyinfra, the same desired state, nothing to change", "floor, with peers", None),
     ("ansible", "ansible-core, the same (pipelining, no facts)", "floor, with peers", None),
+    ("lab: up", "`inv lab.up` from a built image", "", 20.0),
+    ("lab: up already", "`inv lab.up` of a lab that is up", "", 1.0),
+    ("lab: reset", "one of the lab's hosts is bare again", "", 4.0),
+    ("lab: down", "`inv lab.down`", "", 3.0),
 )
 
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.certificates import self_signed
+
+if TYPE_CHECKING:
+    from tests.hand import fake_api
 
 
 @pytest.fixture(scope="session")
@@ -30,12 +35,18 @@ def certificate(tmp_path_factory: pytest.TempPathFactory, needs: Callable[[str],
     """A throw-away site.pem."""
     needs("openssl")
     folder = tmp_path_factory.mktemp("certs")
-    new = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=a.example.com"
-    )
-    subprocess.run(
-        [*new.split(), "-keyout", "key.pem", "-out", "crt.pem"], cwd=folder, check=True, capture_output=True
-    )
+    chain, key = self_signed(folder)
     pem = folder / "site.pem"
-    pem.write_text((folder / "crt.pem").read_text() + (folder / "key.pem").read_text())
+    pem.write_text(chain.read_text() + key.read_text())
     return pem
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[fake_api.Api]:
+    """An AWS API on loopback, and keys that it takes."""
+    from tests.hand import fake_api
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with fake_api.served() as found:
+        yield found

@@ -11,93 +11,15 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lbkit.lab import aws, front, metadata, nodes
-from tests.unit import agent as program
-
-agent = program.load()
-ME, PEER = nodes.NODES["lb-2"].address, nodes.NODES["lb-1"].address
-
-
-def until(claim: Callable[[], object], timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not claim():
-        assert time.monotonic() < deadline, f"not within {timeout_s:g} s"
-        time.sleep(0.005)
-
-
-@pytest.fixture(scope="module")
-def ec2() -> Any:
-    from moto.moto_api._internal.models import moto_api_backend
-
-    moto_api_backend.reset()  # moto's state is the process's, and tests/aws may have been here
-    return aws.seed()
-
-
-@dataclass
-class Api:
-    """The API on loopback. ec2: moto's backend, which knows the truth."""
-
-    front: front.Front
-    ec2: Any
-    port: int
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def goes_wrong(self, mode: str, *actions: str, seconds: float = 0) -> None:
-        over, self.front.fault_over = self.front.fault_over, threading.Event()
-        self.front.fault = {"mode": mode, "actions": list(actions), "seconds": seconds} if mode else {}
-        over.set()
-
-    def works(self) -> None:
-        self.goes_wrong("")
-
-    def count(self, action: str = "AssociateAddress") -> int:
-        return sum(call["action"] == action for call in self.front.calls)
-
-    @property
-    def holder(self) -> str:
-        return aws.holders(self.ec2)[nodes.ELASTIC_IP]
-
-    def give(self, name: str) -> None:
-        self.ec2.associate_address(
-            eni=self.ec2.enis[aws.INTERFACE_IDS[name]], allocation_id=aws.ALLOCATION_ID
-        )
-
-
-@pytest.fixture
-def api(ec2: Any) -> Iterator[Api]:
-    from moto.server import DomainDispatcherApplication, create_backend_app
-    from werkzeug.serving import WSGIRequestHandler, make_server
-
-    class Quiet(WSGIRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def log_request(self, *_: Any) -> None:
-            """The log is for faults."""
-
-    me = metadata.Instance(
-        aws.INSTANCE_IDS["lb-2"], aws.INTERFACE_IDS["lb-2"], "02:77:00:00:02:05", "", "", lambda: "lab"
-    )
-    application = front.Front(DomainDispatcherApplication(create_backend_app), {"127.0.0.1": me})
-    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    found = Api(application, ec2, server.server_port)
-    found.give("lb-1")
-    yield found
-    found.works()
-    time.sleep(0.3)  # calls that waited in the fault land before the next test begins
-    server.shutdown()
+from lbkit.lab import aws, metadata
+from tests.hand.fake_api import ME, PEER, Api, agent, config, without_credentials
+from tests.waiting import until
 
 
 class FakeAddresses:
@@ -135,15 +57,7 @@ class Node:
 
     def __init__(self, api: Api, directory: Path, **aws_more: Any) -> None:
         rules = agent.Rules(hedge_s=0.5, interval_s=1.0, settle_s=1.0, most_backoff_s=1.0)
-        self.config = agent.Config(
-            cluster="t", host="lb-2", private_address=ME, priority=240, interface="lo", address="169.254.99.1",
-            advert_s=0.5, script_s=1, health_port=1, check_interval_s=0.1, check_timeout_s=0.1,
-            ask={"port": 1, "http": True, "tls": False}, peers=(agent.Peer("lb-1", PEER, 250),), rules=rules,
-            aws=agent.Aws(**{
-                "region": aws.REGION, "allocation_id": aws.ALLOCATION_ID, "endpoint": api.url, "reconcile_s": 0.5,
-                "interface_id": aws.INTERFACE_IDS["lb-2"], **aws_more,
-            }),
-        )  # fmt: skip
+        self.config = config(api, peers=(agent.Peer("lb-1", PEER, 250),), rules=rules, **aws_more)
         self.agent = agent.Agent(
             self.config, agent.Files(str(directory), maintenance=str(directory / "none"))
         )
@@ -179,12 +93,6 @@ class Node:
         """At least so long has passed for it, by the checks that it made: a busy machine's are fewer."""
         number = self.agent.seen.check.number + int(seconds / self.config.check_interval_s)
         until(lambda: self.agent.seen.check.number >= number)
-
-
-@pytest.fixture(autouse=True)
-def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
 
 
 @pytest.fixture
@@ -392,73 +300,6 @@ def test_a_hung_api_holds_up_neither_the_check_nor_the_state(api: Api, node: Nod
     node.lives(2)
     until(lambda: (node.directory / "agent.json").stat().st_mtime_ns > written)
     assert api.holder == PEER
-
-
-# ── the proof before the agent starts ───────────────────────────────────────────────────────────────────────
-
-
-def proven(api: Api, within_s: float = 0, **aws_more: Any) -> tuple[bool, str]:
-    config = agent.Config(
-        cluster="t", host="lb-2", private_address=ME, priority=240, interface="lo", address="169.254.99.1",
-        advert_s=0.5, script_s=1, health_port=1, check_interval_s=0.1, check_timeout_s=0.1,
-        ask={"port": 1, "http": True, "tls": False}, peers=(), rules=agent.Rules(),
-        aws=agent.Aws(**{
-            "region": aws.REGION, "allocation_id": aws.ALLOCATION_ID, "endpoint": api.url, "reconcile_s": 0.5,
-            "interface_id": aws.INTERFACE_IDS["lb-2"], **aws_more,
-        }),
-    )  # fmt: skip
-    return agent.prove(config, within_s)
-
-
-def test_proof_says_what_would_be_allowed_and_moves_nothing(api: Api) -> None:
-    before = api.holder
-    assert proven(api) == (
-        True,
-        f"may associate {aws.ALLOCATION_ID} with {aws.INTERFACE_IDS['lb-2']} (DryRun)",
-    )
-    assert api.holder == before
-    calls = [call["action"] for call in api.front.calls][-3:]
-    assert calls == ["DescribeAddresses", "DescribeInstances", "AssociateAddress"]
-
-
-@pytest.mark.parametrize("action", ["DescribeAddresses", "DescribeInstances", "AssociateAddress"])
-def test_proof_names_the_permission_that_is_missing(api: Api, action: str) -> None:
-    api.goes_wrong("refuse", action)
-    good, text = proven(api)
-    assert not good
-    assert text.startswith(f"AWS refuses {action} (UnauthorizedOperation: ")
-    assert text.splitlines()[1] == "Next: inv iam; docs/agent.md says what AWS must allow"
-
-
-def test_proof_waits_for_a_permission_that_is_not_known_everywhere_yet(api: Api) -> None:
-    api.goes_wrong("refuse", "AssociateAddress")
-    threading.Timer(0.5, api.works).start()
-    assert proven(api, within_s=30)[0]
-
-
-def test_proof_without_an_answer_points_to_the_way_there(api: Api) -> None:
-    good, text = proven(api, endpoint="http://127.0.0.1:9")
-    assert not good
-    assert text.startswith("no answer from http://127.0.0.1:9 (")
-    assert text.splitlines()[1] == "Next: inv ipv6 (the way to the API), then inv verify"
-
-
-def test_proof_without_credentials_points_to_the_profile(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    without_credentials(monkeypatch)
-    good, text = proven(api)
-    assert not good
-    assert text.splitlines() == [
-        "no credentials: the instance has no profile yet, and there is no access key",
-        "Next: inv iam (an instance profile), or [agent] access_key_id",
-    ]
-
-
-def without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
-        monkeypatch.setenv(name, "/nonexistent")
 
 
 def test_agent_that_started_before_its_credentials_gets_them_later(

@@ -1,18 +1,16 @@
-"""The parts of the failover agent that touch the world: HAProxy's answers, netlink, processes, files, notices."""
+"""The parts of the failover agent that touch the world: HAProxy's answers, the slow check, notices."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +18,11 @@ import pytest
 
 from lbkit import inventory
 from lbkit.steps import agent as step
+from tests.hand.agent_config import ROOT, agent, config
 from tests.unit import agent as program
+from tests.waiting import until
 
-ROOT = Path(__file__).parents[2]
-agent = program.load()
 slow_check = program.load("check-haproxy")
-
-
-def until(claim: Callable[[], object], timeout_s: float = 10) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not claim():
-        assert time.monotonic() < deadline, f"not within {timeout_s:g} s"
-        time.sleep(0.01)
 
 
 class FakeHaproxy:
@@ -74,16 +65,6 @@ def haproxy() -> Iterator[FakeHaproxy]:
     fake = FakeHaproxy()
     yield fake
     fake.stop()
-
-
-def config(haproxy_port: int = 1, **more: Any) -> Any:
-    """As the step writes it for the committed inventory, asking a fake HAProxy."""
-    cluster = inventory.load(ROOT / "hosts.toml", secrets=False)
-    data = json.loads(json.dumps(step.config(cluster, cluster.active)))
-    data["peers"] = tuple(agent.Peer(**peer) for peer in data["peers"])
-    data["rules"] = agent.Rules(moves=False, **data["rules"])
-    data["notify"] = agent.Notify(events=tuple(data["notify"]["events"]))
-    return replace(agent.Config(**data), health_port=haproxy_port, **more)
 
 
 # ── the configuration ────────────────────────────────────────────────────────────────────────────────────────
@@ -224,203 +205,36 @@ def test_slow_check_alone_follows_the_rule_of_the_last_node(
 
 def test_the_handover_is_waited_for_but_not_for_ever(tmp_path: Path) -> None:
     path = tmp_path / "agent.json"
-    path.write_text('{"stance": "leaves", "holder": "me"}')
-    threading.Timer(0.3, lambda: path.write_text('{"stance": "leaves", "holder": "lower"}')).start()
-    for least, most, prepare in (
-        (0.2, 1.0, lambda: None),
-        (0.5, 1.5, lambda: path.write_text('{"stance": "leaves", "holder": "me"}')),  # nobody takes it
-        (0.0, 0.2, lambda: path.write_text('{"stance": "none", "holder": "me"}')),  # keepalived's own address
-        (0.0, 0.2, path.unlink),
-    ):
-        prepare()
+    here, gone = '{"stance": "leaves", "holder": "me"}', '{"stance": "leaves", "holder": "lower"}'
+
+    def waits_to_the_end(deadline_s: float) -> bool:
         began = time.monotonic()
-        agent.await_handover(0.6, str(path))
-        assert least <= time.monotonic() - began < most
+        agent.await_handover(deadline_s, str(path))
+        return time.monotonic() - began >= deadline_s
+
+    path.write_text(here)
+    threading.Timer(0.3, lambda: path.write_text(gone)).start()
+    assert not waits_to_the_end(60)
+    assert path.read_text() == gone
+    path.write_text(here)  # nobody takes it
+    assert waits_to_the_end(0.6)
+    path.write_text('{"stance": "none", "holder": "me"}')  # keepalived's own address
+    assert not waits_to_the_end(60)
+    path.unlink()
+    assert not waits_to_the_end(60)
 
 
-# ── netlink ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-NETLINK = """
-import subprocess, sys, time
-sys.path.insert(0, sys.argv[1])
-from tests.unit import agent as program
-agent = program.load()
-def ip(*words): subprocess.run(["ip", *words], check=True)
-def told(seen):
-    time.sleep(0.05); seen.drain(); return seen.term
-ip("link", "set", "lo", "up")
-for address, other in (("169.254.99.1", "169.254.99.2/32"), ("fd00::9", "fd00::8/128")):
-    prefix = address + ("/128" if ":" in address else "/32")
-    seen = agent.Addresses("lo", address)
-    assert seen.term is None and seen.read() == 0
-    ip("addr", "add", other, "dev", "lo"); assert told(seen) == 0
-    ip("addr", "add", prefix, "dev", "lo"); first = told(seen); assert first > 0
-    assert agent.Addresses("lo", address).read() == first  # a restarted agent sees the same election
-    assert agent.Addresses("eth9", address).read() == 0
-    ip("addr", "del", prefix, "dev", "lo"); assert told(seen) == 0
-    ip("addr", "add", prefix, "dev", "lo"); assert told(seen) > first  # and another one as another
-    ip("addr", "del", other, "dev", "lo"); assert told(seen) > first
-print("ok")
-"""
-
-
-def test_netlink_tells_of_the_address_and_of_each_election(needs: Callable[[str], None]) -> None:
-    needs("ip")
-    if os.geteuid():
-        pytest.skip("needs root: a network namespace of its own")
-    done = subprocess.run(
-        ["unshare", "-n", sys.executable, "-c", NETLINK, str(ROOT)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.stdout == "ok\n", done.stderr
-
-
-# ── keepalived's processes ───────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture
-def keepalived(tmp_path: Path) -> Iterator[Any]:
-    """(the reader, a process called keepalived that works a little all the time)."""
-    script = tmp_path / "keepalived"
-    script.write_text("#!/bin/sh\nwhile :; do sleep 0.02; done\n")
-    script.chmod(0o755)
-    process = subprocess.Popen([script])
-    group = tmp_path / "cgroup/system.slice/keepalived.service/cgroup.procs"
-    group.parent.mkdir(parents=True)
-    group.write_text(f"{process.pid}\n1\n")  # 1: some other program in the unit's group
-    reader = agent.Keepalived(config(advert_s=0.1, script_s=0.1), (str(group),))
-    until(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "keepalived\n")
-    yield reader, process, group
-    process.kill()
-    process.wait()
-
-
-def states(reader: Any, seconds: float) -> list[str | None]:
-    """What it is called over that time, ten times a second; changes alone."""
-    found: list[str | None] = []
-    for _ in range(round(seconds * 10)):
-        state = reader.read(time.monotonic(), True)
-        if found[-1:] != [state]:
-            found.append(state)
-        time.sleep(0.1)
-    return found
-
-
-def test_a_stopped_keepalived_is_hung_until_it_goes_on(keepalived: Any) -> None:
-    reader, process, _ = keepalived
-    assert states(reader, 1.2) == [None, "runs"]  # nothing can be said from a single look
-    process.send_signal(signal.SIGSTOP)
-    assert states(reader, 1.5) == ["runs", "hung"]
-    process.send_signal(signal.SIGCONT)
-    time.sleep(0.1)
-    assert states(reader, 0.5) == ["runs"]
-
-
-def test_a_new_agent_does_not_take_one_that_was_stopped_before_for_one_that_works(keepalived: Any) -> None:
-    _, process, group = keepalived
-    process.send_signal(signal.SIGSTOP)
-    until(lambda: "State:\tT" in Path(f"/proc/{process.pid}/status").read_text())
-    again = agent.Keepalived(config(advert_s=0.1, script_s=0.1), (str(group),))
-    assert states(again, 1.5) == [None, "hung"]
-
-
-def test_one_that_turns_in_circles_is_hung_too(tmp_path: Path) -> None:
-    script = tmp_path / "keepalived"
-    script.write_text("#!/bin/sh\nwhile :; do :; done\n")
-    script.chmod(0o755)
-    group = tmp_path / "cgroup.procs"
-    with subprocess.Popen([script]) as process:
-        group.write_text(f"{process.pid}\n")
-        reader = agent.Keepalived(config(advert_s=0.1, script_s=0.1), (str(group),))
-        try:
-            assert states(reader, 2)[-1] == "hung"
-        finally:
-            process.kill()
-
-
-def test_a_killed_keepalived_is_dead_and_an_unreadable_one_unknown(keepalived: Any, tmp_path: Path) -> None:
-    reader, process, group = keepalived
-    process.kill()
-    process.wait()
-    assert reader.read(time.monotonic(), True) == "dead"
-    group.unlink()  # systemd removes the group of a unit that has ended
-    assert reader.read(time.monotonic(), True) == "dead"
-    nowhere = agent.Keepalived(
-        config(), (str(tmp_path / "none/system.slice/keepalived.service/cgroup.procs"),)
-    )
-    assert nowhere.read(time.monotonic(), True) is None
-
-
-# ── files ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_no_reader_ever_sees_half_a_track_file(tmp_path: Path) -> None:
-    files = agent.Files(str(tmp_path))
-    files.write_fit(True)
-    stop, seen = threading.Event(), set()
-
-    def read() -> None:
-        while not stop.is_set():
-            seen.add((tmp_path / "haproxy-unfit").read_text())
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    for number in range(2000):
-        files.write_fit(bool(number % 2))
-    stop.set()
-    reader.join()
-    assert seen == {"0\n", "1\n"}
-    assert [path.name for path in tmp_path.iterdir()] == ["haproxy-unfit"]
-
-
-def test_what_a_killed_agent_left_half_written_is_cleared(tmp_path: Path) -> None:
-    for name in ("agent.json", "agent.json.123", "haproxy-unfit", "aside"):
-        (tmp_path / name).write_text("0")
-    agent.Files(str(tmp_path)).clear()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["agent.json", "aside", "haproxy-unfit"]
-
-
-def test_memory_survives_a_restart_and_not_a_reboot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = agent.Files(str(tmp_path))
-    files.write_fit(False)
-    memory = agent.Memory(term=77, taken=True, called=12.5, flaps=(1.0,), troubles=(("api", "x"),), fails=3)
-    files.write_memory(memory)
-    read = files.read_memory()
-    assert (read.term, read.taken, read.called, read.flaps, read.troubles) == (
-        77,
-        True,
-        12.5,
-        (1.0,),
-        (("api", "x"),),
-    )
-    assert (read.fit, read.fails, read.cold) == (False, 0, True)
-    monkeypatch.setattr(agent, "boot_id", lambda: "another")
-    assert files.read_memory() == agent.Memory(fit=False)
-    (tmp_path / "memory.json").write_text('{"boot": "another", "te')
-    assert files.read_memory() == agent.Memory(fit=False)
-
-
-def test_an_order_ends_by_its_time(tmp_path: Path) -> None:
-    files = agent.Files(str(tmp_path))
-    assert not files.ordered("aside")
-    for left_s, stands in ((10, True), (-1, False), (1e6, False)):
-        (tmp_path / "aside").write_text(f"{time.monotonic() + left_s}\n")
-        assert files.ordered("aside") is stands
-    (tmp_path / "aside").write_text("nonsense")
-    assert not files.ordered("aside")
-
-
-def test_metrics_are_in_prometheus_text_format() -> None:
-    state = dict.fromkeys(("role", "haproxy", "keepalived", "holder"), "MASTER") | dict.fromkeys(
-        ("fit", "moves", "last_move_s", "calls_failed", "reads_failed", "notices_lost"), 1
-    )
-    text = agent.metrics_of(state | {"cluster": "c", "host": "h", "troubles": {"api": "x"}})
-    assert 'lbkit_agent_master{cluster="c",host="h"} 1\n' in text
-    assert 'lbkit_agent_trouble{cluster="c",host="h",trouble="api"} 1\n' in text
-    for line in text.splitlines():
-        assert line.startswith("#") or line.count(" ") == 1
+@pytest.mark.parametrize(("term", "holder"), [(7, "me"), (0, None), (None, None)])
+def test_a_virtual_ip_is_with_the_node_on_whose_interface_it_is(
+    tmp_path: Path, term: int | None, holder: str | None
+) -> None:
+    one = agent.Agent(config(aws=None), agent.Files(str(tmp_path), maintenance=str(tmp_path / "none")))
+    check = agent.Check(1, 100.0, "serves")
+    one.seen = agent.Seen(now=100.0, ready=False, term=term, keepalived="runs", check=check)
+    one.write_state(agent.decide(one.seen, one.memory, agent.Rules(moves=False)))
+    assert json.loads((tmp_path / "agent.json").read_text())["holder"] == holder
+    holds = f'lbkit_agent_holds_address{{cluster="{one.config.cluster}",host="{one.config.host}"}} '
+    assert f"{holds}{int(holder == 'me')}\n" in (tmp_path / "agent.prom").read_text()
 
 
 # ── notices ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -479,39 +293,3 @@ def test_a_failing_notice_is_repeated_then_given_up(tmp_path: Path) -> None:
     told.put("moved", "x")
     until(lambda: told.lost == 1)
     assert out.read_text() == "x\nx\nx\n"
-
-
-def test_at_boot_a_node_in_maintenance_begins_unfit_and_at_a_restart_as_it_was(tmp_path: Path) -> None:
-    out = tmp_path / "maintenance"
-    out.touch()
-    files = agent.Files(str(tmp_path), maintenance=str(out))
-    assert not files.read_memory().fit
-    files.write_memory(agent.Memory())  # the last node standing
-    files.write_fit(True)
-    assert files.read_memory().fit
-
-
-def test_a_node_in_maintenance_that_serves_since_nobody_else_does_goes_on_after_a_restart(
-    tmp_path: Path,
-) -> None:
-    out = tmp_path / "maintenance"
-    out.touch()
-    files = agent.Files(str(tmp_path), maintenance=str(out))
-    files.write_fit(True)
-    files.write_memory(agent.Memory(served=True, steps_in=True))
-    check = agent.Check(1, 50.0, "serves", peer=True, served=True)
-    seen = agent.Seen(now=50.0, check=check, keepalived="runs", term=7, maintenance=True)
-    assert agent.decide(seen, files.read_memory(), agent.Rules(moves=False)).fit
-
-
-class FullFiles(agent.Files):  # type: ignore[misc, name-defined]
-    """A tmpfs with no room left, in which nothing new can be made; what is there can be overwritten."""
-
-    def write(self, path: str, text: str) -> None:
-        raise OSError(28, "No space left on device")
-
-
-def test_with_no_room_in_run_keepalived_is_told_all_the_same(tmp_path: Path) -> None:
-    agent.Files(str(tmp_path)).write_fit(True)
-    FullFiles(str(tmp_path)).write_fit(False)
-    assert (tmp_path / "haproxy-unfit").read_text() == "1\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lbkit import inventory, plan, render
+from lbkit import diffs, inventory, render
 from lbkit.inventory import backends
 from lbkit.steps import agent
 
@@ -276,7 +276,7 @@ def test_no_diff_of_a_rendered_file_shows_a_password() -> None:
         )
         assert "correct#horse" in haproxy
         for text in (haproxy, keepalived):
-            masked = plan.masked(text, ())  # by place alone
+            masked = diffs.masked(text, ())  # by place alone
             assert len(masked.splitlines()) == len(text.splitlines())
             for secret in cluster.secrets:
                 assert secret.reveal() not in masked

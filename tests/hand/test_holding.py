@@ -7,20 +7,13 @@ import hashlib
 import http.server
 import socketserver
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from lbkit.hand import holding
-
-
-def until(claim, timeout_s: float = 20) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not claim():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+from tests.waiting import until
 
 
 class Pages(http.server.BaseHTTPRequestHandler):

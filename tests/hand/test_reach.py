@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-import subprocess
 import threading
 
 import pytest
 
 from lbkit.hand import looking
+from tests.certificates import self_signed
 
 
 @pytest.fixture
@@ -71,11 +71,7 @@ def test_plain_answer_is_enough_where_the_endpoint_is_plain(way, listener):
 def test_certificate_is_verified_where_the_host_has_any_to_verify_by(
     way, listener, tmp_path, monkeypatch, trusts
 ):
-    key, crt = tmp_path / "key", tmp_path / "crt"
-    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    subprocess.run(
-        [*argv, "-subj", "/CN=api.test", "-keyout", key, "-out", crt], check=True, capture_output=True
-    )
+    crt, key = self_signed(tmp_path, "/CN=api.test")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(crt, key)
 

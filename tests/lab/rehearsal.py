@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from lbkit import converge, errors, inventory, observe, pair, steps, verify
 from lbkit.lab import api
 from lbkit.lab import inventory as described
 from lbkit.lab.machine import Machine
+from tests.waiting import until as until  # every test of the lab waits
 
 VIP = "10.77.9.100"
 NAMES = ("lb-1", "lb-2")
@@ -35,14 +36,6 @@ FEWER: Edit = ("[haproxy.frontends.web]\n", "[haproxy]\nmaxconn = 3000\n[haproxy
 RETRIES: Edit = ("[haproxy.frontends.web]\n", "[haproxy]\nretries = 2\n[haproxy.frontends.web]\n")
 # A change of keepalived.conf that nodes need not agree on.
 FALL: Edit = ("[keepalived]\n", "[keepalived]\ncheck = { fall = 3 }\n")
-
-
-def until(claim: Callable[[], object], timeout_s: float = 60, pause_s: float = 0.05) -> None:
-    """The claim holds before the deadline."""
-    deadline = time.monotonic() + timeout_s
-    while not claim():
-        assert time.monotonic() < deadline, f"not within {timeout_s:g} s"
-        time.sleep(pause_s)
 
 
 @dataclass(frozen=True)

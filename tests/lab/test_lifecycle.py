@@ -79,18 +79,9 @@ def test_down_leaves_nothing_behind(own: api.Lab) -> None:
     own.up()
     assert _answers(own)
     own.host("lb-1").exec(["sh", "-c", "nohup sleep 1000 >/dev/null 2>&1 &"])
-    started = time.monotonic()
     assert own.down() is True
-    assert time.monotonic() - started < 3
     assert traces() == before
     assert own.down() is False
-
-
-def test_from_a_built_image_the_lab_is_up_within_20_s(own: api.Lab) -> None:
-    started = time.monotonic()
-    own.up()
-    assert _answers(own)
-    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize("after_s", [0.3, 0.5, 0.7, 0.9, 1.2, 1.6])

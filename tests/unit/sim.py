@@ -15,6 +15,8 @@ from lbkit import errors, plan, vrrp
 from lbkit.resources import File, Packages, Service
 
 VIP = "10.77.9.100"
+BOTH = ("lb-1", "lb-2")
+STEPS = ("prereqs", "haproxy", "keepalived")
 KEEPALIVED = "/etc/keepalived/keepalived.conf"
 HAPROXY = "/etc/haproxy/haproxy.cfg"
 
@@ -35,6 +37,7 @@ class SimHost:
     master: bool = False
     serves: bool = True
     deaf: bool = False  # no advert reaches it
+    broken: bool = False  # on purpose, by a failover test that was cut off
 
     def read(self, item: dict[str, Any]) -> dict[str, Any]:
         if item["kind"] == "packages":
@@ -151,6 +154,7 @@ class SimSession:
                 unit: "active" if active.get(unit) else "inactive"
                 for unit in ("haproxy.service", "keepalived.service")
             },
+            "broken": self.host.broken,
         }
 
 
@@ -191,3 +195,19 @@ def in_place_of_ssh(monkeypatch: Any, simulated: SimPair, wanted: tuple[plan.Des
         patch.setattr(roll, "SERVING_DEADLINE_S", 0.2)
         patch.setattr(roll, "election_s", lambda cluster: 0)
         yield converge
+
+
+def run(monkeypatch, cluster, simulated, wanted, names=BOTH):
+    with in_place_of_ssh(monkeypatch, simulated, wanted) as converge:
+        return converge.setup(cluster, STEPS, names, (), "inv setup", lambda name, line: None)
+
+
+def set_up(monkeypatch, cluster, wanted=None):
+    simulated = bare()
+    run(monkeypatch, cluster, simulated, wanted or desired())
+    simulated.log.clear()
+    return simulated
+
+
+def holder(simulated):
+    return [name for name, host in simulated.hosts.items() if host.master]

@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from lbkit import certificate, verify
+from tests.certificates import self_signed
 
 
 @pytest.fixture
 def pem(tmp_path):
-    def make(subject: str, days: int) -> str:
-        argv = [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-        ]
-        rest = [
-            "-subj",
-            subject,
-            "-days",
-            str(days),
-            "-keyout",
-            str(tmp_path / "key"),
-            "-out",
-            str(tmp_path / "crt"),
-        ]
-        subprocess.run([*argv, *rest], check=True, capture_output=True)
-        return (tmp_path / "crt").read_text()
-
-    return make
+    return lambda subject, days: self_signed(tmp_path, subject, days)[0].read_text()
 
 
 def test_placeholder_is_told_from_a_real_one(pem):

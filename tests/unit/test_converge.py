@@ -3,31 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from types import SimpleNamespace
 
 import pytest
 
-from lbkit import errors, inventory, observe, plan, remote, resources
+from lbkit import errors, observe, plan, remote, resources
 from tests.unit import sim
-
-BOTH = ("lb-1", "lb-2")
-STEPS = ("prereqs", "haproxy", "keepalived")
-
-
-def run(monkeypatch, cluster, simulated, wanted, names=BOTH):
-    with sim.in_place_of_ssh(monkeypatch, simulated, wanted) as converge:
-        return converge.setup(cluster, STEPS, names, (), "inv setup", lambda name, line: None)
-
-
-def set_up(monkeypatch, cluster, wanted=None):
-    simulated = sim.bare()
-    run(monkeypatch, cluster, simulated, wanted or sim.desired())
-    simulated.log.clear()
-    return simulated
-
-
-def holder(simulated):
-    return [name for name, host in simulated.hosts.items() if host.master]
+from tests.unit.sim import BOTH, STEPS, holder, run, set_up
 
 
 def test_bare_hosts_become_a_pair_whose_active_is_master(monkeypatch, cluster):
@@ -120,6 +101,19 @@ def test_two_masters_are_no_success_although_nothing_is_to_be_changed(monkeypatc
     simulated.hosts["lb-2"].deaf = True
     with pytest.raises(errors.Undecided, match="are both MASTER"):
         run(monkeypatch, cluster, simulated, sim.desired())
+
+
+def test_what_a_cut_off_drill_broke_is_told_for_what_it_is(monkeypatch, cluster):
+    simulated = set_up(monkeypatch, cluster)
+    for host in simulated.hosts.values():
+        host.deaf = host.broken = True  # a partition that nobody mends but the hosts themselves
+    for wanted in (sim.desired(), sim.desired(config="frontend other")):
+        with pytest.raises(errors.Refused, match="a failover test was cut off there"):
+            run(monkeypatch, cluster, simulated, wanted)
+        with sim.in_place_of_ssh(monkeypatch, simulated, wanted) as converge:
+            found = converge.obstacles(observe.look(cluster, STEPS), BOTH)
+        assert ["was cut off" in str(one) for one in found] == [True]
+    assert simulated.log == []
 
 
 SCENES = {
@@ -229,88 +223,6 @@ def test_router_id_is_not_changed_beside_a_host_that_is_only_out_of_reach(monkey
         unreachable(monkeypatch, cluster, gone, sim.desired(vrid=51))
 
 
-# ── three hosts ──────────────────────────────────────────────────────────────────────────────────────────
-
-THREE = ("lb-1", "lb-2", "lb-3")
-
-
-@pytest.fixture
-def three(tmp_path):
-    """An inventory with a second passive."""
-    third = (
-        '[[hosts]]\nname = "lb-3"\nrole = "passive"\nssh = "127.0.0.1"\nport = 2209\n'
-        'private_address = "10.77.9.13"\ninterface = "lan0"\n\n[client]'
-    )
-    path = tmp_path / "hosts.toml"
-    path.write_text((inventory.ROOT / "hosts.toml").read_text().replace("[client]", third))
-    return inventory.load(path, secrets=False)
-
-
-def three_bare():
-    return sim.SimPair({name: sim.SimHost(name, 250 - 10 * place) for place, name in enumerate(THREE)})
-
-
-@pytest.mark.parametrize("moved", THREE)
-def test_three_hosts_keep_one_master_through_a_change_of_router_id(monkeypatch, three, moved):
-    simulated = three_bare()
-    run(monkeypatch, three, simulated, sim.desired(), THREE)
-    assert holder(simulated) == ["lb-1"]
-    for name, host in simulated.hosts.items():
-        host.master = name == moved
-    simulated.log.clear()
-    run(monkeypatch, three, simulated, sim.desired(vrid=51), THREE)
-    assert not simulated.two_masters
-    assert holder(simulated) == [moved]
-    assert all(host.active["keepalived.service"] for host in simulated.hosts.values())
-    assert run(monkeypatch, three, simulated, sim.desired(vrid=51), THREE).changed == ()
-
-
-def test_three_hosts_cut_after_any_change_a_second_run_converges(monkeypatch, three):
-    whole = three_bare()
-    run(monkeypatch, three, whole, sim.desired(), THREE)
-    begun = len(whole.log)
-    run(monkeypatch, three, whole, sim.desired(vrid=51), THREE)
-    for count in range(begun, len(whole.log)):
-        simulated = three_bare()
-        run(monkeypatch, three, simulated, sim.desired(), THREE)
-        simulated.cut_after = count
-        with pytest.raises(sim.Cut):
-            run(monkeypatch, three, simulated, sim.desired(vrid=51), THREE)
-        simulated.cut_after = None
-        run(monkeypatch, three, simulated, sim.desired(vrid=51), THREE)
-        assert not simulated.two_masters, count
-        assert len(holder(simulated)) == 1, count
-        assert all(host.active["keepalived.service"] for host in simulated.hosts.values()), count
-
-
-@pytest.mark.parametrize("moved", THREE)
-@pytest.mark.parametrize("again", [THREE, *((name,) for name in THREE)], ids=" ".join)
-def test_cut_anywhere_and_gone_on_with_on_any_hosts_there_are_never_two_masters(
-    monkeypatch, three, moved, again
-):
-    wanted = sim.desired(vrid=51, config="frontend other")
-    for count in range(100):
-        simulated = three_bare()
-        run(monkeypatch, three, simulated, sim.desired(), THREE)
-        simulated.log.clear()
-        for name, host in simulated.hosts.items():
-            host.master = name == moved
-        simulated.cut_after = count
-        try:
-            run(monkeypatch, three, simulated, wanted, THREE)
-        except sim.Cut:
-            pass
-        else:
-            break
-        simulated.cut_after = None
-        with contextlib.suppress(errors.Refused):  # one host alone may be refused: then it changed nothing
-            run(monkeypatch, three, simulated, wanted, again)
-        run(monkeypatch, three, simulated, wanted, THREE)
-        assert not simulated.two_masters, (count, again)
-        assert len(holder(simulated)) == 1, (count, again)
-    assert count > 5
-
-
 # ── what a hostile reader found ──────────────────────────────────────────────────────────────────────────
 
 
@@ -334,25 +246,6 @@ def test_standby_that_does_not_serve_keeps_the_holder_untouched_in_a_rewire_too(
     assert simulated.hosts["lb-2"].active["keepalived.service"]
 
 
-def test_host_that_takes_the_address_during_the_run_is_not_touched_as_a_standby(monkeypatch, three):
-    simulated = three_bare()
-    run(monkeypatch, three, simulated, sim.desired(), THREE)
-    simulated.log.clear()
-    real = sim.SimSession.call
-
-    def moves_after_the_first_write(self, op, **arguments):
-        result = real(self, op, **arguments)
-        if op == "write" and len(simulated.log) == 1:
-            for name, host in simulated.hosts.items():
-                host.master = name == "lb-3"
-        return result
-
-    monkeypatch.setattr(sim.SimSession, "call", moves_after_the_first_write)
-    with pytest.raises(errors.Undecided, match="lb-3 has taken the address during this run"):
-        run(monkeypatch, three, simulated, sim.desired(config="frontend other"), THREE)
-    assert {name for name, _ in simulated.log} == {"lb-2"}
-
-
 def test_setup_that_leaves_nobody_in_charge_is_no_success(monkeypatch, cluster):
     simulated = set_up(monkeypatch, cluster)
     monkeypatch.setattr(sim.SimPair, "settle", lambda self: None)
@@ -360,118 +253,3 @@ def test_setup_that_leaves_nobody_in_charge_is_no_success(monkeypatch, cluster):
         host.master = False
     with pytest.raises(errors.CommandFailed, match="nobody is MASTER: lb-1, lb-2"):
         run(monkeypatch, cluster, simulated, sim.desired(config="frontend other"))
-
-
-# ── the AWS side ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def with_account(monkeypatch, simulated, found):
-    """The account needs `found` (changes, or an error in place of a read); what is made there is in the log."""
-    from lbkit.aws import account, api
-
-    def read(_cluster, _only):
-        broken = [one for one in found if isinstance(one, errors.LbkitError)]
-        return broken[0] if broken else account.Place(None, tuple(found))
-
-    def bring(_api, _cluster, _only, place, _tell):
-        assert set(simulated.locks) == set(BOTH), "the lock of every host comes first"
-        simulated.log += [("aws", change.action) for change in place.todo]
-        made = list(place.todo)
-        found[:] = [change for change in found if change.verdict != "change"]
-        return made
-
-    monkeypatch.setattr(observe, "read_account", read)
-    monkeypatch.setattr(account, "bring", bring)
-    monkeypatch.setattr(api, "of", lambda _cluster: SimpleNamespace(warm=lambda: None))
-
-
-BLOCK = plan.Change("ipv6", "the VPC's IPv6 block", "associate", "has none")
-STUCK = plan.Change("ipv6", "the route", "blocked", "goes elsewhere", verdict="blocked", next_step="mend it")
-
-
-def test_account_is_put_right_before_any_host_is_touched_and_under_the_lock(monkeypatch, cluster):
-    simulated = sim.bare()
-    with_account(monkeypatch, simulated, [BLOCK])
-    outcome = run(monkeypatch, cluster, simulated, sim.desired())
-    assert simulated.log[0] == ("aws", "associate")
-    assert "aws" not in [name for name, _ in simulated.log[1:]]
-    assert outcome.changed[0] == ("aws", BLOCK)
-
-
-def test_account_alone_differs_and_no_host_is_touched(monkeypatch, cluster):
-    simulated = set_up(monkeypatch, cluster)
-    with_account(monkeypatch, simulated, [BLOCK])
-    assert run(monkeypatch, cluster, simulated, sim.desired()).changed == (("aws", BLOCK),)
-    assert simulated.log == [("aws", "associate")]
-
-
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [
-        (errors.AwsFailed("AWS: ec2:DescribeVpcs failed.\nNext: wait"), "DescribeVpcs failed"),
-        (STUCK, "aws: the route: goes elsewhere.\nNext: mend it."),
-    ],
-)
-def test_account_that_is_unread_or_blocked_leaves_everything_as_it_is(monkeypatch, cluster, found, expected):
-    simulated = sim.bare()
-    with_account(monkeypatch, simulated, [found, BLOCK] if found is STUCK else [found])
-    with pytest.raises(errors.LbkitError) as refusal:
-        run(monkeypatch, cluster, simulated, sim.desired())
-    assert expected in str(refusal.value)
-    assert simulated.log == []
-
-
-def test_failure_in_the_account_leaves_the_hosts_as_they_are(monkeypatch, cluster):
-    from lbkit.aws import account
-
-    simulated = sim.bare()
-    with_account(monkeypatch, simulated, [BLOCK])
-
-    def fails(*_):
-        raise errors.AwsFailed("AWS: refused.\nNext: ask")
-
-    monkeypatch.setattr(account, "bring", fails)
-    with pytest.raises(errors.AwsFailed):
-        run(monkeypatch, cluster, simulated, sim.desired())
-    assert simulated.log == []
-
-
-def test_failure_on_a_host_says_that_aws_was_changed_before(monkeypatch, cluster):
-    simulated = sim.bare()
-    with_account(monkeypatch, simulated, [BLOCK])
-    with pytest.raises(errors.CommandFailed, match="changes were made before it, on aws, lb-2, and complete"):
-        run(monkeypatch, cluster, simulated, sim.desired(config="INVALID"))
-
-
-class TestProofOfTheWay:
-    """Which runs ask the hosts whether they reach the API over IPv6."""
-
-    @pytest.fixture
-    def asked(self, monkeypatch):
-        from lbkit import proof, steps
-
-        found = []
-        monkeypatch.setattr(
-            steps, "in_account", lambda _cluster, only=(): ("ipv6",) if "ipv6" in only else ()
-        )
-        monkeypatch.setattr(proof, "refuse_no_way", lambda *_: found.append("asked"))
-        return found
-
-    def runs(self, monkeypatch, cluster, simulated, only, config="frontend web"):
-        with sim.in_place_of_ssh(monkeypatch, simulated, sim.desired(config=config)) as converge:
-            converge.setup(cluster, only, BOTH, (), "inv setup", lambda *_: None)
-
-    @pytest.mark.parametrize(
-        ("changes", "only", "config", "asks"),
-        [
-            ([BLOCK], ("ipv6", *STEPS), "frontend web", True),  # something was made in AWS
-            ([], ("ipv6", *STEPS), "frontend other", False),  # a change of HAProxy does not need the API
-            ([], ("ipv6",), "frontend web", True),  # the step itself
-            ([], ("ipv6", *STEPS), "frontend web", False),  # nothing to do
-        ],
-    )
-    def test_asks(self, monkeypatch, cluster, asked, changes, only, config, asks):
-        simulated = set_up(monkeypatch, cluster)
-        with_account(monkeypatch, simulated, list(changes))
-        self.runs(monkeypatch, cluster, simulated, only, config)
-        assert bool(asked) == asks

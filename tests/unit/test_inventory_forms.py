@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from lbkit.inventory import balance, forms, secret
+from lbkit.inventory import balance, forms, forms_aws, secret
 
 TEXT = [
     forms.slug, forms.section, forms.dns_name, forms.domain, forms.email, forms.interface, forms.user,
-    forms.cookie_name, forms.web_path, forms.path_end, forms.host_file, forms.phrase, forms.region,
-    forms.allocation, forms.url, forms.statuses, forms.size, forms.log_format, forms.extra_line, forms.duration,
+    forms.cookie_name, forms.web_path, forms.path_end, forms.host_file, forms.phrase, forms_aws.region,
+    forms_aws.allocation, forms.url, forms.statuses, forms.size, forms.log_format, forms.extra_line, forms.duration,
     forms.zone, forms.ip, forms.ipv4, forms.ip_with_prefix, forms.network, forms.reachable, forms.bind_address,
     forms.log_target, balance.balance, balance.hash_type, secret.password, secret.vrrp_password,
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lbkit import plan, resources
+from lbkit import diffs, plan, resources
 
 FILE = resources.File("/etc/a.conf", content="new\n", mode=0o640, group="haproxy", secrets=("s3cret",))
 OWNED = {"owner": "root", "group": "haproxy", "mode": 0o640}
@@ -70,6 +70,23 @@ TABLE = [
     (resources.Clock(), {"synchronized": False, "by": None}, ["warning"]),
     (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"lan0": ["10.0.0.1/24"]}}, []),
     (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"lan0": ["10.0.0.11/24"]}}, ["blocked"]),
+    (resources.Masked("certbot.timer", "another's work"), {"masked": True}, []),
+    (resources.Masked("certbot.timer", "another's work"), {"masked": False}, ["mask"]),
+    *[
+        (
+            resources.Certificate("site", "{}", "https://acme.test/dir", first=first),
+            {"charge": charge, "why": why, "in_place": in_place},
+            actions,
+        )
+        for first, charge, why, in_place, actions in (
+            (True, True, "", True, []),
+            (True, True, "", False, ["deploy"]),
+            (False, True, "there is none yet", False, ["issue"]),
+            (True, None, "there is none yet", False, ["issue"]),  # a bare pair: the active will be in charge
+            (False, None, "there is none yet", False, []),
+            (True, False, "", True, []),
+        )
+    ],
     (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"eth0": ["10.0.0.1/24"]}}, ["blocked"]),
     (resources.Ports("haproxy", (("*", 80),)), {"taken": [], "absent": []}, []),
     (resources.Ports("haproxy", (("10.0.0.9", 80),)), {"taken": [], "absent": ["10.0.0.9"]}, ["blocked"]),
@@ -140,7 +157,7 @@ def test_diff_shows_no_secret_of_ours_nor_of_the_file_before_us():
     ],
 )
 def test_secret_is_masked_wherever_a_configuration_has_it(line):
-    masked = plan.masked(f"global\n{line}\nkeep\n", ())
+    masked = diffs.masked(f"global\n{line}\nkeep\n", ())
     assert "HUNTER2" not in masked
     assert masked.startswith("global\n")
     assert masked.endswith("\nkeep\n")
@@ -160,12 +177,12 @@ def test_secret_is_masked_wherever_a_configuration_has_it(line):
     ],
 )
 def test_what_is_no_secret_is_shown(line):
-    assert plan.masked(line, ()) == line
+    assert diffs.masked(line, ()) == line
 
 
 def test_mask_ends_with_its_line():
     for line in ("auth_pass", "# asks for authorization", "user kim password", "tcp-check send"):
-        assert plan.masked(f"{line}\npriority 250\n", ()) == f"{line}\npriority 250\n"
+        assert diffs.masked(f"{line}\npriority 250\n", ()) == f"{line}\npriority 250\n"
 
 
 @pytest.mark.parametrize("secret", ["5", "50", "priority", "200"])

@@ -49,6 +49,15 @@ def test_a_next_step_of_several_lines_reads_as_one():
     assert report.wrapped("  ", "look,\n      then again.") == ["  look, then again."]
 
 
+def test_an_alarm_of_a_whole_pair_is_told_and_keeps_nobody_from_a_switchover():
+    alarmed = dataclasses.replace(row("lb-2", "BACKUP", False), alarms=(("site expired", "inv cert.renew"),))
+    found = status.judge([row("lb-1", "MASTER", True), alarmed], {}, None)
+    assert (found.whole, found.well) == (True, False)
+    assert found.verdict == ("The pair is whole: lb-1 serves, lb-2 stands by. But on lb-2: site expired.")
+    assert found.next_step == "inv cert.renew"
+    assert status.judge([row("lb-1", "MASTER", True), row("lb-2", "BACKUP", False)], {}, None).well
+
+
 def test_a_trouble_of_an_agent_is_the_verdict_where_nothing_worse_is():
     denied = status.Row(
         "lb-2", "passive", "BACKUP", False, "active", "active", (2, 2), "leaves", (("api", "no right"),)

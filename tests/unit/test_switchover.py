@@ -50,6 +50,17 @@ def test_a_target_in_maintenance_is_refused_with_the_way_out(cluster: inventory.
         switchover.refuse(cluster, OUT, cluster.host("lb-1"))
 
 
+def test_a_pair_that_a_drill_has_broken_is_left_to_its_undo(cluster: inventory.Cluster) -> None:
+    cut_off = "a failover test was cut off there"
+    now = judged(row("lb-1", "MASTER", True), row("lb-2", "BACKUP", broken=cut_off))
+    for refuse in (
+        lambda: switchover.refuse(cluster, now, cluster.host("lb-2")),
+        lambda: maintenance.stand_in(cluster, now, "lb-1"),
+    ):
+        with pytest.raises(errors.Refused, match=r"lb-2: .*cut off there(.|\n)*Next: wait"):
+            refuse()
+
+
 def test_with_preempt_only_the_higher_priority_keeps_what_it_is_given(cluster: inventory.Cluster) -> None:
     cluster = preempting(cluster)
     with pytest.raises(errors.Refused, match="Next: inv maintenance on --host lb-1"):

@@ -1,0 +1,71 @@
+"""certbot's command line, and what its output says where it fails. Pure."""
+
+import re
+
+HOOK = "/usr/local/lib/lbkit/cert-deploy"
+
+
+def command(certificate, renew):
+    """The words that issue or renew the certificate.
+
+    No address: what certbot writes into the renewal file is then true on every host, where the file comes by
+    the sync, and `certbot renew` by hand works there as well.
+    """
+    words = [renew["certbot"], "certonly", "--non-interactive", "--agree-tos", "--email", renew["email"]]
+    words += ["--server", renew["directory"], "--cert-name", certificate["name"]]
+    words += ["--standalone", "--preferred-challenges", "http", "--http-01-port", str(renew["port"])]
+    words += ["--key-type", certificate["key_type"], "--force-renewal", "--renew-with-new-domains"]
+    words += ["--deploy-hook", HOOK]
+    return words + [word for name in certificate["domains"] for word in ("-d", name)]
+
+
+def failure(output, certificate, renew):
+    """(reason, next step) of a run that failed, from its output."""
+    problems = re.findall(r"Domain: +(\S+)\n +Type: +(\S+)\n +Detail: +(.+)", output)
+    if problems:
+        reasons = [f"{domain}: {kind}: {detail.strip()}" for domain, kind, detail in problems]
+        return "; ".join(reasons), advice(problems[0][1], problems[0][0])
+    said = refusal(output) or last_words(output)
+    for sign, step in SIGNS.items():
+        if re.search(sign, said, re.I):
+            return said, step.format(**renew)
+    return said, "read /var/log/letsencrypt/letsencrypt.log on that host"
+
+
+# By ACME's own error types; RFC 8555, section 6.7.
+ADVICE = {
+    "connection": "is port 80 open to the world, and does {name} lead to this pair's address alone?",
+    "dns": "let {name} lead to this pair's address (A or AAAA), alone",
+    "unauthorized": "another server answers for {name}: let it lead to this pair's address, alone",
+    "caa": "allow this issuer in the CAA record of {name}",
+    "rejectedidentifier": "leave {name} out of the inventory, or ask another issuer for it",
+}
+SIGNS = {
+    r"rate.?limit|too many": 'wait as long as it says; to try out: [certificate] directory = "staging"',
+    r"rejectedIdentifier|policy forbids": "leave that name out of the inventory, or ask another issuer",
+    r"already in use|problem binding": "what listens on port {port}? ss -tlnp 'sport = :{port}'",
+    r"another instance of certbot": "wait until the other certbot has ended, then the same again",
+    r"refused|timed out|unreachable|resol|SSL": "does this host reach {directory}? curl -v {directory}",
+    r"no such file": "inv prereqs (the snap's: sudo snap install --classic certbot)",
+}
+
+
+def advice(kind, name):
+    return ADVICE.get(kind.lower(), "mend what it says about {name}").format(name=name)
+
+
+def refusal(output):
+    """What stands behind certbot's word that something unexpected happened."""
+    found = re.search(r"An unexpected error occurred:\n(.+?)(?:\nAsk for help|\Z)", output, re.DOTALL)
+    return " ".join(found[1].split()) if found else ""
+
+
+BOILERPLATE = re.compile(
+    r"^(Ask for help|Saving debug log|- - -|See the logfile|Some challenges have failed)"
+)
+
+
+def last_words(output):
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    told = [line for line in lines if not BOILERPLATE.match(line)]
+    return told[-1] if told else "certbot said nothing"

@@ -1,0 +1,270 @@
+"""What is synced: how each item is read, checked, put in place and put to use. Every failure is a Failed.
+
+An item's content is bytes, None where there is nothing worth keeping: no file, or a placeholder.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import stat
+import time
+
+from lbkit.hand import framing, loaded, looking, trees, writing
+from lbkit.hand.core import Failed, run
+
+CERT_DEPLOY = "/usr/local/lib/lbkit/cert-deploy"
+HEALTHY_WITHIN_S = 5
+PLACEHOLDER = b"lbkit placeholder"  # the organisation that writing.write_placeholder names
+
+
+def digest(content):
+    return None if content is None else hashlib.sha256(content).hexdigest()
+
+
+class HaProxy:
+    """The service on this host. settings: {environment, group, reload_on, restart_on, stats_socket,
+    health_port}, as setup has them."""
+
+    def __init__(self, settings):
+        self.settings = settings
+
+    def runs(self):
+        try:
+            run(["systemctl", "is-active", "--quiet", "haproxy.service"])
+        except Failed:
+            return False
+        return True
+
+    def healthy(self):
+        connect = ("127.0.0.1", self.settings["health_port"])
+        question = {"connect": connect, "name": "localhost", "path": "/health", "http": True, "tls": False}
+        return looking.ask_once(question)["status"] == 200
+
+    def has_loaded(self, path):
+        return loaded.load_record().get("haproxy.service", {}).get(path) == loaded.fingerprint(path)
+
+    def reload(self):
+        """Another worker serves what the files say now, as well as the one before. Raises Failed."""
+        if not self.runs():
+            return
+        healthy = self.healthy()
+        names = ("reload_on", "restart_on", "stats_socket")
+        change = {name: self.settings[name] for name in names}
+        unit = {"action": "reload", "unit": "haproxy.service", "paths": change["reload_on"]}
+        writing.write_service({**change, **unit}, None)
+        deadline = time.monotonic() + HEALTHY_WITHIN_S
+        while healthy and not self.healthy():
+            if time.monotonic() > deadline:
+                raise Failed("HAProxy does not serve after the reload")
+            time.sleep(0.05)
+
+
+class SavedFile:
+    """One file, the same on every node. This class alone: a file that nobody reads (the mark of a test)."""
+
+    def __init__(self, name, path):
+        self.name, self.path = name, path
+        self.owner = {"owner": "root", "group": "root", "mode": 0o600}
+
+    def watched(self):
+        return [os.path.dirname(self.path)]
+
+    def concerns(self, folder, name):
+        """Whether an event in the directory is about this item, or about a directory above it."""
+        return not name or f"{self.path}/".startswith(f"{os.path.join(folder, name)}/")
+
+    def read(self):
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Failed(f"{self.path} cannot be read, or is a link: {error.strerror}") from None
+        with open(descriptor, "rb") as file:
+            info = os.fstat(file.fileno())
+            if not stat.S_ISREG(info.st_mode) or info.st_size > framing.BODY_LIMIT:
+                raise Failed(f"{self.path} is no file of at most {framing.BODY_LIMIT} bytes")
+            return file.read()
+
+    def check(self, _content):
+        """What stands there is good. Raises Failed."""
+
+    def is_good(self):
+        return True
+
+    def install(self, content, was):
+        """The content stands there and is in use; else Failed, and all is as before. was: the digest of what
+        must stand there until then."""
+        self.put(content, was)
+
+    def put(self, content, was, **more):
+        change = {"path": self.path, "content": content, "was": was, **self.owner, **more}
+        os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
+        writing.write_file(change, None)
+
+    def load(self, _content):
+        """What was saved here by somebody is put to use. Raises Failed."""
+
+
+class Configuration(SavedFile):
+    """haproxy.cfg, checked with what differs between the hosts, and reloaded."""
+
+    def __init__(self, name, path, haproxy):
+        super().__init__(name, path)
+        self.haproxy = haproxy
+        self.owner = {"owner": "root", "group": haproxy.settings["group"], "mode": 0o640}
+        self.validated = {
+            "check": ("haproxy", "-c", "-f", "{}"),
+            "check_env": haproxy.settings["environment"],
+        }
+
+    def check(self, _content):
+        argv = ["haproxy", "-c", "-f", self.path]
+        try:
+            run(argv, self.haproxy.settings["environment"])
+        except Failed as error:
+            raise Failed(f"{self.path} is not valid: {first_fault(error.output)}") from None
+
+    def install(self, content, was):
+        before = self.read()
+        try:
+            self.put(content, was, **self.validated)
+        except Failed as error:
+            raise Failed(f"{error.what}: {first_fault(error.output)}") from None
+        try:
+            self.haproxy.reload()
+        except Failed as error:
+            if before is not None:  # a restart must not meet what the reload did not take
+                self.put(before, digest(content))
+                self.haproxy.reload()
+            raise Failed(f"{error.what}: {first_fault(error.output)}; the one before is back") from None
+
+    def load(self, _content):
+        if not self.haproxy.has_loaded(self.path):
+            self.haproxy.reload()
+
+
+def first_fault(output):
+    """HAProxy's first complaint."""
+    lines = [line.strip() for line in output.splitlines() if "[ALERT]" in line] or output.splitlines()[-1:]
+    return lines[0][:300] if lines else "it does not say why"
+
+
+class Certificate(SavedFile):
+    """A certificate with its key. cert-deploy is the one way by which any comes to be served."""
+
+    def __init__(self, name, path, certificate):
+        super().__init__(name, path)
+        self.certificate = certificate
+
+    def read(self):
+        content = super().read()
+        return None if content is not None and is_placeholder(content) else content
+
+    def check(self, _content):
+        try:
+            run([CERT_DEPLOY, "check", self.path, "--for", self.certificate])
+        except Failed as error:
+            raise Failed(f"{self.path} is not good: {reasons(error)}") from None
+
+    def is_good(self):
+        try:
+            self.check(None)
+        except Failed:
+            return False
+        return True
+
+    def install(self, content, _was):
+        try:
+            run([CERT_DEPLOY, "install", self.certificate, "--from", "-", "--locked"], given=content)
+        except Failed as error:
+            raise Failed(f"{self.path}: {reasons(error)}") from None
+
+    def load(self, content):
+        self.install(content, None)
+
+
+def reasons(error):
+    """Why cert-deploy refused: what its JSON says, or its own words."""
+    try:
+        return "; ".join(json.loads(error.output)["why"])
+    except (ValueError, KeyError, TypeError):
+        return " ".join(error.output.split())[:500] or error.what
+
+
+def is_placeholder(content):
+    """Whether it is the certificate that setup puts there until there is another."""
+    body = content.partition(b"-----BEGIN CERTIFICATE-----")[2].partition(b"-----END")[0]
+    try:
+        return PLACEHOLDER in base64.b64decode(body)
+    except ValueError:
+        return False
+
+
+class Tree:
+    """Directories that count as one item: certbot's state, or HAProxy's error pages.
+
+    whole: raises Failed where the entries do not belong together. used: called when they have changed.
+    """
+
+    def __init__(self, name, path, parts, whole=None, used=None):
+        self.name, self.path, self.parts = name, path, parts
+        self.whole, self.used = whole, used
+
+    def watched(self):
+        return trees.directories(self.path, self.parts)
+
+    def concerns(self, folder, name):
+        """Whether an event is about this item: below one of the parts, one of them itself, or above them."""
+        inside = os.path.relpath(os.path.join(folder, name), self.path).split("/")[0]
+        return not name or inside in (*self.parts, ".", "..")
+
+    def read(self):
+        return trees.read(self.path, self.parts)
+
+    def check(self, content):
+        entries = trees.parse(content, self.parts)
+        if self.whole:
+            self.whole(entries)
+
+    def is_good(self):
+        return True
+
+    def install(self, content, was):
+        self.check(content)
+        before = self.read()
+        if digest(before) != was:
+            raise Failed(f"{self.path} was changed meanwhile")
+        trees.install(self.path, self.parts, json.loads(content))
+        try:
+            self.load(content)
+        except Failed:
+            if before is not None:
+                trees.install(self.path, self.parts, json.loads(before))
+            raise
+
+    def load(self, _content):
+        if self.used:
+            self.used()
+
+
+def of(settings, certificates):
+    """All items, in the order in which they are brought to a peer: what haproxy.cfg names comes before it.
+
+    settings: /etc/lbkit/sync.json. certificates: [{name, path}].
+    """
+    haproxy = HaProxy(settings["haproxy"])
+    mark = os.path.join(settings["directory"], "mark", "mark")
+    found = [SavedFile("mark", mark)]
+    found.append(Tree("letsencrypt", settings["letsencrypt"], CERTBOT_PARTS, whole=trees.check_lineages))
+    if settings["pages"]:
+        root, _, part = settings["pages"].rpartition("/")
+        found.append(Tree("pages", root, (part,), used=haproxy.reload))
+    for one in certificates:
+        found.append(Certificate(f"{one['name']}.pem", one["path"], one["name"]))
+    found.append(Configuration("haproxy.cfg", settings["config"], haproxy))
+    return {item.name: item for item in found}
+
+
+CERTBOT_PARTS = ("accounts", "archive", "live", "renewal")

@@ -1,0 +1,230 @@
+"""One node of the sync: takes note of what is saved here, and takes what another node brings.
+
+Whatever changes this host holds its lock meanwhile, so that setup and the sync never work side by side: what
+setup writes is noted when it has let go, and told from a person's edit by the marks of its hand.
+"""
+
+import contextlib
+import hashlib
+import logging
+import os
+import threading
+import time
+
+from lbkit.hand import duty, locking, marks, versions
+from lbkit.hand.core import Failed
+from lbkit.hand.items import digest
+
+log = logging.getLogger("lbkit.sync")
+WHO = "lbkit-sync on this host"
+GONE_AFTER_S = 2  # an editor that moves the old file away before it writes the new one is no loss
+
+
+class Node:
+    """changed: called when something is to be told to the others.
+
+    broken: item → why what was saved here is not good; it is neither loaded nor sent. unloaded: item → why it
+    could not be put to use. refused: item → why what another node brought was not taken.
+    """
+
+    def __init__(self, items, ledger, changed=lambda: None):
+        self.items, self.ledger, self.changed = items, ledger, changed
+        self.name = ledger.node
+        self.mutex = threading.RLock()
+        self.broken, self.unloaded, self.refused = {}, {}, {}
+        self.gone = {}
+        with self.mutex:
+            for name in self.items:
+                self.ledger.recover(name, digest(self.read(name)))
+
+    def read(self, name):
+        """The item's content, None where there is none that could be read."""
+        with contextlib.suppress(Failed, OSError):
+            return self.items[name].read()
+        return None
+
+    def version(self, name):
+        """{digest, vector, setup} of what is noted."""
+        record = self.ledger.record(name)
+        known = None if record.get("torn") else record["digest"]
+        return {"digest": known, "vector": record["vector"], "setup": record["setup"]}
+
+    def versions(self):
+        with self.mutex:
+            return {name: self.version(name) for name in self.items}
+
+    # ── saved here ───────────────────────────────────────────────────────────────────────────────────────
+
+    def look(self, names=None):
+        """Takes note of what was saved here, and puts it to use. Raises Busy while another is at work."""
+        with self.mutex:
+            names = [name for name in names or self.items if self.differs(name)]
+        if not names:
+            return
+        with locking.held(WHO, "sync: saved here"):
+            with self.mutex:
+                fresh = [name for name in names if self.note(name)]
+            self.changed()
+            for name in fresh:
+                self.load(name)
+
+    def differs(self, name):
+        """Whether what stands there is not what is noted."""
+        try:
+            found = digest(self.items[name].read())
+        except (Failed, OSError):
+            return True
+        if found == self.ledger.record(name)["digest"]:
+            self.broken.pop(name, None)
+            self.gone.pop(name, None)
+            return False
+        if found is None:  # a moment's absence is none
+            return time.monotonic() - self.gone.setdefault(name, time.monotonic()) > GONE_AFTER_S
+        return True
+
+    def note(self, name):
+        """Whether there is something new to be put to use."""
+        item = self.items[name]
+        try:
+            content = item.read()
+            if content is not None:
+                item.check(content)
+        except (Failed, OSError) as error:
+            if self.broken.get(name) != str(error):
+                log.warning("%s is neither loaded nor sent: %s", name, error)
+            self.broken[name] = str(error)
+            return False
+        self.broken.pop(name, None)
+        self.gone.pop(name, None)
+        first = self.ledger.record(name)["count"] == 0
+        setup = self.from_setup(item)
+        self.ledger.note(name, digest(content), setup)
+        if not first:
+            log.info("%s was changed here%s", name, " by setup" if setup else "")
+        return content is not None and not setup and not first
+
+    def from_setup(self, item):
+        """Whether it was setup that wrote this, and not a person the same later."""
+        found = False
+        for path, mark in marks.read().items():
+            inside = item.concerns(os.path.dirname(path), os.path.basename(path))
+            if not inside or self.ledger.data["marks"].get(path) == mark["count"]:
+                continue
+            self.ledger.data["marks"][path] = mark["count"]
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                found |= hashlib.sha256(file.read()).hexdigest() == mark["sha256"]
+        return found
+
+    def load(self, name):
+        """What was saved here is in use; HAProxy has loaded what it serves."""
+        try:
+            content = self.items[name].read()
+            if digest(content) == self.ledger.record(name)["digest"]:
+                self.items[name].load(content)
+            self.unloaded.pop(name, None)
+        except (Failed, OSError) as error:
+            log.warning("%s was saved and is not in use: %s", name, error)
+            self.unloaded[name] = str(error)
+
+    def content(self, name):
+        """The content of the noted version; None where something else stands there by now."""
+        content = self.read(name)
+        return content if digest(content) == self.ledger.record(name)["digest"] else None
+
+    # ── brought by another node ──────────────────────────────────────────────────────────────────────────
+
+    def take(self, name, brought, content, sender):
+        """Installs another node's version, if it is still the newer one: `taken`, or `changed` where it is
+        not. Raises Failed where it is not good (then all is as before), Busy.
+
+        brought: {digest, vector}.
+        """
+        if digest(content) != brought["digest"]:
+            raise Failed(f"{name} arrived otherwise than it was sent")
+        self.look([name])
+        with locking.held(WHO, f"sync: {name} from {sender}"), self.mutex:
+            if versions.decide(self.version(name), {**brought, "setup": False}) != "fetch":
+                return "changed"
+            self.put_aside(name)
+            self.ledger.begin(name, brought["digest"], brought["vector"])
+            try:
+                self.items[name].install(content, digest(self.read(name)))
+            except (Failed, OSError) as error:
+                self.ledger.undo(name)
+                self.refused[name] = f"{error} (from {sender})"
+                log.warning("refused %s from %s: %s", name, sender, error)
+                raise Failed(str(error)) from None
+            self.ledger.adopt(name, brought["digest"], brought["vector"])
+            self.ledger.told("received", name, sender)
+            self.agreed(name, sender)
+            for found in (self.broken, self.unloaded):
+                found.pop(name, None)
+            log.info("received %s from %s", name, sender)
+            return "taken"
+
+    def put_aside(self, name):
+        """What is about to be replaced and nobody else has (it was not good) is kept."""
+        content = self.read(name)
+        if content is not None and digest(content) != self.ledger.record(name)["digest"]:
+            self.ledger.keep(name, self.name, digest(content), content)
+
+    def agree(self, name, theirs, sender):
+        """Both have the same content: under one vector from now on."""
+        with self.mutex:
+            mine = self.version(name)
+            if mine["digest"] == theirs["digest"]:
+                vector = versions.merged(mine["vector"], theirs["vector"])
+                self.ledger.adopt(name, mine["digest"], vector)
+                self.agreed(name, sender)
+
+    def agreed(self, name, sender):
+        """That node has the same: there is nothing to refuse, and no conflict with it."""
+        self.refused.pop(name, None)
+        self.ledger.agreed(name, sender)
+
+    def disagree(self, name, theirs, content, sender):
+        """A conflict with that node's version, which is kept; each goes on with its own."""
+        with self.mutex:
+            if content is not None and digest(content) == theirs["digest"]:
+                self.ledger.keep(name, sender, theirs["digest"], content)
+            own = self.content(name)
+            if own is not None:
+                self.ledger.keep(name, self.name, digest(own), own)
+            if self.ledger.conflict(name, sender, theirs["digest"], theirs["vector"]):
+                log.warning("conflict: %s was changed here and on %s; both are kept", name, sender)
+
+    def prevail(self, name=None):
+        """What stands here wins the conflict about this item, or all of them. Returns their names."""
+        with self.mutex:
+            names = [one for one in self.ledger.data["conflicts"] if name in (None, one)]
+            for one in names:
+                self.ledger.prevail(one)
+        self.changed()
+        return names
+
+    # ── alarms ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def complaints(self):
+        """What people should know of, as sentences."""
+        said = [f"{why}; it is neither loaded nor sent" for why in self.broken.values()]
+        said += [f"{name} was saved and is not in use: {why}" for name, why in self.unloaded.items()]
+        return said + [f"{name} was refused: {why}" for name, why in self.refused.items()]
+
+    def tell(self, more=()):
+        """The alarms are as things stand. more: sentences of other parts."""
+        with self.mutex:
+            said = [*self.complaints(), *more]
+            conflicts = dict(self.ledger.data["conflicts"])
+        if said:
+            next_step = "Next: inv sync.status"
+            duty.raise_alarm("sync", "sync", f"{'. '.join(said[:3])}. {next_step}")
+        else:
+            duty.end_alarm("sync")
+        for name in self.items:
+            if name in conflicts:
+                others = ", ".join(sorted(conflicts[name]))
+                text = f"{name} was changed here and on {others}: both are kept. "
+                text += "Next: inv sync.now --keep HOST"
+                duty.raise_alarm(f"sync-conflict-{name}", "sync", text)
+            else:
+                duty.end_alarm(f"sync-conflict-{name}")

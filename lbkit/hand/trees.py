@@ -1,0 +1,174 @@
+"""A few directories as one content: read into one text, and put in place of what was there, whole.
+
+The text is canonical JSON, [[name, kind, mode, what], …] in the order of the names: kind `d`, `f` (what: its
+bytes in base64) or `l` (what: where the link leads). So its digest covers names, modes, targets and contents.
+"""
+
+import base64
+import binascii
+import contextlib
+import ctypes
+import json
+import os
+import re
+import shutil
+import stat
+
+from lbkit.hand.core import Failed
+
+TEMPORARY = ".lbkit-sync-"
+NAME = re.compile(r"[A-Za-z0-9_.@+=-][A-Za-z0-9_.@+=~: -]*")
+SECRET = re.compile(r"privkey\d*\.pem|private_key\.json")
+VERSION = re.compile(r"(\D+)(\d+)\.pem")
+RENAME_EXCHANGE, AT_FDCWD = 2, -100
+
+
+def read(root, parts):
+    """The text of these directories below root, as bytes; None where there is no file in any of them."""
+    entries = []
+    for part in parts:
+        entries += walk(root, part)
+    if not any(kind == "f" for _, kind, _, _ in entries):
+        return None
+    return json.dumps(entries, separators=(",", ":")).encode()
+
+
+def walk(root, name):
+    """Entries of one name and of what is below it. What is neither directory, file nor link is left out, and
+    so is what a program keeps beside for a moment."""
+    path = os.path.join(root, name)
+    try:
+        info = os.lstat(path)
+    except FileNotFoundError:
+        return []
+    mode = stat.S_IMODE(info.st_mode)
+    if stat.S_ISLNK(info.st_mode):
+        return [[name, "l", 0, os.readlink(path)]]
+    if stat.S_ISREG(info.st_mode):
+        with open(path, "rb") as file:
+            return [[name, "f", mode, base64.b64encode(file.read()).decode()]]
+    if not stat.S_ISDIR(info.st_mode):
+        return []
+    found = [[name, "d", mode, ""]]
+    for child in sorted(os.listdir(path)):
+        if not child.startswith("."):
+            found += walk(root, f"{name}/{child}")
+    return found
+
+
+def parse(content, parts):
+    """The entries of a text that came from elsewhere. Raises Failed for all that could leave the directories,
+    or show a key to others."""
+    try:
+        entries = json.loads(content)
+        kinds = {}
+        for name, kind, mode, what in entries:
+            look_at(name, kind, mode, what, parts, kinds)
+    except (ValueError, TypeError, KeyError, binascii.Error) as error:
+        raise Failed(f"not what lbkit sends: {error}") from None
+    return entries
+
+
+def look_at(name, kind, mode, what, parts, kinds):
+    """One entry; kinds: of those before it, by name."""
+    above, _, last = name.rpartition("/")
+    if name in kinds or not all(NAME.fullmatch(part) for part in name.split("/")):
+        raise Failed(f"a name that is not taken: {name!r}")
+    if (above and kinds.get(above) != "d") or (not above and (name not in parts or kind != "d")):
+        raise Failed(f"{name!r} is in no directory that is synced")
+    if kind == "f":
+        base64.b64decode(what, validate=True)
+        if not isinstance(mode, int) or mode & ~0o755 or (SECRET.fullmatch(last) and mode & 0o077):
+            raise Failed(f"{name}: mode {mode:04o} is not taken")
+    elif kind == "d":
+        if not isinstance(mode, int) or mode & ~0o755:
+            raise Failed(f"{name}: mode {mode:04o} is not taken")
+    elif kind != "l" or what.startswith("/") or not within(above, what, parts):
+        raise Failed(f"{name}: it leads out of what is synced")
+    kinds[name] = kind
+
+
+def within(directory, target, parts):
+    """Whether a link in the directory leads to something below one of the parts."""
+    path = os.path.normpath(os.path.join(directory, target))
+    return path.split("/")[0] in parts and not path.startswith("..")
+
+
+def check_lineages(entries):
+    """certbot's links lead to files of one number each, so that key and certificate belong together: while
+    certbot renews they do not, for a moment. Raises Failed."""
+    names = {name for name, *_ in entries}
+    numbers = {}
+    for name, kind, _, what in entries:
+        if kind != "l":
+            continue
+        folder = os.path.dirname(name)
+        target = os.path.normpath(os.path.join(folder, what))
+        if target not in names:
+            raise Failed(f"{name} leads to {target}, which is not there")
+        match = VERSION.fullmatch(os.path.basename(target))
+        if folder.startswith("live/") and match:
+            numbers.setdefault(folder, set()).add(match[2])
+    torn = sorted(folder for folder, found in numbers.items() if len(found) > 1)
+    if torn:
+        raise Failed(f"{torn[0]}: its files are of different renewals")
+
+
+def install(root, parts, entries):
+    """The directories are these; each was complete beside its place before it was exchanged for the old one,
+    and no key is readable by others at any moment."""
+    os.makedirs(root, 0o755, exist_ok=True)
+    for name in os.listdir(root):
+        if name.startswith(TEMPORARY):
+            shutil.rmtree(os.path.join(root, name))
+    fresh = os.path.join(root, f"{TEMPORARY}{os.getpid()}")
+    os.mkdir(fresh, 0o700)
+    try:
+        unpack(fresh, entries)
+        for part in parts:
+            if os.path.isdir(os.path.join(fresh, part)):
+                exchange(os.path.join(fresh, part), os.path.join(root, part))
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(os.path.join(root, part), os.path.join(fresh, part))
+    except OSError as error:
+        raise Failed(f"{root}: {error.strerror}") from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def unpack(root, entries):
+    for name, kind, mode, what in entries:
+        path = os.path.join(root, name)
+        if kind == "d":
+            os.mkdir(path, 0o700)
+        elif kind == "l":
+            os.symlink(what, path)
+        else:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            with open(descriptor, "wb") as file:
+                os.fchmod(file.fileno(), mode)
+                file.write(base64.b64decode(what))
+                file.flush()
+                os.fsync(file.fileno())
+    for name, kind, mode, _ in entries:
+        if kind == "d":
+            os.chmod(os.path.join(root, name), mode)
+
+
+def exchange(new, old):
+    """The two change places in one step; where there is no old one, the new one is renamed."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not os.path.lexists(old):
+        os.rename(new, old)
+    elif libc.renameat2(AT_FDCWD, os.fsencode(new), AT_FDCWD, os.fsencode(old), RENAME_EXCHANGE):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), old)
+
+
+def directories(root, parts):
+    """All directories of the parts, and root: what is to be watched."""
+    found = [root]
+    for part in parts:
+        found += [folder for folder, _, _ in os.walk(os.path.join(root, part))]
+    return found

@@ -1,0 +1,199 @@
+"""What the sync says of itself on each host, and what an operator asks of it: `inv sync.status` and the like.
+
+The service on each host is asked by the hand (docs/sync.md); only the node in charge sends.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lbkit import errors, remote, steps
+from lbkit.inventory import Cluster
+
+WITHIN_S = 60
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """host: where. item: None for the sync as a whole. since: s since 1970, None where it is not known."""
+
+    host: str
+    what: str
+    next_step: str
+    item: str | None = None
+    since: int | None = None
+
+
+@dataclass(frozen=True)
+class State:
+    """sends: the host in charge, None where nobody is. nodes: what each host's service says, of those that
+    answered (`Service.status` in the program)."""
+
+    sends: str | None
+    troubles: tuple[Trouble, ...]
+    nodes: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def level(self) -> bool:
+        """All hosts have the same, or soon will without anybody's help."""
+        return not self.troubles
+
+
+def read(cluster: Cluster) -> State:
+    with remote.sessions(cluster.hosts) as opened:
+        return of(opened)
+
+
+def of(opened: Mapping[str, Any]) -> State:
+    """The same over sessions that are open already."""
+    names = list(opened)
+    said = remote.in_parallel(lambda name: status(opened[name]), names)
+    return judge(dict(zip(names, said, strict=True)))
+
+
+def status(session: Any) -> dict[str, Any] | errors.LbkitError:
+    if isinstance(session, errors.LbkitError):
+        return session
+    try:
+        return ask(session, "status")
+    except errors.LbkitError as error:
+        return error
+
+
+def ask(session: Any, op: str, **more: Any) -> dict[str, Any]:
+    """The answer of the service on that host. Raises CommandFailed where it has none."""
+    return dict(session.call("sync", **steps.sync.request(op, WITHIN_S, **more)))
+
+
+def judge(said: Mapping[str, dict[str, Any] | errors.LbkitError]) -> State:
+    """Host name → what its service says, or why it does not. Pure."""
+    nodes = {name: one for name, one in said.items() if not isinstance(one, errors.LbkitError)}
+    troubles = [
+        Trouble(
+            name, str(one).partition("\nNext: ")[0], f"inv sync; on {name}: journalctl -u lbkit-sync -n 20"
+        )
+        for name, one in said.items()
+        if isinstance(one, errors.LbkitError)
+    ]
+    sending = [name for name, one in nodes.items() if one["in_charge"]]
+    if not sending:
+        troubles.append(Trouble("", "nobody is in charge, so nothing is sent", "inv status"))
+    for name, one in nodes.items():
+        troubles += of_node(name, one, said)
+    return State(sending[0] if sending else None, tuple(troubles), nodes)
+
+
+def of_node(name: str, one: Mapping[str, Any], said: Mapping[str, Any]) -> Iterator[Trouble]:
+    hosts = "|".join(said)
+    for item in one["conflicts"]:
+        what = f"{item} was changed on several hosts; all versions are kept, each goes on with its own"
+        yield Trouble(name, what, f"inv sync.now --keep {hosts} --item {item}", item)
+    for sentence in one["complaints"]:
+        yield Trouble(name, sentence, "mend it there, and save it again")
+    if not one["in_charge"]:
+        return
+    for peer, found in one["peers"].items():
+        for item, behind in found["behind"].items():
+            if item not in one["conflicts"]:
+                yield Trouble(
+                    peer, f"{item}: {behind['why']}", way(behind["why"], name), item, behind["since"]
+                )
+        if found["trouble"] and not found["behind"]:
+            yield Trouble(peer, f"is not reached from {name}: {found['trouble']}", "inv sync")
+
+
+def way(why: str, sender: str) -> str:
+    """What a person does about an item that is behind."""
+    if "waits for setup" in why:
+        return "inv setup"
+    if "refused" in why:
+        return f"mend it on {sender}, and save it again"
+    return "inv sync.now; inv verify"
+
+
+# ── what is asked ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def now(cluster: Cluster, keep: str | None, item: str | None) -> tuple[State, list[str]]:
+    """(state, items of which that host's version won) after both sides were compared anew.
+
+    keep: the host whose version wins the conflicts, or the one about `item`.
+    """
+    names = [host.name for host in cluster.select(keep)] if keep else []
+    with remote.sessions(cluster.hosts) as opened:
+        kept: list[str] = []
+        if keep:
+            if len(names) != 1:
+                raise errors.Refused(
+                    f"One host's version wins, not that of {' and '.join(names)}.\nNext: name one"
+                )
+            session = opened[names[0]]
+            if isinstance(session, errors.LbkitError):
+                raise session
+            kept = ask(session, "keep", item=item)["kept"]
+            if not kept:
+                about = f" about {item}" if item else ""
+                raise errors.Refused(
+                    f"{names[0]} has no conflict{about}, so nothing was decided.\nNext: inv sync.status"
+                )
+        ask(in_charge(opened), "now")
+        return of(opened), kept
+
+
+def test(cluster: Cluster) -> tuple[str, dict[str, float | None], State]:
+    """(sender, seconds to each other host or None where it did not arrive, state)."""
+    with remote.sessions(cluster.hosts) as opened:
+        session = in_charge(opened)
+        answer = ask(session, "test")
+        return answer["node"], answer["arrived"], of(opened)
+
+
+def in_charge(opened: Mapping[str, Any]) -> Any:
+    """The session of the host that sends. Raises Undecided where nobody does."""
+    state = of(opened)
+    if state.sends is None:
+        first = state.troubles[0]
+        raise errors.Undecided(
+            f"{first.host}{': ' if first.host else ''}{first.what}.\nNext: {first.next_step}"
+        )
+    return opened[state.sends]
+
+
+# ── shown ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def lines(state: State) -> list[str]:
+    """The verdict, each host's part, and what is wrong with its next step."""
+    others = [name for name in state.nodes if name != state.sends]
+    if state.level:
+        found = [f"{state.sends} sends, and {' and '.join(others) or 'nobody'} has all that it has."]
+    else:
+        many = f"{len(state.troubles)} things are" if len(state.troubles) > 1 else "One thing is"
+        found = [f"{many} not in order."]
+    for name, one in state.nodes.items():
+        parts = [told(what, one["last"].get(what)) for what in ("sent", "received")]
+        role = {True: "in charge", False: "stands by", None: "who is in charge is unknown"}[one["in_charge"]]
+        found.append(f"  {name}  {role}; {'; '.join(parts)}")
+    return found + trouble_lines(state.troubles)
+
+
+def trouble_lines(troubles: Sequence[Trouble]) -> list[str]:
+    found = []
+    for one in troubles:
+        since = f" (since {clock(one.since)})" if one.since else ""
+        found += ["", f"{one.host + ': ' if one.host else ''}{one.what}{since}.", f"Next: {one.next_step}"]
+    return found
+
+
+def told(what: str, last: Mapping[str, Any] | None) -> str:
+    if not last:
+        return f"nothing {what} yet"
+    way = "to" if what == "sent" else "from"
+    return f"last {what}: {last['item']} {way} {last['node']} at {clock(last['at'])}"
+
+
+def clock(at: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

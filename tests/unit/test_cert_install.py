@@ -1,0 +1,246 @@
+"""A certificate that an operator brings: what is refused before any host is asked, and in which order they get it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from lbkit import cert_install, certificate, certificates, converge, errors, inventory, observe, remote
+from lbkit.hand import pem
+from tests import authority
+from tests.unit.conftest import ROOT
+
+
+@pytest.fixture
+def cluster():
+    """A pair whose certificate is the operator's own."""
+    return inventory.load(ROOT / "examples/on-premises.toml", secrets=False)
+
+
+@pytest.fixture
+def files(tmp_path):
+    root = authority.issue("Root", ca=True)
+    middle = authority.issue("Middle", by=root, ca=True)
+    leaf = authority.issue("Leaf", ("a.example.com",), middle)
+    for name, text in {"crt": leaf.crt, "key": leaf.private.rstrip("\n"), "chain": leaf.chain}.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path, leaf
+
+
+def test_files_become_one(files):
+    folder, leaf = files
+    assert cert_install.text_of(f"{folder}/crt", f"{folder}/key", f"{folder}/chain") == leaf.pem
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "expected"),
+    [
+        (None, "key", "Which certificate, and which key"),
+        ("crt", None, "Which certificate, and which key"),
+        ("gone", "key", "gone: No such file"),
+        ("binary", "key", "is not PEM text"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_the_next_step(files, cert, key, expected):
+    folder, _ = files
+    (folder / "binary").write_bytes(b"\x30\x82\xff\xfe")
+    paths = [name and str(folder / name) for name in (cert, key)]
+    with pytest.raises(errors.Refused, match=expected) as refused:
+        cert_install.text_of(*paths, None)
+    assert "\nNext: " in str(refused.value)
+
+
+def test_one_that_certbot_obtains_is_not_replaced():
+    issued = inventory.load(ROOT / "hosts.toml", secrets=False)
+    with pytest.raises(errors.Refused, match=r'issuer = "own" in \[certificate\]'):
+        cert_install.chosen(issued, None)
+
+
+def test_an_unknown_one_is_refused(cluster):
+    with pytest.raises(errors.Refused, match="one of site"):
+        cert_install.chosen(cluster, "shop")
+
+
+@pytest.mark.parametrize("key_type", ["ecdsa", "rsa"])
+def test_a_self_signed_one_is_good_for_its_names(cluster, key_type):
+    wanted = cert_install.chosen(cluster, "site")
+    text = cert_install.self_signed(wanted, None, "30", key_type)
+    found = pem.inspect(text, wanted.domains)
+    assert (found["good"], found["self_signed"], found["placeholder"]) == (True, True, False)
+    assert 29.9 < found["days_left"] < 30.1
+    text = cert_install.self_signed(wanted, "b.example.com, 192.0.2.7", None, key_type)
+    assert pem.inspect(text)["names"] == ["b.example.com", "192.0.2.7"]
+
+
+@pytest.mark.parametrize(
+    ("days", "key_type"), [("0", None), ("-1", None), ("x", None), ("9999", None), ("9", "dsa")]
+)
+def test_options_without_sense_are_refused(cluster, days, key_type):
+    with pytest.raises(errors.Refused, match="Nothing was touched"):
+        cert_install.self_signed(cert_install.chosen(cluster, None), None, days, key_type)
+
+
+class Host:
+    """A session: cert-deploy as it would answer there. failing: what it says of an install."""
+
+    def __init__(self, name: str, calls: list[Any], domains: tuple[str, ...], failing: str = "") -> None:
+        self.host, self.calls, self.domains, self.failing = (
+            type("H", (), {"name": name}),
+            calls,
+            domains,
+            failing,
+        )
+
+    def call(self, op: str, **request: Any) -> dict[str, Any]:
+        if op == "lock":
+            return {"held": None}
+        self.calls.append((self.host.name, request["argv"][1]))
+        if request["argv"][1] == "check":
+            verdict = pem.inspect(request["input"], self.domains)
+            return {"code": int(not verdict["good"]), "out": json.dumps(verdict), "err": ""}
+        out = "" if self.failing else "certificate site is served"
+        return {
+            "code": int(bool(self.failing)),
+            "out": out,
+            "err": self.failing and f"cert-deploy: {self.failing}",
+        }
+
+
+@pytest.fixture
+def hosts(cluster, monkeypatch):
+    """Sessions to a pair whose active host holds the address."""
+    calls: list[Any] = []
+    opened = {host.name: Host(host.name, calls, tuple(cluster.domains)) for host in cluster.hosts}
+
+    class Opened:
+        def __enter__(self) -> dict[str, Host]:
+            return opened
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(remote, "sessions", lambda _hosts: Opened())
+    monkeypatch.setattr(observe, "read", lambda *_: observe.Picture(cluster, ()))
+    monkeypatch.setattr(observe, "holder_of", lambda _picture: cluster.active.name)
+    monkeypatch.setattr(converge, "refuse_missing", lambda _picture: None)
+    return opened, calls
+
+
+def test_all_hosts_check_before_any_gets_it_and_the_holder_is_last(cluster, hosts):
+    _, calls = hosts
+    wanted = cert_install.chosen(cluster, None)
+    text = certificate.self_signed(cluster.domains, 30, "ecdsa")
+    done = cert_install.install(cluster, wanted, text, "inv cert.install", lambda *_: None)
+    names = [host.name for host in cluster.hosts]
+    assert {name for name, op in calls[: len(names)]} == set(names)
+    assert [op for _, op in calls] == ["check"] * len(names) + ["install"] * len(names)
+    assert calls[-1][0] == cluster.active.name
+    assert set(done.changed) == set(names)
+
+
+def test_one_that_is_not_fit_reaches_no_host(cluster, hosts):
+    _, calls = hosts
+    text = certificate.self_signed(("elsewhere.example.net",), 30, "ecdsa")
+    with pytest.raises(errors.Refused, match="nothing was replaced") as refused:
+        cert_install.install(
+            cluster, cert_install.chosen(cluster, None), text, "inv cert.install", lambda *_: None
+        )
+    assert "it does not cover" in str(refused.value)
+    assert {op for _, op in calls} == {"check"}
+
+
+def test_a_failure_says_who_has_it_already(cluster, hosts):
+    opened, calls = hosts
+    opened[cluster.active.name].failing = "site.pem: No space left on device\nNext: make room"
+    text = certificate.self_signed(cluster.domains, 30, "ecdsa")
+    with pytest.raises(errors.CommandFailed, match=r"has the new one already\. .*No space left") as failed:
+        cert_install.install(
+            cluster, cert_install.chosen(cluster, None), text, "inv cert.install", lambda *_: None
+        )
+    assert str(failed.value).endswith("\nNext: make room")
+    assert calls[-1] == (cluster.active.name, "install")
+
+
+# ── inv cert.status ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def said(issued: authority.Issued, domains: tuple[str, ...], **more: Any) -> dict[str, Any]:
+    """What `cert-deploy status` says of a host that serves it."""
+    disk = pem.inspect(issued.pem, domains)
+    shown = {"fingerprint": disk["fingerprint"], "sha1": None, "error": None, "same": True}
+    return {"site": {"disk": disk, "haproxy": True, "served": [shown], "alarms": [], **more}}
+
+
+def judged(cluster, answers, min_days=14.0):
+    import time
+
+    wanted = cluster.certificates[0]
+    return certificates.found(wanted, min_days, answers, time.time())
+
+
+def texts(found):
+    return [one.text for one in found.troubles]
+
+
+def test_a_pair_that_serves_the_same_good_one_is_well(cluster):
+    one = authority.issue("A", tuple(cluster.domains))
+    found = judged(cluster, {"lb-1": said(one, cluster.domains), "lb-2": said(one, cluster.domains)})
+    assert (found.same, found.troubles, found.renewed_from) == (True, (), None)
+    assert certificates.all_well([found])
+    assert certificates.rows(found)[1][:2] == ("lb-1", "90.0")
+    assert certificates.rows(found)[1][-1] == "the same"
+
+
+def test_different_ones_are_told(cluster):
+    one, other = (authority.issue(name, tuple(cluster.domains)) for name in "AB")
+    found = judged(cluster, {"lb-1": said(one, cluster.domains), "lb-2": said(other, cluster.domains)})
+    assert found.same is False
+    assert texts(found) == ["lb-1 and lb-2 have different certificates for site"]
+
+
+@pytest.mark.parametrize(
+    ("life", "left", "told"),
+    [(90, 13, True), (90, 15, False), (6, 0.9, True), (6, 1.1, False), (45, 7, True)],
+)
+def test_too_little_time_is_told_by_days_or_of_a_short_life_by_share(cluster, life, left, told):
+    one = authority.issue("A", tuple(cluster.domains), begins=left - life, ends=left)
+    found = judged(cluster, {"lb-1": said(one, cluster.domains)})
+    assert [text.startswith("site on lb-1 ends in ") for text in texts(found)] == [True] * told
+
+
+def test_each_trouble_has_its_next_step(cluster):
+    one = authority.issue("A", tuple(cluster.domains))
+    expired = authority.issue("B", tuple(cluster.domains), begins=-9, ends=-1)
+    stopped = said(one, cluster.domains, haproxy=False, served=[])
+    other = said(one, cluster.domains)
+    other["site"]["served"][0].update(fingerprint="00" * 32, same=False)
+    alarm = "certificate site: no.\nNext: do this"
+    for answer, expected in (
+        (said(expired, cluster.domains), "it expired on"),
+        (stopped, "HAProxy does not run on lb-1"),
+        (other, "serves another site than stands on disk"),
+        (said(one, cluster.domains, alarms=[alarm]), "certificate site: no"),
+        ({}, "lb-1 does not know site yet"),
+        (errors.Unreachable("lb-1: no answer.\nNext: is it up?"), "lb-1: no answer"),
+    ):
+        (trouble,) = judged(cluster, {"lb-1": answer}).troubles
+        assert expected in trouble.text
+        assert trouble.next_step
+
+
+def test_what_one_host_does_not_say_is_unknown_and_not_the_same(cluster):
+    one = authority.issue("A", tuple(cluster.domains))
+    gone = errors.Unreachable("lb-2: no answer.\nNext: is it up?")
+    assert judged(cluster, {"lb-1": said(one, cluster.domains), "lb-2": gone}).same is None
+
+
+def test_no_private_key_is_in_what_is_shown(cluster, hosts, files, capsys):
+    _, calls = hosts
+    text = certificate.self_signed(cluster.domains, 30, "ecdsa")
+    told: list[str] = []
+    done = cert_install.install(
+        cluster, cert_install.chosen(cluster, None), text, "inv", lambda *words: told.append(" ".join(words))
+    )
+    assert "PRIVATE" not in f"{done} {told} {calls}"

@@ -1,0 +1,65 @@
+"""What `inv verify` says of what it read, where that needs no host."""
+
+from __future__ import annotations
+
+import contextlib
+from types import SimpleNamespace
+
+from lbkit import inventory, observe, pair, plan, remote, verify
+
+VIP = ("10.77.9.100/24",)
+
+
+def node(cluster: inventory.Cluster, name: str, *, broken: bool = False) -> pair.Node:
+    """A MASTER, also where it should be none."""
+    facts = {
+        "system": "Debian",
+        "addresses": {"lan0": list(VIP)},
+        "units": {"keepalived.service": "active"},
+        "broken": broken,
+    }
+    return pair.node(cluster, cluster.host(name), (), plan.Seen((), facts))
+
+
+def checks(monkeypatch, *nodes: pair.Node) -> list[verify.Check]:
+    """All that is found of nodes of which neither hears the other."""
+    cluster = inventory.load(inventory.ROOT / "hosts.toml", secrets=False)
+    picture = observe.Picture(cluster, nodes)
+    session = SimpleNamespace(call=lambda op, **_: None if op == "hears" else {"code": 0})
+
+    @contextlib.contextmanager
+    def sessions(*_):
+        yield {found.host.name: session for found in nodes}
+
+    monkeypatch.setattr(remote, "sessions", sessions)
+    monkeypatch.setattr(observe, "read", lambda *_: picture)
+    monkeypatch.setattr(verify, "on_its_own", lambda *_: [])
+    monkeypatch.setattr(verify, "from_outside", lambda *_: [])
+    return verify.run(cluster)
+
+
+def test_an_alarm_does_not_pass_and_brings_its_next_step(cluster):
+    said = {
+        "certificate-site": {"event": "certificate", "text": "it expired.\nNext: inv cert.renew", "since": 1}
+    }
+    facts = {"addresses": {"lan0": []}, "units": {"keepalived.service": "active"}, "alarms": said}
+    nodes = [pair.node(cluster, cluster.host("lb-1"), (), plan.Seen((), facts)), node(cluster, "lb-2")]
+    alarm, none = verify.alarms(observe.Picture(cluster, tuple(nodes)))
+    assert (alarm.passed, alarm.detail, alarm.next_step) == (False, "it expired", "inv cert.renew")
+    assert (none.name, none.passed) == ("no alarm stands on lb-2", True)
+
+
+def test_what_a_drill_broke_comes_first_and_nobody_is_told_to_mend_what_comes_of_it(monkeypatch, cluster):
+    found = checks(monkeypatch, node(cluster, "lb-1", broken=True), node(cluster, "lb-2"))
+    assert not found[0].passed
+    assert "a failover test was cut off there" in found[0].detail
+    assert found[0].next_step == "wait, then inv verify"
+    bad = [check for check in found[1:] if not check.passed]
+    assert any("hears" in check.name for check in bad)
+    assert not any(check.next_step for check in bad)
+
+
+def test_hosts_that_do_not_hear_each_other_for_another_reason_are_told_how_to_mend_it(monkeypatch, cluster):
+    found = checks(monkeypatch, node(cluster, "lb-1"), node(cluster, "lb-2"))
+    assert found[0].name == "lb-1 answers over ssh"
+    assert any("allow IP protocol 112" in check.next_step for check in found)
