@@ -150,16 +150,16 @@ def verify(c, json=False):
     return commands.verify(json)
 
 
-@task(auto_shortflags=False, help={"json": JSON})
+@task(auto_shortflags=False, help={"watch": "again every 2 s, until Ctrl-C", "json": JSON})
 @commands.reports
-def status(c, json=False):
+def status(c, watch=False, json=False):
     """What stands now: who is MASTER, who holds the address, what is wrong.
 
     Exit code 0: the pair is whole, 1: something is wrong or unknown.
 
     Example: inv status
     """
-    return commands.status(json)
+    return oncall.status(watch, json)
 
 
 @task(

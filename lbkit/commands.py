@@ -174,20 +174,6 @@ def verify(json: bool) -> int:
     return SAME if checks.all_passed(found) else FAILED
 
 
-def status(json: bool) -> int:
-    import dataclasses
-
-    from lbkit import inventory, report
-    from lbkit import status as now
-
-    found = now.read(inventory.load())
-    if json:
-        report.as_json(dataclasses.asdict(found))
-    else:
-        report.out(report.status_lines(found))
-    return SAME if found.well else FAILED
-
-
 def cert_status(json: bool) -> int:
     import dataclasses
 
