@@ -138,16 +138,19 @@ def sns(c, plan=False, host=None, without=None, json=False):
     return commands.account_step("sns", host, plan, without, json)
 
 
-@task(auto_shortflags=False, help={"json": JSON})
+SINCE = "30s, 10m, 2h, 1d, 14:30, today or 'YYYY-MM-DD HH:MM', in the pair's time zone"
+
+
+@task(auto_shortflags=False, help={"since": f"of the logs: {SINCE}; default: the last change", "json": JSON})
 @commands.reports
-def verify(c, json=False):
+def verify(c, since=None, json=False):
     """Check every promise that can be checked without breaking anything.
 
     Exit code 0: all hold, 1: one does not, or could not be told.
 
     Example: inv verify
     """
-    return commands.verify(json)
+    return oncall.verify(since, json)
 
 
 @task(auto_shortflags=False, help={"watch": "again every 2 s, until Ctrl-C", "json": JSON})
@@ -235,7 +238,6 @@ def failover_test(c, case=None, stop_instance=None, yes_really=None, report=None
 
 
 UNIT = "haproxy, keepalived, agent, sync, certbot or all (default)"
-SINCE = "30s, 10m, 2h, 1d, 14:30, today or 'YYYY-MM-DD HH:MM', in the pair's time zone"
 GREP = "only lines in which this regular expression is found"
 FOLLOW = "go on with new lines, until Ctrl-C"
 

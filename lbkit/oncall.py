@@ -179,3 +179,20 @@ def show_status(cluster: Cluster, json: bool, before: str) -> int:
         print(before, end="", flush=True)
         report.out(report.status_lines(found, cluster.timezone))
     return SAME if found.well else FAILED
+
+
+def verify(since: str | None, json: bool) -> int:
+    import dataclasses
+
+    from lbkit import inventory, report
+    from lbkit import verify as checks
+    from lbkit.since import parse
+
+    cluster = inventory.load()
+    moment = parse(since, cluster.timezone, time.time()) if since else None
+    found = checks.run(cluster, moment, logs=True)
+    if json:
+        report.as_json([dataclasses.asdict(check) for check in found])
+    else:
+        report.out(report.check_lines(found))
+    return SAME if checks.all_passed(found) else FAILED

@@ -6,7 +6,7 @@ from lbkit.hand.core import identity, last_lines, run
 
 
 def ask(question):
-    """Answers of an endpoint: [{status, location, body, error, good, elapsed_ms, certificate}].
+    """Answers of an endpoint: [{status, location, set_cookie, body, error, good, elapsed_ms, certificate}].
 
     good: better than a server error; for TCP, connected.
     connect: (host, port) where the connection goes; name: for SNI and the Host header; http False: only
@@ -45,11 +45,13 @@ def request(question, plain):
         client = http.client.HTTPConnection(question["name"])
         client.sock = connection
         path = question.get("path", "/")
-        client.request(question.get("method", "GET"), path, headers={"User-Agent": "lbkit"})
+        headers = {"User-Agent": "lbkit", **question.get("headers", {})}
+        client.request(question.get("method", "GET"), path, headers=headers)
         response = client.getresponse()
         return {
             "status": response.status,
             "location": response.headers.get("Location"),
+            "set_cookie": response.headers.get_all("Set-Cookie") or [],
             "body": response.read(2048).decode(errors="replace"),
             "certificate": certificate,
         }
