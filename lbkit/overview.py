@@ -7,10 +7,11 @@ import io
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from lbkit import errors, servers
+from lbkit import certificate, errors, servers, steps, sync
+from lbkit.inventory import Cluster, Host
 
 # A fault on the old MASTER's side is in its log so long before the other takes over, or a moment after.
 BEFORE_S, AFTER_S = 30, 3
@@ -34,11 +35,17 @@ class HaProxy:
 
 @dataclass(frozen=True)
 class Overview:
-    """haproxy, servers: None where HAProxy does not answer. roles: (s since 1970, the agent's words)."""
+    """haproxy, servers: None where HAProxy does not answer. roles: (s since 1970, the agent's words).
+
+    certificate_hours: until the served one of the front page ends, None where none is served. sync:
+    `sends`, `level`, or what is wrong with it, in a word.
+    """
 
     haproxy: HaProxy | None
     servers: Mapping[str, servers.View] | None
     roles: tuple[tuple[float, str], ...]
+    certificate_hours: float | None = None
+    sync: str = "unknown"
 
 
 @dataclass(frozen=True)
@@ -51,12 +58,28 @@ class Failover:
     why: str
 
 
-def read(session: Any) -> Overview | None:
+def read(cluster: Cluster, host: Host, session: Any) -> Overview | None:
     """None where the host did not answer."""
+    page = steps.own_page(cluster, host)
+    question = page.question() if page else {"tls": False}
     try:
-        return of(session.call("overview"))
+        served = session.call("handshake", **question) if question["tls"] else None
+        hours = certificate.read(served).hours_left if served else None
+        return replace(of(session.call("overview")), certificate_hours=hours, sync=sync_word(session))
     except errors.LbkitError:
         return None
+
+
+def sync_word(session: Any) -> str:
+    said = sync.status(session)
+    if isinstance(said, errors.LbkitError):
+        return "unknown"
+    for name in ("conflicts", "complaints"):
+        if said[name]:
+            return {"conflicts": "conflict", "complaints": "refused"}[name]
+    if not said["in_charge"]:
+        return "receives"
+    return "behind" if any(peer["behind"] for peer in said["peers"].values()) else "sends"
 
 
 def of(answer: Mapping[str, Any]) -> Overview:
@@ -126,16 +149,22 @@ def reason(source: str, at: float, lines: Sequence[tuple[float, str]]) -> str:
 
 
 def haproxy_rows(found: Mapping[str, Overview | None]) -> list[tuple[str, ...]]:
-    """A table with its heading; empty where no HAProxy answered."""
+    """A table with its heading; empty where nobody answered."""
     from lbkit.servers_shown import lasting
 
-    rows: list[tuple[str, ...]] = [
-        ("HAProxy", "version", "for", "workers", "connections", "requests/s", "5xx")
-    ]
+    heads = ("HAProxy", "version", "for", "workers", "open", "req/s", "5xx", "certificate", "sync")
+    rows: list[tuple[str, ...]] = [heads]
     for host, one in found.items():
-        if one and (its := one.haproxy):
-            figures = (str(its.connections), str(its.requests_per_s), f"{its.errors:,} of {its.requests:,}")
-            rows.append((host, its.version, lasting(its.since_s), str(its.workers or "?"), *figures))
+        if one is None:
+            continue
+        hours = one.certificate_hours
+        ends = "none" if hours is None else "expired" if hours < 0 else certificate.span(hours)
+        figures: tuple[str, ...] = ("?",) * 6
+        if its := one.haproxy:
+            share = f"{its.errors:,} of {its.requests:,}"
+            numbers = (its.workers or "?", its.connections, its.requests_per_s, share)
+            figures = (its.version, lasting(its.since_s), *map(str, numbers))
+        rows.append((host, *figures, ends, one.sync))
     return rows if len(rows) > 1 else []
 
 

@@ -79,7 +79,7 @@ def of(cluster: Cluster, opened: dict[str, Any], figures: bool = False) -> Statu
         if host.name not in answered:
             return Row(host.name, host.role, "UNKNOWN", None, "unknown", "unknown", None)
         found = row(answered[host.name], holder, doubt is not None, opened[host.name])
-        return replace(found, overview=overview.read(opened[host.name])) if figures else found
+        return replace(found, overview=overview.read(cluster, host, opened[host.name])) if figures else found
 
     rows = remote.in_parallel(of_host, [host for host in cluster.hosts if host.name in opened])
     return judge(rows, picture.missing, doubt)

@@ -34,6 +34,7 @@ MODULES = (
     "pem",
     "renewing",
     "overview",
+    "placeholders",
     "breaking",
     "adverts",
     "surveying",

@@ -57,6 +57,19 @@ def request(question, plain):
         }
 
 
+def handshake(question):
+    """PEM of the certificate that is served at `connect` for `name`; None where there is none."""
+    import socket
+    import ssl
+
+    try:
+        plain = socket.create_connection(question["connect"], timeout=3)
+        with plain, wrapped(question, plain) as connection:
+            return ssl.DER_cert_to_PEM_cert(connection.getpeercert(True))
+    except OSError:
+        return None
+
+
 def wrapped(question, plain):
     """TLS over a connected socket, whoever's certificate it is."""
     import ssl

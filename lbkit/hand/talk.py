@@ -76,6 +76,7 @@ OPERATIONS = {
     "call_on": lambda request, _say: meeting.call_on(request),
     "met": lambda _request, _say: meeting.stop(),
     "last_change": lambda _request, _say: loaded.last_change(),
+    "handshake": lambda request, _say: looking.handshake(request),
     "overview": lambda _request, _say: overview.overview(),
     "logs": lambda request, _say: journal.logs(request),
     "follow": lambda request, say: journal.follow(request, say),

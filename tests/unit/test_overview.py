@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lbkit import overview, report, servers
 
 SERVERS = {"stat": None, "state": None, "record": {}}
@@ -17,11 +19,36 @@ def test_figures_are_of_the_clients_frontends_alone():
     found = overview.of({"servers": SERVERS, "info": INFO, "frontends": FRONTENDS, "workers": 2, "roles": []})
     assert found.haproxy == overview.HaProxy("2.6.12", 7200, 2, 3, 1200, 4, 7)
     assert overview.haproxy_rows({"lb-1": found, "lb-2": None})[1:] == [
-        ("lb-1", "2.6.12", "2h", "2", "3", "7", "4 of 1,200")
+        ("lb-1", "2.6.12", "2h", "2", "3", "7", "4 of 1,200", "none", "unknown")
     ]
     silent = overview.of({"servers": SERVERS, "info": None, "frontends": None, "workers": None, "roles": []})
     assert (silent.haproxy, silent.servers) == (None, None)
-    assert overview.haproxy_rows({"lb-1": silent}) == []
+    assert overview.haproxy_rows({"lb-1": silent})[1] == ("lb-1", *"??????", "none", "unknown")
+    assert overview.haproxy_rows({"lb-1": None}) == []
+
+
+class Sync:
+    """A session whose sync says this of itself."""
+
+    def __init__(self, **said):
+        self.said = {"conflicts": [], "complaints": [], "in_charge": True, "peers": {}, **said}
+
+    def call(self, _op, **_asked):
+        return self.said
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        ({"peers": {"lb-2": {"behind": {}}}}, "sends"),
+        ({"peers": {"lb-2": {"behind": {"site": {}}}}}, "behind"),
+        ({"in_charge": False}, "receives"),
+        ({"conflicts": ["site"]}, "conflict"),
+        ({"complaints": ["haproxy.cfg is broken"]}, "refused"),
+    ],
+)
+def test_the_sync_is_told_in_a_word(said, word):
+    assert overview.sync_word(Sync(**said)) == word
 
 
 def test_the_last_failover_is_told_with_what_the_old_master_said():
