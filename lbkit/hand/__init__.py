@@ -33,6 +33,7 @@ MODULES = (
     "duty",
     "pem",
     "renewing",
+    "overview",
     "placeholders",
     "breaking",
     "adverts",
