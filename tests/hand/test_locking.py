@@ -62,9 +62,9 @@ def test_a_program_of_the_hosts_own_is_waited_for_and_an_operator_is_not(path):
 def test_a_program_takes_the_lock_for_as_long_as_it_works_and_is_refused_where_another_has_it(path):
     with locking.held("lbkit-sync on this host", "sync"):
         assert locking.read()["command"] == "sync"
-        with pytest.raises(locking.Busy, match="locked by lbkit-sync on this host since"):
-            with locking.held("another", "x"):
-                pass
+        refused = pytest.raises(locking.Busy, match="locked by lbkit-sync on this host since")
+        with refused, locking.held("another", "x"):
+            pass
     assert locking.read() is None
 
 
