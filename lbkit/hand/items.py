@@ -9,10 +9,9 @@ import os
 import stat
 import time
 
-from lbkit.hand import framing, loaded, looking, pem, trees, writing
+from lbkit.hand import deploying, framing, loaded, looking, pem, trees, writing
 from lbkit.hand.core import Failed, run
 
-CERT_DEPLOY = "/usr/local/lib/lbkit/cert-deploy"
 HEALTHY_WITHIN_S = 5
 
 
@@ -150,7 +149,7 @@ def first_fault(output):
 
 
 class Certificate(SavedFile):
-    """A certificate with its key. cert-deploy is the one way by which any comes to be served."""
+    """A certificate with its key. What is saved here is served by the watch over these files (cert-deploy)."""
 
     def __init__(self, name, path, certificate):
         super().__init__(name, path)
@@ -160,35 +159,23 @@ class Certificate(SavedFile):
         content = super().read()
         return None if content is not None and pem.is_placeholder(content) else content
 
-    def check(self, _content):
-        try:
-            run([CERT_DEPLOY, "check", self.path, "--for", self.certificate])
-        except Failed as error:
-            raise Failed(f"{self.path} is not good: {reasons(error)}") from None
+    def check(self, content):
+        wanted = deploying.named(deploying.load_config(), self.certificate)
+        verdict = pem.inspect(deploying.text_of(content), wanted["domains"])
+        if not verdict["good"]:
+            raise Failed(f"{self.path} is not good: {'; '.join(verdict['why'])}")
 
     def is_good(self):
         try:
-            self.check(None)
+            self.check(self.read() or b"")
         except Failed:
             return False
         return True
 
     def install(self, content, _was):
-        try:
-            run([CERT_DEPLOY, "install", self.certificate, "--from", "-", "--locked"], given=content)
-        except Failed as error:
-            raise Failed(f"{self.path}: {reasons(error)}") from None
-
-    def load(self, content):
-        self.install(content, None)
-
-
-def reasons(error):
-    """Why cert-deploy refused: what its JSON says, or its own words."""
-    try:
-        return "; ".join(json.loads(error.output)["why"])
-    except (ValueError, KeyError, TypeError):
-        return " ".join(error.output.split())[:500] or error.what
+        config = deploying.load_config()
+        wanted = deploying.named(config, self.certificate)
+        deploying.install(config, wanted, lambda: content, lambda: None)  # the lock is ours already
 
 
 class Tree:
@@ -206,8 +193,9 @@ class Tree:
 
     def concerns(self, folder, name):
         """Whether an event is about this item: below one of the parts, one of them itself, or above them."""
-        inside = os.path.relpath(os.path.join(folder, name), self.path).split("/")[0]
-        return not name or inside in (*self.parts, ".", "..")
+        path = os.path.join(folder, name)
+        below = os.path.relpath(path, self.path).split("/")[0] in self.parts
+        return not name or below or f"{self.path}/".startswith(f"{path}/")
 
     def read(self):
         return trees.read(self.path, self.parts)

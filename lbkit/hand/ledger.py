@@ -13,6 +13,7 @@ from lbkit.hand import orders, versions
 
 DIRECTORY = "/var/lib/lbkit/sync"
 KEPT_MOST = 20  # versions of one item
+UNSEEN = ("older", "apart")
 
 
 class Ledger:
@@ -63,9 +64,13 @@ class Ledger:
         self.write()
 
     def adopt(self, item, digest, vector):
-        """The item has the content of that version here, whoever made it."""
+        """The item has that content here, whoever made it; a conflict that the vector knows of is over."""
         self.data["items"][item] = versions.adopted(self.record(item), self.node, digest, vector)
         self.data["installing"].pop(item, None)
+        found = self.data["conflicts"].pop(item, {})
+        open_ = {n: one for n, one in found.items() if versions.relation(vector, one["vector"]) in UNSEEN}
+        if open_:
+            self.data["conflicts"][item] = open_
         self.write()
 
     def prevail(self, item):
@@ -90,14 +95,6 @@ class Ledger:
         found[node] = entry
         self.write()
         return True
-
-    def agreed(self, item, node):
-        """There is no conflict with that node any more."""
-        found = self.data["conflicts"].get(item, {})
-        if found.pop(node, None) is not None:
-            if not found:
-                del self.data["conflicts"][item]
-            self.write()
 
     def keep(self, item, node, digest, content):
         """That node's version lies in conflicts/ITEM/, for root alone; the oldest of many go."""

@@ -221,16 +221,12 @@ class Peer:
             mine = {**mine, "vector": both}
         return verdict, mine, {**theirs, "vector": both} if verdict == "fetch" else theirs
 
-    def nothing(self, name, mine, theirs):
-        if theirs.get("conflict"):
-            self.agree(name, mine, theirs)
-        with self.node.mutex:
-            self.node.agreed(name, self.name)
+    def nothing(self, _name, _mine, _theirs):
         return ""
 
     def agree(self, name, mine, theirs):
         self.ask("agree", item=name, digest=mine["digest"], vector=mine["vector"])
-        self.node.agree(name, theirs, self.name)
+        self.node.agree(name, theirs)
         return ""
 
     def send(self, name, mine, _theirs):
@@ -246,7 +242,7 @@ class Peer:
             raise Later(f"{name} was changed on {self.name} at that moment")
         with self.node.mutex:
             self.node.ledger.told("sent", name, self.name)
-            self.node.agreed(name, self.name)
+            self.node.refused.pop(name, None)
         log.info("sent %s to %s", name, self.name)
         return ""
 
@@ -274,7 +270,7 @@ class Peer:
             known = self.node.ledger.data["conflicts"].get(name, {}).get(self.name)
             content = self.node.content(name)
         entry = {"digest": theirs["digest"], "vector": theirs["vector"]}
-        if known != entry or not theirs.get("conflict"):
+        if known != entry or theirs["conflict"] != mine["digest"]:
             answer, other = self.ask("get", item=name)
             if content is None or answer["digest"] != theirs["digest"]:
                 return changing(name)

@@ -49,9 +49,14 @@ class Node:
         known = None if record.get("torn") else record["digest"]
         return {"digest": known, "vector": record["vector"], "setup": record["setup"]}
 
-    def versions(self):
+    def versions(self, peer=None):
+        """Item → version, and, for a peer, which of its versions this node is in conflict with."""
         with self.mutex:
-            return {name: self.version(name) for name in self.items}
+            known = {name: found.get(peer, {}) for name, found in self.ledger.data["conflicts"].items()}
+            return {
+                name: {**self.version(name), "conflict": known.get(name, {}).get("digest")}
+                for name in self.items
+            }
 
     # ── saved here ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -156,8 +161,7 @@ class Node:
                 raise Failed(str(error)) from None
             self.ledger.adopt(name, brought["digest"], brought["vector"])
             self.ledger.told("received", name, sender)
-            self.agreed(name, sender)
-            for found in (self.broken, self.unloaded):
+            for found in (self.broken, self.unloaded, self.refused):
                 found.pop(name, None)
             log.info("received %s from %s", name, sender)
             return "taken"
@@ -168,19 +172,14 @@ class Node:
         if content is not None and digest(content) != self.ledger.record(name)["digest"]:
             self.ledger.keep(name, self.name, digest(content), content)
 
-    def agree(self, name, theirs, sender):
+    def agree(self, name, theirs):
         """Both have the same content: under one vector from now on."""
         with self.mutex:
             mine = self.version(name)
             if mine["digest"] == theirs["digest"]:
                 vector = versions.merged(mine["vector"], theirs["vector"])
                 self.ledger.adopt(name, mine["digest"], vector)
-                self.agreed(name, sender)
-
-    def agreed(self, name, sender):
-        """That node has the same: there is nothing to refuse, and no conflict with it."""
-        self.refused.pop(name, None)
-        self.ledger.agreed(name, sender)
+                self.refused.pop(name, None)
 
     def disagree(self, name, theirs, content, sender):
         """A conflict with that node's version, which is kept; each goes on with its own."""
