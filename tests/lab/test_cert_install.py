@@ -60,14 +60,14 @@ def test_a_bought_certificate_is_served_by_both_with_no_failed_request(
     pair: Rehearsal, mine: Path, middle: authority.Issued
 ) -> None:
     one = authority.issue("Bought", (DOMAIN,), middle)
-    workers = {name: pair.worker(name) for name in NAMES}
+    since = {name: pair.now(name) for name in NAMES}
     with probed(pair.lab, 50, tls=True) as probe:
         done = pair.done("cert.install", *files(pair, one), hosts=mine)
     assert probe.failed == []
     holder, standby = pair.roles()
     assert f"{DOMAIN} is served by {standby} and {holder}" in done.flat
     assert {shown(pair, name) for name in NAMES} == {one.fingerprint}
-    assert {name: pair.worker(name) for name in NAMES} == workers
+    assert not any("Reload" in pair.journal(name, since[name], "-u", "haproxy") for name in NAMES)
     assert "PRIVATE" not in done.text
     status = pair.done("cert.status", hosts=mine)
     assert "Every certificate is good" in status.out
