@@ -3,7 +3,6 @@
 An item's content is bytes, None where there is nothing worth keeping: no file, or a placeholder.
 """
 
-import base64
 import hashlib
 import json
 import os
@@ -14,7 +13,6 @@ from lbkit.hand import deploying, framing, loaded, looking, pem, trees, writing
 from lbkit.hand.core import Failed, run
 
 HEALTHY_WITHIN_S = 5
-PLACEHOLDER = b"lbkit placeholder"  # the organisation that writing.write_placeholder names
 
 
 def digest(content):
@@ -159,7 +157,7 @@ class Certificate(SavedFile):
 
     def read(self):
         content = super().read()
-        return None if content is not None and is_placeholder(content) else content
+        return None if content is not None and pem.is_placeholder(content) else content
 
     def check(self, content):
         wanted = deploying.named(deploying.load_config(), self.certificate)
@@ -178,15 +176,6 @@ class Certificate(SavedFile):
         config = deploying.load_config()
         wanted = deploying.named(config, self.certificate)
         deploying.install(config, wanted, lambda: content, lambda: None)  # the lock is ours already
-
-
-def is_placeholder(content):
-    """Whether it is the certificate that setup puts there until there is another."""
-    body = content.partition(b"-----BEGIN CERTIFICATE-----")[2].partition(b"-----END")[0]
-    try:
-        return PLACEHOLDER in base64.b64decode(body)
-    except ValueError:
-        return False
 
 
 class Tree:

@@ -22,6 +22,7 @@ MODULES = (
     "orders",
     "keys",
     "breaking",
+    "placeholders",
     "reading",
     "writing",
     "duty",

@@ -7,6 +7,7 @@ import pytest
 from lbkit import diffs, plan, resources
 
 FILE = resources.File("/etc/a.conf", content="new\n", mode=0o640, group="haproxy", secrets=("s3cret",))
+FIT = {"sha256": "00", "expired": False, "unfit": [], "live": True}
 OWNED = {"owner": "root", "group": "haproxy", "mode": 0o640}
 SERVICE = resources.Service("haproxy", reload_on=("/etc/a.conf",), restart_on=("/etc/unit.conf",))
 RUNS = {
@@ -40,10 +41,26 @@ TABLE = [
     (resources.KeptAddresses("lo"), {"network": None, "keeps": True}, []),  # networkd does not manage it
     (resources.KeptAddresses("lan0"), {"network": "a.network", "keeps": True}, []),
     (resources.KeptAddresses("lan0"), {"network": "a.network", "keeps": False}, ["keep"]),
-    (resources.Placeholder("/c.pem"), {"exists": True}, []),  # a link
-    (resources.Placeholder("/c.pem"), {"exists": True, **OWNED, "group": "root", "mode": 0o600}, []),
-    (resources.Placeholder("/c.pem"), {"exists": True, **OWNED, "group": "root"}, ["own"]),
-    (resources.Placeholder("/c.pem", guarded=False), {"exists": True, **OWNED}, []),
+    (resources.Placeholder("/c.pem"), {"exists": True, **FIT}, []),  # a link
+    (resources.Placeholder("/c.pem"), {"exists": True, **FIT, **OWNED, "group": "root", "mode": 0o600}, []),
+    (resources.Placeholder("/c.pem"), {"exists": True, **FIT, **OWNED, "group": "root"}, ["own"]),
+    (resources.Placeholder("/c.pem", guarded=False), {"exists": True, **FIT, **OWNED}, []),
+    (resources.Placeholder("/c.pem"), {"exists": True, **FIT, "expired": True}, ["renew"]),
+    (
+        resources.Placeholder("/c.pem"),
+        {"exists": True, **FIT, "unfit": ["it expired"]},
+        [],
+    ),  # certbot's to mend
+    (
+        resources.Placeholder("/c.pem", own=True),
+        {"exists": True, **FIT, "unfit": ["it expired"]},
+        ["blocked"],
+    ),
+    (
+        resources.Placeholder("/c.pem", own=True),
+        {"exists": True, **FIT, "unfit": ["no"], "live": False},
+        ["warning"],
+    ),
     (resources.Placeholder("/c.pem"), {"exists": False}, ["create"]),
     (resources.Placeholder("/c.pem"), {"exists": False, "live": True}, ["create"]),
     (resources.Placeholder("/c.pem", own=True), {"exists": False, "live": False}, ["create"]),
