@@ -149,7 +149,7 @@ def first_fault(output):
 
 
 class Certificate(SavedFile):
-    """A certificate with its key. What is saved here is served by the watch over these files (cert-deploy)."""
+    """A certificate with its key. What is saved here is served by the watch over them (cert-deploy)."""
 
     def __init__(self, name, path, certificate):
         super().__init__(name, path)
