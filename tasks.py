@@ -1,8 +1,10 @@
 """lbkit's commands. `inv --list` lists them, `inv --help TASK` explains one. No logic here: see lbkit/."""
 
+import sys
+
 from invoke import Collection, task
 
-from lbkit import commands
+from lbkit import commands, words
 from lbkit.lab import tasks as lab
 
 HOST = "only this host: active, passive, or its name"
@@ -382,3 +384,4 @@ sync = Collection("sync", install, sync_status, sync_test, sync_now)
 cert = Collection("cert", cert_status, issue, renew, cert_install, cert_selfsigned)
 COMMANDS = (verify, status, switchover, maintenance, failover_test)
 ns = Collection(plan, setup, *STEPS, *COMMANDS, sync, cert, lab=lab.ns)
+words.check(ns, sys.argv)

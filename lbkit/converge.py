@@ -221,7 +221,7 @@ def bring_account(
         return []
     from lbkit.aws import account, api
 
-    made = account.bring(api.of(before.cluster), before.cluster, only, before.place, tell)
+    made = account.bring(api.of(before.cluster), before.cluster, only, tell)
     return [(ACCOUNT, change) for change in made]
 
 

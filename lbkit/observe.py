@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lbkit import errors, pair, plan, remote, steps
-from lbkit.inventory import Cluster, Host, Vip
+from lbkit.inventory import Cluster, Eip, Host, Vip
 
 if TYPE_CHECKING:
     from lbkit.aws.account import Place
@@ -79,13 +79,29 @@ def read(cluster: Cluster, only: Sequence[str], opened: dict[str, Any]) -> Pictu
     nodes = [
         pair.node(cluster, cluster.host(name), asked[name], state, told) for name, state in answered.items()
     ]
-    missing = {name: str(state) for name, state in found.items() if isinstance(state, errors.LbkitError)}
+    missing = {
+        name: unreachable(cluster, name, state)
+        for name, state in found.items()
+        if isinstance(state, errors.LbkitError)
+    }
     return Picture(cluster, tuple(nodes), missing, account)
 
 
 def keys(picture: Picture) -> dict[str, Any]:
     """Host name → the public keys that it told."""
     return {node.host.name: node.seen.facts["keys"] for node in picture.nodes}
+
+
+def unreachable(cluster: Cluster, name: str, error: errors.LbkitError) -> str:
+    """Why a host could not be read; where nothing answers since its instance is stopped, that too."""
+    text = str(error)
+    if not (isinstance(cluster.address, Eip) and isinstance(error, errors.Unreachable) and error.down):
+        return text
+    from lbkit.aws import instances  # botocore costs 150 ms: only where it is asked
+
+    if off := instances.switched_off(cluster, name):
+        return f"{text.partition(chr(10) + 'Next: ')[0].rstrip('.')}. {off[0]}\nNext: {off[1]}"
+    return text
 
 
 def read_account(cluster: Cluster, only: Sequence[str]) -> Place | errors.LbkitError | None:

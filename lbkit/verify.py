@@ -43,6 +43,7 @@ def run(cluster: Cluster) -> list[Check]:
             checks += told(f"{name} may move the address", permission, cluster, name, session)
         for name, session in alive.items():
             checks += told(f"{name}'s health check runs", health_check, cluster, name, session)
+            checks += told(f"keepalived on {name} hears its agent", hears_agent, name, session)
             checks += told(f"{name} alone answers", on_its_own, cluster, name, session)
         checks += told("what clients see", from_outside, cluster, picture, alive)
     if broken:  # what else fails comes of it, or is there to be mended when it is over
@@ -230,6 +231,17 @@ def health_check(cluster: Cluster, name: str, session: remote.Session) -> list[C
     how = answer["said"] if answer["code"] is None else f"exit code {answer['code']}: {answer['said']}"
     detail = f"{script} as {user}: {how}; keepalived goes on unchecked"
     return [Check(title, False, detail, f"on {name}: sudo runuser -u {user} -- {script}; then inv plan")]
+
+
+def hears_agent(name: str, session: remote.Session) -> list[Check]:
+    """keepalived follows the file in which the agent says whether this node may be MASTER. Where the kernel
+    refused it inotify it says so once, when it starts, and never learns that HAProxy is down."""
+    watches = session.call("watches", unit="keepalived.service")
+    if watches is None:  # it does not run, which is told above
+        return []
+    detail = "it watches the track file" if watches else "it watches no file, for it got no inotify instance"
+    fix = f"on {name}: sudo sysctl fs.inotify.max_user_instances=1024, then systemctl restart keepalived"
+    return [Check(f"keepalived on {name} hears its agent", watches, detail, fix)]
 
 
 def on_its_own(cluster: Cluster, name: str, session: remote.Session) -> list[Check]:

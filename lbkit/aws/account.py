@@ -74,13 +74,15 @@ def desired(cluster: Cluster, seen: Seen, only: Sequence[str]) -> list[tuple[str
     ]
 
 
-def bring(api: Api, cluster: Cluster, only: Sequence[str], place: Place, tell: Tell) -> list[Change]:
+def bring(api: Api, cluster: Cluster, only: Sequence[str], tell: Tell) -> list[Change]:
     """The account is as desired; returns what was changed, in order.
 
+    Read anew at first, for an interface's groups are written as a whole, and somebody may have added one.
     Each change is read back before the next is made: reads lag behind writes.
     """
     made: list[Change] = []
     try:
+        place = look(api, cluster, only)
         while place.todo:
             change = place.todo[0]
             refuse_stops(place.changes[: place.changes.index(change)])  # what it needs stands before it

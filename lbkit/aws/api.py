@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -132,7 +133,8 @@ class Api:
         if code in _STALE_KEY:
             return f"renew {whose}; try: {check}"
         if code in _DENIED:
-            return f"allow {what.split(' ')[0]} to whoever runs lbkit ({check}); docs/aws.md lists all"
+            needed = denied(what.split(" ")[0], str(error))
+            return f"allow {needed} to whoever runs lbkit ({check}); docs/aws.md lists all"
         if code in _THROTTLED or code.startswith(("Internal", "ServiceUnavailable")):
             return "wait a minute, then run it again; it goes on from there"
         if code.endswith(("LimitExceeded", "QuotaExceeded")):
@@ -149,6 +151,18 @@ _STALE_KEY = ("AuthFailure", "InvalidClientTokenId", "SignatureDoesNotMatch", "U
               "ExpiredToken", "ExpiredTokenException", "RequestExpired")  # fmt: skip
 _DENIED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "AuthorizationError")
 _THROTTLED = ("RequestLimitExceeded", "Throttling", "ThrottlingException", "ThrottledException")
+
+
+# AWS asks for the right to hand out the role too, and does not always name it in its refusal.
+_HANDS_OUT_A_ROLE = ("ec2:AssociateIamInstanceProfile", "iam:AddRoleToInstanceProfile")
+
+
+def denied(called: str, said: str) -> str:
+    """The actions to allow, after AWS refused a call: the one that it names, else the one that was called."""
+    named = re.search(r"not authorized to perform: ([a-z0-9-]+:[A-Za-z0-9]+)", said)
+    if named:
+        return named[1]
+    return f"{called} and iam:PassRole" if called in _HANDS_OUT_A_ROLE else called
 
 
 @functools.cache

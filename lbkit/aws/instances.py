@@ -1,7 +1,8 @@
-"""The hosts as EC2 instances: stopped and started by the API, for the drill alone."""
+"""The hosts as EC2 instances: whether they run, and, for the drill alone, stopped and started by the API."""
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import Any
 
@@ -43,10 +44,29 @@ class Power:
             if found["State"]["Name"] in ("pending", "running"):
                 return
             if time.monotonic() > deadline:
-                identity = found["InstanceId"]
                 raise errors.CommandFailed(
                     f"{name}: its instance is not stopped after {STOPPED_WITHIN_S} s.\n"
-                    f"Next: aws ec2 start-instances --region {self.api.region} --instance-ids {identity}"
+                    f"Next: {self.by_hand(found)}"
                 )
             time.sleep(LOOK_EVERY_S)
         self.api.write(api.call("ec2", "start_instances", {"InstanceIds": [found["InstanceId"]]}))
+
+    def by_hand(self, instance: dict[str, Any]) -> str:
+        """The command that starts it."""
+        identity = instance["InstanceId"]
+        return f"aws ec2 start-instances --region {self.api.region} --instance-ids {identity}"
+
+
+@functools.cache  # a command may look at its hosts many times
+def switched_off(cluster: Cluster, name: str) -> tuple[str, str] | None:
+    """(what AWS says, the command that starts it) of a host whose instance does not run; None where it does,
+    and where AWS does not tell."""
+    try:
+        power = Power(cluster)
+        found = power.instance(name)
+    except errors.LbkitError:
+        return None
+    state = found["State"]["Name"]
+    if state == "running":
+        return None
+    return f"Its instance {found['InstanceId']} is {state}.", power.by_hand(found)

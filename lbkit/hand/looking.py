@@ -2,6 +2,7 @@
 
 import time
 
+from lbkit.hand import sockets
 from lbkit.hand.core import identity, last_lines, run
 
 
@@ -69,6 +70,12 @@ def vrrp_state():
     argv = ["journalctl", "-u", "keepalived", "-n", "400", "-o", "cat", "--no-pager"]
     found = [line.split("Entering ")[1].split()[0] for line in run(argv).splitlines() if "Entering " in line]
     return found[-1] if found else None
+
+
+def watches(unit):
+    """Whether any process of the unit watches files; None where it has none."""
+    pids = sockets.group_pids(run(["systemctl", "show", "-p", "ControlGroup", "--value", unit]).strip())
+    return any(sockets.watches_files(pid) for pid in pids) if pids else None
 
 
 def stats(path, command):

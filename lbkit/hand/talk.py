@@ -44,6 +44,7 @@ OPERATIONS = {
     "check": lambda request, _say: looking.check(request),
     "program": lambda request, _say: looking.program(request),
     "vrrp_state": lambda _request, _say: looking.vrrp_state(),
+    "watches": lambda request, _say: looking.watches(request["unit"]),
     "hears": lambda request, _say: looking.hears(request),
     "stats": lambda request, _say: looking.stats(request["socket"], request["command"]),
     "probe": lambda request, _say: probing.start(request["question"], request["every_s"]),

@@ -193,7 +193,7 @@ def bring() -> Callable[..., list[str]]:
         api, steps = way.of(cluster), only or tuple(engine.TABLE)
         place = engine.look(api, cluster, steps)
         engine.refuse_stops(place.changes)
-        made = engine.bring(api, cluster, steps, place, lambda _name, _line: None)
+        made = engine.bring(api, cluster, steps, lambda _name, _line: None)
         return [f"{change.label}: {change.action}" for change in made]
 
     return done

@@ -6,6 +6,7 @@ import re
 import socket
 
 import pytest
+from botocore.exceptions import ClientError
 
 from lbkit import errors, observe, steps
 from lbkit.aws import account as engine
@@ -121,9 +122,33 @@ def test_change_that_aws_accepts_and_does_not_show_is_told_and_not_repeated(
     monkeypatch.setattr(engine, "DEADLINE_S", 1)
     monkeypatch.setattr(engine, "look", lambda *_: bring_to_stale)
     with pytest.raises(errors.CommandFailed, match="`associate` does not show after 1 s") as failure:
-        engine.bring(Api(one), one, ("ipv6",), bring_to_stale, lambda *_: None)
+        engine.bring(Api(one), one, ("ipv6",), lambda *_: None)
     assert "1 change was made in AWS before it, and complete." in str(failure.value)
     assert account.writes() == ["AssociateVpcCidrBlock"]
+
+
+PASS_ROLE = "User: kim is not authorized to perform: iam:PassRole on resource: arn:aws:iam::1:role/lbkit-lab"
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "allow"),
+    [
+        ("AccessDenied", PASS_ROLE, "allow iam:PassRole to whoever"),
+        ("UnauthorizedOperation", f"You are not authorized. {PASS_ROLE} because", "allow iam:PassRole to whoever"),
+        ("UnauthorizedOperation", "You are not authorized to perform this operation.",
+         "allow ec2:AssociateIamInstanceProfile and iam:PassRole to whoever"),
+    ],
+)  # fmt: skip
+def test_denial_names_the_action_that_aws_names_and_what_else_the_call_needs(cluster, code, message, allow):
+    """A mock: moto asks for no PassRole."""
+    client = Api(cluster("[aws.iam]"))
+
+    def refused():
+        raise ClientError({"Error": {"Code": code, "Message": message}}, "AssociateIamInstanceProfile")
+
+    with pytest.raises(errors.AwsFailed) as failure:
+        client._do("ec2", "associate_iam_instance_profile", {}, refused)
+    assert f"Next: {allow} runs lbkit" in str(failure.value)
 
 
 @pytest.mark.parametrize(

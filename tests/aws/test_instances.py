@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from lbkit import errors
+from lbkit import errors, observe
+from lbkit.aws import instances
 from lbkit.aws.instances import Power
 from lbkit.lab import aws
 
@@ -45,3 +46,25 @@ def test_two_interfaces_with_the_address_stop_nothing(client, cluster, stranger)
     found = cluster(edits={'private_address = "10.77.1.11"': f'private_address = "{SECONDARY}"'})
     with pytest.raises(errors.Refused, match="network_interface_id"):
         Power(found).instance("lb-1")
+
+
+def test_a_host_that_is_out_of_reach_since_its_instance_is_stopped_is_called_that(client, cluster):
+    one = cluster()
+    out = errors.Unreachable("lb-1: no ssh to 10.77.1.11 port 22 (no answer).\nNext: is it up?", down=True)
+    assert observe.unreachable(one, "lb-1", out) == str(out)
+    client.stop_instances(InstanceIds=[aws.INSTANCE_IDS["lb-1"]])
+    instances.switched_off.cache_clear()  # asked once in a command
+    assert observe.unreachable(one, "lb-1", out) == (
+        f"lb-1: no ssh to 10.77.1.11 port 22 (no answer). Its instance {aws.INSTANCE_IDS['lb-1']} is stopped.\n"
+        f"Next: aws ec2 start-instances --region {aws.REGION} --instance-ids {aws.INSTANCE_IDS['lb-1']}"
+    )
+    wrong_key = errors.Unreachable("lb-1: the host key is not known.\nNext: accept it.")
+    assert observe.unreachable(one, "lb-1", wrong_key) == str(wrong_key), (
+        "one that answers is not switched off"
+    )
+
+
+def test_where_aws_does_not_say_whether_it_is_stopped_only_the_silence_is_told(account, cluster):
+    account.front.fault = {"mode": "refuse", "actions": ["DescribeInstances"]}
+    out = errors.Unreachable("lb-1: no ssh (no answer).\nNext: is it up?", down=True)
+    assert observe.unreachable(cluster(), "lb-1", out) == str(out)

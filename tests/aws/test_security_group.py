@@ -224,3 +224,24 @@ def test_the_group_of_another_pair_of_the_same_name_is_left_alone(account, clust
     with pytest.raises(errors.Refused, match="another pair called lab"):
         bring(cluster(TABLE))
     assert rules(account) == before
+
+
+def test_a_group_that_somebody_attached_since_the_plan_stays(account, cluster, bring):
+    """An interface's groups are written as a whole."""
+    one = cluster(TABLE)
+    bring(one)
+    client, ours, interface = account.client(), group(account)["GroupId"], aws.INTERFACE_IDS["lb-2"]
+
+    def attach(*groups):
+        client.modify_network_interface_attribute(NetworkInterfaceId=interface, Groups=list(groups))
+
+    def attached():
+        return {one["GroupId"] for one in account.world()["interfaces"][interface]["Groups"]}
+
+    (default,) = attached() - {ours}
+    theirs = client.create_security_group(GroupName="theirs", Description="x", VpcId=aws.VPC_ID)["GroupId"]
+    attach(default)
+    assert look(one).todo
+    attach(default, theirs)
+    engine.bring(Api(one), one, STEP, lambda *_: None)
+    assert attached() == {default, theirs, ours}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lbkit.lab import api, settings
 from tests.bench import certificate_figures, certificates, contest, failover, figures, report
+from tests.lab.tidy import tidy
 
 OUTPUT = contest.ROOT / "docs" / "benchmarks.md"
 FIGURES = contest.ROOT / "docs" / "failover-figures.md"
@@ -26,6 +27,11 @@ def main(parts: list[str]) -> None:
     lab = api.Lab(
         settings.Lab(os.environ.get("LBKIT_LAB", "bench"), int(os.environ.get("LBKIT_LAB_PORTS", "2500")))
     )
+    with tidy(lab.settings):
+        measured(lab, parts, rounds)
+
+
+def measured(lab: api.Lab, parts: list[str], rounds: int) -> None:
     began = lab.up()
     here = report.machine(time.strftime("%Y-%m-%d"), [])[0]
     try:

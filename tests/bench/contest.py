@@ -16,6 +16,7 @@ from lbkit.inventory import Cluster, Host
 from lbkit.lab import api
 from lbkit.lab import inventory as lab_inventory
 from tests.bench import peers, shell
+from tests.lab.tidy import tidy
 
 ROOT = Path(__file__).resolve().parents[2]
 INV = str(ROOT / ".venv/bin/inv")
@@ -108,13 +109,14 @@ class Bench:
         other = api.Lab(self.lab.settings.beside("up", 20))
         named = {"LBKIT_LAB": other.settings.name, "LBKIT_LAB_PORTS": str(other.settings.base_port)}
         env = {**{key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}, **named}
-        for _ in range(rounds):
-            self.times.note("lab: up", timed([INV, "lab.up"], env))
-            self.times.note("lab: up already", timed([INV, "lab.up"], env))
-            began = time.perf_counter()
-            other.host("lb-1").reset()
-            self.times.note("lab: reset", time.perf_counter() - began)
-            self.times.note("lab: down", timed([INV, "lab.down"], env))
+        with tidy(other.settings):
+            for _ in range(rounds):
+                self.times.note("lab: up", timed([INV, "lab.up"], env))
+                self.times.note("lab: up already", timed([INV, "lab.up"], env))
+                began = time.perf_counter()
+                other.host("lb-1").reset()
+                self.times.note("lab: reset", time.perf_counter() - began)
+                self.times.note("lab: down", timed([INV, "lab.down"], env))
 
     # ── the rounds ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -190,5 +192,7 @@ def finished(process: subprocess.Popen[bytes]) -> None:
 def hosts_versions(lab: api.Lab) -> Iterator[str]:
     """What runs on the lab's hosts."""
     for command in ("haproxy -v", "keepalived -v", "python3 -V"):
-        done = lab.host("lb-1").exec(["sh", "-c", f"{command} 2>&1 | head -n 1"])
-        yield done.stdout.strip()
+        there = f"command -v {command.split()[0]} >/dev/null || exit 0"
+        done = lab.host("lb-1").exec(["sh", "-c", f"{there}; {command} 2>&1 | head -n 1"])
+        if done.stdout:
+            yield done.stdout.strip()

@@ -24,6 +24,7 @@ import pytest
 from lbkit.lab import api, requirements, settings, world
 from tests.lab.elastic import Elastic
 from tests.lab.rehearsal import Rehearsal, until
+from tests.lab.tidy import tidy
 
 PORTS_OF_A_WORKER = 100
 
@@ -53,10 +54,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _up(lab: api.Lab) -> Iterator[api.Lab]:
     requirements.check()
-    brought_up = lab.up(os.environ.get("LBKIT_LAB_SUITE", "bookworm"))
-    yield lab
-    if brought_up:
-        lab.down()
+    with tidy(lab.settings):
+        brought_up = lab.up(os.environ.get("LBKIT_LAB_SUITE", "bookworm"))
+        yield lab
+        if brought_up:
+            lab.down()
 
 
 @pytest.fixture(scope="session")
@@ -87,10 +89,11 @@ def own() -> Iterator[api.Lab]:
 def trixie(tmp_path: Path) -> Iterator[Rehearsal]:
     """Two bare hosts with the next Debian, and the operator."""
     lab = _beside("trixie", 80)
-    lab.down()
-    lab.up("trixie")
-    yield Rehearsal(lab, tmp_path)
-    lab.down()
+    with tidy(lab.settings):
+        lab.down()
+        lab.up("trixie")
+        yield Rehearsal(lab, tmp_path)
+        lab.down()
 
 
 @pytest.fixture(scope="session")

@@ -135,7 +135,7 @@ def test_host_undoes_by_itself_what_a_killed_operator_left_broken(anywhere: Elas
     armed = [name for name in HOSTS if timer(anywhere, name) == "active"]
     assert armed == ([*HOSTS] if case == "partition" else [holder])
     until(lambda: not any(map(anywhere.locked, HOSTS)))
-    for words in (["status"], ["failover-test"]):
+    for words in (["status"], ["setup"], ["verify"], ["failover-test"]):
         assert "was cut off" in anywhere.refused(*words).flat
     for name in armed:
         assert left_s(anywhere, name) <= UNDO_AFTER_S < 60

@@ -18,6 +18,7 @@ import pytest
 
 from lbkit.errors import Refused
 from lbkit.lab import api, control, machine, settings, world
+from tests.lab.tidy import tidy
 
 pytestmark = pytest.mark.lab
 
@@ -28,9 +29,10 @@ NOBODY = settings.current().beside("none", 60)
 @pytest.fixture
 def own() -> Iterator[api.Lab]:
     lab = api.Lab(LAB)
-    lab.down()
-    yield lab
-    lab.down()
+    with tidy(LAB):
+        lab.down()
+        yield lab
+        lab.down()
 
 
 def traces() -> dict[str, object]:

@@ -19,10 +19,10 @@ def with_account(monkeypatch, simulated, found):
         broken = [one for one in found if isinstance(one, errors.LbkitError)]
         return broken[0] if broken else account.Place(None, tuple(found))
 
-    def bring(_api, _cluster, _only, place, _tell):
+    def bring(_api, _cluster, _only, _tell):
         assert set(simulated.locks) == set(BOTH), "the lock of every host comes first"
-        simulated.log += [("aws", change.action) for change in place.todo]
-        made = list(place.todo)
+        made = [change for change in found if change.verdict == "change"]
+        simulated.log += [("aws", change.action) for change in made]
         found[:] = [change for change in found if change.verdict != "change"]
         return made
 
