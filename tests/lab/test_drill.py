@@ -135,7 +135,8 @@ def test_host_undoes_by_itself_what_a_killed_operator_left_broken(anywhere: Elas
     armed = [name for name in HOSTS if timer(anywhere, name) == "active"]
     assert armed == ([*HOSTS] if case == "partition" else [holder])
     until(lambda: not any(map(anywhere.locked, HOSTS)))
-    others = ("setup", "verify") if case == "partition" else ()  # where each node is as it should be, and MASTER
+    # In a partition each node is as it should be, and MASTER: nothing else would tell.
+    others = ("setup", "verify") if case == "partition" else ()
     for word in ("status", *others, "failover-test"):
         assert "was cut off" in anywhere.refused(word).flat
     for name in armed:
