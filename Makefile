@@ -21,7 +21,7 @@ test: setup ## every test, the lab's too; ARGS="-k name" goes to pytest
 lint: setup ## ruff, mypy, shellcheck
 	.ci/lint
 
-bench: setup ## measures on the lab, and rewrites docs/benchmarks.md
+bench: setup ## measures on the lab, and rewrites docs/benchmarks.md and docs/*-figures.md
 	.ci/lab-packages
 	.ci/bench $(ARGS)
 

@@ -11,6 +11,7 @@ HOST = "only this host: active, passive, or its name"
 NO_HOST = "refused: what is in AWS is for the whole pair"
 WITHOUT = "leave out this host, which is down"
 JSON = "the result as JSON, for machines"
+SINCE = "30s, 10m, 2h, 1d, 14:30, today or 'YYYY-MM-DD HH:MM', in the pair's time zone"
 PLAN = "only show what would change; exit 2 if anything differs"
 
 
@@ -140,28 +141,28 @@ def sns(c, plan=False, host=None, without=None, json=False):
     return commands.account_step("sns", host, plan, without, json)
 
 
-@task(auto_shortflags=False, help={"json": JSON})
+@task(auto_shortflags=False, help={"since": f"of the logs: {SINCE}; default: the last change", "json": JSON})
 @commands.reports
-def verify(c, json=False):
+def verify(c, since=None, json=False):
     """Check every promise that can be checked without breaking anything.
 
     Exit code 0: all hold, 1: one does not, or could not be told.
 
     Example: inv verify
     """
-    return commands.verify(json)
+    return oncall.verify(since, json)
 
 
-@task(auto_shortflags=False, help={"json": JSON})
+@task(auto_shortflags=False, help={"watch": "again every 2 s, until Ctrl-C", "json": JSON})
 @commands.reports
-def status(c, json=False):
+def status(c, watch=False, json=False):
     """What stands now: who is MASTER, who holds the address, what is wrong.
 
     Exit code 0: the pair is whole, 1: something is wrong or unknown.
 
     Example: inv status
     """
-    return commands.status(json)
+    return oncall.status(watch, json)
 
 
 @task(
@@ -304,7 +305,6 @@ def cheatsheet(c, markdown=False, lang="en"):
 
 
 UNIT = "haproxy, keepalived, agent, sync, certbot or all (default)"
-SINCE = "30s, 10m, 2h, 1d, 14:30, today or 'YYYY-MM-DD HH:MM', in the pair's time zone"
 GREP = "only lines in which this regular expression is found"
 FOLLOW = "go on with new lines, until Ctrl-C"
 

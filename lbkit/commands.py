@@ -160,34 +160,6 @@ def account_step(name: str, host: str | None, plan_only: bool, without: str | No
     return step(name, None, plan_only, without, json)
 
 
-def verify(json: bool) -> int:
-    import dataclasses
-
-    from lbkit import inventory, report
-    from lbkit import verify as checks
-
-    found = checks.run(inventory.load())
-    if json:
-        report.as_json([dataclasses.asdict(check) for check in found])
-    else:
-        report.out(report.check_lines(found))
-    return SAME if checks.all_passed(found) else FAILED
-
-
-def status(json: bool) -> int:
-    import dataclasses
-
-    from lbkit import inventory, report
-    from lbkit import status as now
-
-    found = now.read(inventory.load())
-    if json:
-        report.as_json(dataclasses.asdict(found))
-    else:
-        report.out(report.status_lines(found))
-    return SAME if found.well else FAILED
-
-
 def cert_status(json: bool) -> int:
     import dataclasses
 

@@ -144,3 +144,55 @@ def doctor(json: bool) -> int:
     else:
         report.out(report.finding_lines(found))
     return SAME if all(one.grade in ("ok", "warn") for one in found) else FAILED
+
+
+WATCH_EVERY_S = 2.0
+CLEAR = "\x1b[H\x1b[2J"
+
+
+def status(watch: bool, json: bool) -> int:
+    from lbkit import inventory
+
+    cluster = inventory.load()
+    if not watch:
+        return show_status(cluster, json, "")
+    try:
+        while True:
+            show_status(cluster, json, CLEAR if sys.stdout.isatty() else "\n")
+            time.sleep(WATCH_EVERY_S)
+    except KeyboardInterrupt:  # how watching ends
+        print(file=sys.stderr)
+    return SAME
+
+
+def show_status(cluster: Cluster, json: bool, before: str) -> int:
+    """before: what is written first, once the answer is there."""
+    import dataclasses
+
+    from lbkit import report
+    from lbkit import status as now
+
+    found = now.read(cluster)
+    if json:
+        report.as_json(dataclasses.asdict(found))
+    else:
+        print(before, end="", flush=True)
+        report.out(report.status_lines(found, cluster.timezone))
+    return SAME if found.well else FAILED
+
+
+def verify(since: str | None, json: bool) -> int:
+    import dataclasses
+
+    from lbkit import inventory, report
+    from lbkit import verify as checks
+    from lbkit.since import parse
+
+    cluster = inventory.load()
+    moment = parse(since, cluster.timezone, time.time()) if since else None
+    found = checks.run(cluster, moment, logs=True)
+    if json:
+        report.as_json([dataclasses.asdict(check) for check in found])
+    else:
+        report.out(report.check_lines(found))
+    return SAME if checks.all_passed(found) else FAILED

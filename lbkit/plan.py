@@ -201,14 +201,23 @@ def mode_text(wanted: Any) -> str:
 
 @compares
 def _(wanted: resources.Placeholder, state: dict[str, Any]) -> list[Change]:
+    request = ownership(wanted) | {"kind": "placeholder", "names": wanted.names, "days": wanted.days}
     if state["exists"]:
-        return ownership_changes(wanted, state) if wanted.guarded and "mode" in state else []
+        if state["expired"]:
+            reason = f"the placeholder is over: another of {wanted.days} day until {wanted.until}"
+            return [change(wanted, "renew", reason, request={**request, "was": state["sha256"]})]
+        found = ownership_changes(wanted, state) if wanted.guarded and "mode" in state else []
+        if wanted.own and state["unfit"]:
+            reason = f"not fit to be served: {'; '.join(state['unfit'])}"
+            # In memory HAProxy may have a better one, and would have this one after its reload.
+            verdict: Verdict = "blocked" if state["live"] else "warning"
+            found.append(stop(wanted, verdict, reason, f"put a good one at {wanted.path}: inv cert.install"))
+        return found
     if wanted.own and state.get("live"):
         reason = "no certificate there, and a placeholder would take a real one's place"
         return [
             stop(wanted, "blocked", reason, f"put chain and key in one file at {wanted.path} on every host")
         ]
-    request = ownership(wanted) | {"kind": "placeholder", "names": wanted.names, "days": wanted.days}
     reason = f"no certificate yet: a self-signed one of {wanted.days} day until {wanted.until}"
     return [change(wanted, "create", reason, request=request)]
 

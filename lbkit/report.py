@@ -10,9 +10,11 @@ import functools
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
-from lbkit import adverts, maintenance, pair, plan, status, switchover, terminal, verify
+from lbkit import adverts, maintenance, overview, pair, plan, status, switchover, terminal, verify
 from lbkit.converge import ACCOUNT, Outcome, all_changes
 from lbkit.inventory import Cluster, Eip
 from lbkit.observe import Picture
@@ -236,19 +238,28 @@ def address_sentence(outcome: Outcome) -> str:
     return f"MASTER is {', '.join(after) or 'nobody'} (before: {', '.join(before) or 'nobody'})."
 
 
-def status_lines(found: status.Status) -> list[str]:
-    """Verdict, next step, then a table of the hosts."""
+def status_lines(found: status.Status, zone: str = "UTC") -> list[str]:
+    """Verdict, next step, then tables: the hosts, their HAProxys, the servers; last the last failover."""
     lines = wrapped("", found.verdict)
     if found.next_step:
         lines += wrapped("  ", f"Next: {found.next_step}")
     heads = ("host", "role", "VRRP", "address", "HAProxy", "keepalived", "agent", "servers")
-    cells = [heads, *(status_cells(row) for row in found.rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
-    table = [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    ]
-    return [*lines, "", *(f"  {line}" for line in table)]
+    figures = {row.host: row.overview for row in found.rows}
+    for table in (
+        [heads, *(status_cells(row) for row in found.rows)],
+        overview.haproxy_rows(figures),
+        overview.server_rows(figures),
+    ):
+        lines += ["", *(f"  {line}" for line in columns(table))] if table else []
+    if found.failover:
+        lines += ["", *failover_lines(found.failover, zone)]
+    return lines
+
+
+def failover_lines(found: overview.Failover, zone: str) -> list[str]:
+    at = datetime.fromtimestamp(found.at, ZoneInfo(zone))
+    said = f"Last failover: {found.source} to {found.to}, {at:%Y-%m-%d %H:%M:%S}. {found.why}."
+    return wrapped("", said)
 
 
 def status_cells(row: status.Row) -> tuple[str, ...]:

@@ -92,9 +92,10 @@ class File(Owned):
 class Placeholder(Owned):
     """Some certificate with its key stands at `path`: what is there stays, else a self-signed one of a day.
 
-    until: who or what brings the real one. Without the file that `bind … ssl crt` names HAProxy does not
-    start. guarded: its owner and mode are kept too; its content never is ours once it is there. own: a
-    person puts it there, and where HAProxy serves already no placeholder may take a real one's place.
+    A placeholder that is over makes way for another. until: who or what brings the real one. Without the file
+    that `bind … ssl crt` names HAProxy does not start. guarded: its owner and mode are kept too; its content
+    never is ours once it is there. own: a person puts it there, and where HAProxy serves already no
+    placeholder may take a real one's place, nor may HAProxy take in a new one that is broken.
     """
 
     kind: ClassVar[str] = "placeholder"
@@ -106,7 +107,7 @@ class Placeholder(Owned):
     mode: int = 0o600
 
     def spec(self) -> dict[str, Any]:
-        return {"kind": self.kind, "path": self.path}
+        return {"kind": self.kind, "path": self.path, "names": self.names}
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lbkit import errors, observe, pair, remote, verify
-from lbkit.inventory import Cluster
+from lbkit import errors, observe, overview, pair, remote, verify
+from lbkit import servers as behind
+from lbkit.inventory import Cluster, Host
+
+CONNECT_S = 2  # a host that is down is known to be by then
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,8 @@ class Row:
 
     agent: what it wants of the address, or the state of its unit. troubles: those that it tells of, by name.
     maintenance: "in maintenance since … by …: reason", empty where it is not. broken: that a failover test
-    broke something there on purpose, else empty. alarms: those that stand, as (text, next step).
+    broke something there on purpose, else empty. alarms: those that stand, as (text, next step). held: the
+    servers that are held, which `servers` does not count. overview: HAProxy in figures, where that was asked.
     """
 
     host: str
@@ -31,49 +35,58 @@ class Row:
     maintenance: str = ""
     broken: str = ""
     alarms: tuple[tuple[str, str], ...] = ()
+    held: behind.Record = field(default_factory=dict)
+    overview: overview.Overview | None = None
 
 
 @dataclass(frozen=True)
 class Status:
     """verdict: one sentence. whole: the pair serves, and either host could alone. next_step: the command that
-    repairs what the verdict says."""
+    repairs what the verdict says. differences: of the servers held, as (what, next step). failover: the
+    last."""
 
     verdict: str
     whole: bool
     next_step: str
     rows: tuple[Row, ...]
+    differences: tuple[tuple[str, str], ...] = ()
+    failover: overview.Failover | None = None
 
     @property
     def well(self) -> bool:
         """Whole, and nothing else is wrong."""
-        return self.whole and not any(row.alarms for row in self.rows)
+        return self.whole and not self.differences and not any(row.alarms for row in self.rows)
 
 
 def read(cluster: Cluster) -> Status:
-    """The pair as it is now; a host that does not answer is a row of its own."""
-    with remote.sessions(cluster.hosts) as opened:
-        return of(cluster, opened)
+    """The pair as it is now, in figures too; a host that does not answer is a row of its own."""
+    hosts = [one.replace(connect_timeout_s=min(one.connect_timeout_s, CONNECT_S)) for one in cluster.hosts]
+    with remote.sessions(hosts) as opened:
+        found = of(cluster, opened, figures=True)
+    return replace(found, failover=overview.last_failover({r.host: r.overview for r in found.rows}))
 
 
-def of(cluster: Cluster, opened: dict[str, Any]) -> Status:
-    """The same over sessions that are open already."""
+def of(cluster: Cluster, opened: dict[str, Any], figures: bool = False) -> Status:
+    """The same over sessions that are open already. figures: with the rows' overviews."""
     picture = observe.read(cluster, (), opened)
     try:
         holder, doubt = observe.holder_of(picture), None
     except errors.Undecided as error:
         holder, doubt = None, error
     answered = {node.host.name: node for node in picture.nodes}
-    rows = [
-        row(answered[host.name], holder, doubt is not None, opened[host.name])
-        if host.name in answered
-        else Row(host.name, host.role, "UNKNOWN", None, "unknown", "unknown", None)
-        for host in cluster.hosts
-        if host.name in opened
-    ]
+
+    def of_host(host: Host) -> Row:
+        if host.name not in answered:
+            return Row(host.name, host.role, "UNKNOWN", None, "unknown", "unknown", None)
+        found = row(answered[host.name], holder, doubt is not None, opened[host.name])
+        return replace(found, overview=overview.read(cluster, host, opened[host.name])) if figures else found
+
+    rows = remote.in_parallel(of_host, [host for host in cluster.hosts if host.name in opened])
     return judge(rows, picture.missing, doubt)
 
 
 def row(node: pair.Node, holder: str | None, unknown: bool, session: remote.Session) -> Row:
+    held = node.seen.facts.get("servers", {})
     units, agent = node.seen.facts["units"], node.seen.facts.get("agent")
     runs = units.get("lbkit-agent.service")
     said = agent if runs in pair.RUNNING else None  # what one that has ended left behind is old
@@ -87,13 +100,18 @@ def row(node: pair.Node, holder: str | None, unknown: bool, session: remote.Sess
         None if unknown else node.host.name == holder,
         units["haproxy.service"] or "unknown",
         units["keepalived.service"] or "unknown",
-        servers(session),
+        count(session, held),
         stance(said) if said else runs or "unknown",
         tuple(said["troubles"].items()) if said else (),
         pair.maintenance(node),
         pair.broken(node),
         pair.alarms(node),
+        held,
     )
+
+
+def answered(rows: Sequence[Row]) -> list[Row]:
+    return [one for one in rows if one.vrrp != "UNKNOWN"]
 
 
 def works(one: Row) -> bool:
@@ -108,13 +126,16 @@ def stance(said: dict[str, Any]) -> str:
     return "watches" if said["stance"] == "none" else str(said["stance"])
 
 
-def servers(session: remote.Session) -> tuple[int, int] | None:
-    """(up, all) servers as HAProxy on this host sees them; None where it does not answer."""
+def count(session: remote.Session, held: behind.Record) -> tuple[int, int] | None:
+    """(up, all) servers as HAProxy on this host sees them, without those that somebody holds out of service;
+    None where it does not answer."""
     try:
         rows = verify.servers(session)
     except errors.CommandFailed:
         return None
-    return sum(verify.is_up(one) for one in rows), len(rows)
+    out = {name for name, entry in held.items() if entry["state"] != behind.READY}
+    wanted = [one for one in rows if f"{one['pxname']}/{one['svname']}" not in out]
+    return sum(verify.is_up(one) for one in wanted), len(wanted)
 
 
 def unread(rows: Sequence[Row], missing: dict[str, str], masters: Sequence[str]) -> Status:
@@ -135,8 +156,11 @@ def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError
     masters = [one.host for one in rows if one.vrrp == "MASTER"]
     holders = [one.host for one in rows if one.holds]
 
+    views = {one.host: behind.HostView(overview.views(one.overview), one.held) for one in answered(rows)}
+    differences = tuple(behind.differences(views))
+
     def status(verdict: str, next_step: str, whole: bool = False) -> Status:
-        return Status(verdict, whole, next_step, tuple(rows))
+        return Status(verdict, whole, next_step, tuple(rows), differences)
 
     for one in rows:
         if one.broken:  # whatever else is wrong comes of it
@@ -192,7 +216,11 @@ def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError
                 return status(f"{one.host}: {text}.", next_step)
     standby = ", ".join(one.host for one in rows if not one.holds)
     verdict = f"The pair is whole: {masters[0]} serves, {standby} stands by."
+    for what, next_step in differences:
+        return status(f"{verdict} But {what}.", next_step, whole=True)
     for one in rows:
         for text, next_step in one.alarms:  # which keeps nobody from a switchover
             return status(f"{verdict} But on {one.host}: {text}.", next_step, whole=True)
-    return status(verdict, "", whole=True)
+    held = {name: entry for one in rows for name, entry in one.held.items()}
+    told = "".join(f" {behind.held_text(name, entry)}." for name, entry in sorted(held.items()))
+    return status(verdict + told, f"inv backend.ready {next(iter(held))} ends it" if held else "", whole=True)

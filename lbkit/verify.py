@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from lbkit import certificate, errors, front, observe, pair, proof, remote, steps, sync
+from lbkit import certificate, errors, front, observe, pair, promises, proof, remote, steps, sync
+from lbkit.check import Check, split, told
 from lbkit.inventory import Cluster, Eip, balance
+from lbkit.since import Since
 
 # With one client, only these share requests out among all servers.
 CHALLENGE = "lbkit-challenge"  # its servers listen only while certbot renews
 SPREADING = ("roundrobin", "static-rr", "leastconn", "random")
 
 
-@dataclass(frozen=True)
-class Check:
-    """One line of the result. passed: None where it could not be told."""
+def run(cluster: Cluster, since: Since | None = None, logs: bool = False) -> list[Check]:
+    """All checks, in the order in which a fault shows first. What fails leaves the others standing.
 
-    name: str
-    passed: bool | None
-    detail: str
-    next_step: str = ""
-
-
-def run(cluster: Cluster) -> list[Check]:
-    """All checks, in the order in which a fault shows first. What fails leaves the others standing."""
+    logs: the hosts' logs are looked at too, `since` then, or since the last change of ours.
+    """
     with remote.sessions(cluster.hosts, lambda: observe.wanted(cluster, steps.ALL)) as opened:
         picture = observe.read(cluster, steps.ALL, opened)
         alive = {node.host.name: opened[node.host.name] for node in picture.nodes}
@@ -43,8 +38,11 @@ def run(cluster: Cluster) -> list[Check]:
             checks += told(f"{name} may move the address", permission, cluster, name, session)
         for name, session in alive.items():
             checks += told(f"{name}'s health check runs", health_check, cluster, name, session)
+            checks += told(f"keepalived on {name} hears its agent", hears_agent, name, session)
             checks += told(f"{name} alone answers", on_its_own, cluster, name, session)
         checks += told("what clients see", from_outside, cluster, picture, alive)
+        if logs:
+            checks += promises.of_logs(alive, since)
     if broken:  # what else fails comes of it, or is there to be mended when it is over
         checks = [replace(check, next_step="") for check in checks]
     return broken + checks
@@ -59,20 +57,13 @@ def broken_on_purpose(picture: observe.Picture) -> list[Check]:
     ]
 
 
-def told(name: str, look: Callable[..., list[Check]], *about: Any) -> list[Check]:
-    """What `look` finds; where it cannot look, that: unknown is not passed."""
-    try:
-        return look(*about)
-    except errors.LbkitError as error:
-        return [Check(name, None, *split(str(error)))]
-
-
 def from_outside(cluster: Cluster, picture: observe.Picture, alive: dict[str, Any]) -> list[Check]:
     """The endpoint as the inventory's client sees it, or this machine."""
     with remote.outside(cluster.client) as ask:
         return [
             *told("the endpoint answers through the address", through_the_address, cluster, ask),
             *told("all applications are reached", applications, cluster, picture, alive, ask),
+            *told("names, redirects and cookies", promises.of_clients, cluster, public_address(cluster), ask),
         ]
 
 
@@ -84,12 +75,6 @@ def reachable(picture: observe.Picture) -> list[Check]:
     return fine + [
         Check(f"{name} answers over ssh", False, *split(why)) for name, why in picture.missing.items()
     ]
-
-
-def split(message: str) -> tuple[str, str]:
-    """An error's text as (what, next step)."""
-    what, _, next_step = message.partition("\nNext: ")
-    return what, next_step
 
 
 def services(picture: observe.Picture) -> list[Check]:
@@ -230,6 +215,17 @@ def health_check(cluster: Cluster, name: str, session: remote.Session) -> list[C
     how = answer["said"] if answer["code"] is None else f"exit code {answer['code']}: {answer['said']}"
     detail = f"{script} as {user}: {how}; keepalived goes on unchecked"
     return [Check(title, False, detail, f"on {name}: sudo runuser -u {user} -- {script}; then inv plan")]
+
+
+def hears_agent(name: str, session: remote.Session) -> list[Check]:
+    """keepalived follows the file in which the agent says whether this node may be MASTER. Where the kernel
+    refused it inotify it says so once, when it starts, and never learns that HAProxy is down."""
+    watches = session.call("watches", unit="keepalived.service")
+    if watches is None:  # it does not run, which is told above
+        return []
+    detail = "it watches the track file" if watches else "it watches no file, for it got no inotify instance"
+    fix = f"on {name}: sudo sysctl fs.inotify.max_user_instances=1024, then systemctl restart keepalived"
+    return [Check(f"keepalived on {name} hears its agent", watches, detail, fix)]
 
 
 def on_its_own(cluster: Cluster, name: str, session: remote.Session) -> list[Check]:

@@ -30,7 +30,7 @@ def ports(cluster: Cluster) -> dict[int, str]:
 
 
 def judge(cluster: Cluster, alive: Mapping[str, Any]) -> Iterator[Finding]:
-    """alive: host name → session. What a security group of ours closes still, `inv setup` opens: no obstacle."""
+    """alive: host name → session. What our own security group still closes, `inv setup` opens."""
     for found in judge_ways(cluster, alive):
         if found.grade == "FAIL" and cluster.aws.security_group:
             yield replace(found, grade="warn", fix=f"inv security-group opens our group; else {found.fix}")

@@ -20,8 +20,8 @@ Standard library only, Python 3.9 or later; imports that cost milliseconds stand
 MODULES = (
     "core",
     "locking",
-    "looking",
     "sockets",
+    "looking",
     "loaded",
     "networkd",
     "orders",
@@ -33,6 +33,8 @@ MODULES = (
     "duty",
     "pem",
     "renewing",
+    "overview",
+    "placeholders",
     "breaking",
     "adverts",
     "surveying",

@@ -10,7 +10,7 @@ import json
 import os
 import time
 
-from lbkit.hand import duty, locking, pem, served, writing
+from lbkit.hand import duty, loaded, locking, pem, served, writing
 from lbkit.hand.core import Failed
 
 CONFIG = "/etc/lbkit/certificates.json"
@@ -190,6 +190,12 @@ def serve(config, certificate, lock):
     return {"installed": "served"}.get(outcome, outcome)
 
 
+def is_news(certificate, before):
+    """Whether somebody has saved another file since, of which `before` is the fingerprint."""
+    changed = loaded.fingerprint(certificate["path"]) != before
+    return changed and content_of(certificate["path"]) != kept(certificate)
+
+
 def settled(config, certificate):
     """Whether nothing is to be done for the file. One that looks broken is given time: its second half may be
     on its way."""
@@ -218,6 +224,7 @@ def refuse(certificate, content, why):
         put(refused_path(certificate), content, content_of(refused_path(certificate)))
         apart = f"; the refused one is {refused_path(certificate)}"
     put(path, good, content)
+    served.start_failed()
     return Failed(f"{said}. The one before was put back and goes on being served{apart}.\nNext: {next_step}")
 
 

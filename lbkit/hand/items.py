@@ -3,19 +3,16 @@
 An item's content is bytes, None where there is nothing worth keeping: no file, or a placeholder.
 """
 
-import base64
 import hashlib
 import json
 import os
 import stat
 import time
 
-from lbkit.hand import framing, loaded, looking, trees, writing
+from lbkit.hand import deploying, framing, loaded, looking, pem, served, trees, writing
 from lbkit.hand.core import Failed, run
 
-CERT_DEPLOY = "/usr/local/lib/lbkit/cert-deploy"
 HEALTHY_WITHIN_S = 5
-PLACEHOLDER = b"lbkit placeholder"  # the organisation that writing.write_placeholder names
 
 
 def digest(content):
@@ -29,13 +26,6 @@ class HaProxy:
     def __init__(self, settings):
         self.settings = settings
 
-    def runs(self):
-        try:
-            run(["systemctl", "is-active", "--quiet", "haproxy.service"])
-        except Failed:
-            return False
-        return True
-
     def healthy(self):
         connect = ("127.0.0.1", self.settings["health_port"])
         question = {"connect": connect, "name": "localhost", "path": "/health", "http": True, "tls": False}
@@ -46,7 +36,7 @@ class HaProxy:
 
     def reload(self):
         """Another worker serves what the files say now, as well as the one before. Raises Failed."""
-        if not self.runs():
+        if not served.runs(self.settings["stats_socket"]):
             return
         healthy = self.healthy()
         names = ("reload_on", "restart_on", "stats_socket")
@@ -152,7 +142,7 @@ def first_fault(output):
 
 
 class Certificate(SavedFile):
-    """A certificate with its key. cert-deploy is the one way by which any comes to be served."""
+    """A certificate with its key. What is saved here is served by cert-deploy, which watches it too."""
 
     def __init__(self, name, path, certificate):
         super().__init__(name, path)
@@ -160,46 +150,25 @@ class Certificate(SavedFile):
 
     def read(self):
         content = super().read()
-        return None if content is not None and is_placeholder(content) else content
+        return None if content is not None and pem.is_placeholder(content) else content
 
-    def check(self, _content):
-        try:
-            run([CERT_DEPLOY, "check", self.path, "--for", self.certificate])
-        except Failed as error:
-            raise Failed(f"{self.path} is not good: {reasons(error)}") from None
+    def check(self, content):
+        wanted = deploying.named(deploying.load_config(), self.certificate)
+        verdict = pem.inspect(deploying.text_of(content), wanted["domains"])
+        if not verdict["good"]:
+            raise Failed(f"{self.path} is not good: {'; '.join(verdict['why'])}")
 
     def is_good(self):
         try:
-            self.check(None)
+            self.check(self.read() or b"")
         except Failed:
             return False
         return True
 
     def install(self, content, _was):
-        try:
-            run([CERT_DEPLOY, "install", self.certificate, "--from", "-", "--locked"], given=content)
-        except Failed as error:
-            raise Failed(f"{self.path}: {reasons(error)}") from None
-
-    def load(self, content):
-        self.install(content, None)
-
-
-def reasons(error):
-    """Why cert-deploy refused: what its JSON says, or its own words."""
-    try:
-        return "; ".join(json.loads(error.output)["why"])
-    except (ValueError, KeyError, TypeError):
-        return " ".join(error.output.split())[:500] or error.what
-
-
-def is_placeholder(content):
-    """Whether it is the certificate that setup puts there until there is another."""
-    body = content.partition(b"-----BEGIN CERTIFICATE-----")[2].partition(b"-----END")[0]
-    try:
-        return PLACEHOLDER in base64.b64decode(body)
-    except ValueError:
-        return False
+        config = deploying.load_config()
+        wanted = deploying.named(config, self.certificate)
+        deploying.install(config, wanted, lambda: content, lambda: None)  # the lock is ours already
 
 
 class Tree:
@@ -217,8 +186,9 @@ class Tree:
 
     def concerns(self, folder, name):
         """Whether an event is about this item: below one of the parts, one of them itself, or above them."""
-        inside = os.path.relpath(os.path.join(folder, name), self.path).split("/")[0]
-        return not name or inside in (*self.parts, ".", "..")
+        path = os.path.join(folder, name)
+        below = os.path.relpath(path, self.path).split("/")[0] in self.parts
+        return not name or below or f"{self.path}/".startswith(f"{path}/")
 
     def read(self):
         return trees.read(self.path, self.parts)

@@ -8,6 +8,7 @@ import subprocess
 import time
 
 FIELDS = "MESSAGE,PRIORITY,UNIT,_SYSTEMD_UNIT"
+OPTIONS = (("lines", "newest"), ("priority", "priority"))
 IDLE_S = 60  # the operator's machine shows life every 15 s
 
 
@@ -66,6 +67,8 @@ def follow(request, say, source=0):
 
 
 def journalctl(request, *words):
+    """newest: how many lines are looked at at all; priority: syslog's, and more urgent; matches: of
+    fields."""
     since = request["since"]
     argv = ["journalctl", "--quiet", "--no-pager", "--output=json", f"--output-fields={FIELDS}", *words]
     argv += [f"--unit={unit}" for unit in request["units"]]
@@ -75,6 +78,8 @@ def journalctl(request, *words):
         argv.append(f"--since=@{since['at']:.6f}")
     elif since.get("ago_s") is not None:
         argv.append(f"--since=@{time.time() - since['ago_s']:.6f}")
+    argv += [f"--{word}={request[key]}" for word, key in OPTIONS if request.get(key) is not None]
+    argv += request.get("matches", ())
     null = subprocess.DEVNULL
     return subprocess.Popen(argv, stdin=null, stdout=subprocess.PIPE, stderr=null)
 

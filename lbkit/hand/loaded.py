@@ -19,6 +19,14 @@ def load_record():
     return {unit: files for unit, files in record.items() if isinstance(files, dict)}
 
 
+def last_change(path=LOADED):
+    """When something of ours was loaded last, s since 1970; None where nothing ever was."""
+    try:
+        return os.stat(path).st_mtime
+    except FileNotFoundError:
+        return None
+
+
 def runs_with(path, record, unit):
     """Whether the unit's process was started with what the drop-in at `path` says.
 

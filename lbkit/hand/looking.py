@@ -2,11 +2,12 @@
 
 import time
 
+from lbkit.hand import sockets
 from lbkit.hand.core import identity, last_lines, run
 
 
 def ask(question):
-    """Answers of an endpoint: [{status, location, body, error, good, elapsed_ms, certificate}].
+    """Answers of an endpoint: [{status, location, set_cookie, body, error, good, elapsed_ms, certificate}].
 
     good: better than a server error; for TCP, connected.
     connect: (host, port) where the connection goes; name: for SNI and the Host header; http False: only
@@ -45,14 +46,29 @@ def request(question, plain):
         client = http.client.HTTPConnection(question["name"])
         client.sock = connection
         path = question.get("path", "/")
-        client.request(question.get("method", "GET"), path, headers={"User-Agent": "lbkit"})
+        headers = {"User-Agent": "lbkit", **question.get("headers", {})}
+        client.request(question.get("method", "GET"), path, headers=headers)
         response = client.getresponse()
         return {
             "status": response.status,
             "location": response.headers.get("Location"),
+            "set_cookie": response.headers.get_all("Set-Cookie") or [],
             "body": response.read(2048).decode(errors="replace"),
             "certificate": certificate,
         }
+
+
+def handshake(question):
+    """PEM of the certificate that is served at `connect` for `name`; None where there is none."""
+    import socket
+    import ssl
+
+    try:
+        plain = socket.create_connection(question["connect"], timeout=3)
+        with plain, wrapped(question, plain) as connection:
+            return ssl.DER_cert_to_PEM_cert(connection.getpeercert(True))
+    except OSError:
+        return None
 
 
 def wrapped(question, plain):
@@ -69,6 +85,12 @@ def vrrp_state():
     argv = ["journalctl", "-u", "keepalived", "-n", "400", "-o", "cat", "--no-pager"]
     found = [line.split("Entering ")[1].split()[0] for line in run(argv).splitlines() if "Entering " in line]
     return found[-1] if found else None
+
+
+def watches(unit):
+    """Whether any process of the unit watches files; None where it has none."""
+    pids = sockets.group_pids(run(["systemctl", "show", "-p", "ControlGroup", "--value", unit]).strip())
+    return any(sockets.watches_files(pid) for pid in pids) if pids else None
 
 
 def stats(path, command):

@@ -8,7 +8,19 @@ import stat
 import subprocess
 import time
 
-from lbkit.hand import breaking, duty, keys, loaded, locking, networkd, orders, renewing, servers, sockets
+from lbkit.hand import (
+    breaking,
+    duty,
+    keys,
+    loaded,
+    locking,
+    networkd,
+    orders,
+    placeholders,
+    renewing,
+    servers,
+    sockets,
+)
 from lbkit.hand.core import Failed, identity, run
 
 CONTENT_LIMIT = 1 << 20  # bytes of a differing file that travel for its diff
@@ -231,21 +243,14 @@ def read_user(item, _seen):
 
 
 def read_placeholder(item, _seen):
-    """{exists} and, for a file that is no link, {owner, group, mode}: what a link leads to is not ours. Where
-    it is missing, {live}: whether this HAProxy was set up by us before, and so may serve with another."""
-    path = item["path"]
-    if not os.path.exists(path):
-        return {"exists": False, "live": set_up_before()}
-    info = os.lstat(path)
-    return {"exists": True, **(ownership(info) if stat.S_ISREG(info.st_mode) else {})}
-
-
-def set_up_before(path="/etc/haproxy/haproxy.cfg"):
-    try:
-        with open(path, errors="replace") as file:
-            return "Managed by lbkit" in file.read(512)
-    except OSError:
-        return False
+    """{exists, live: whether this HAProxy was set up by us before, and so may serve with another}, what
+    `placeholders.worth` says, and {owner, group, mode}, but for a link: what it leads to is not ours."""
+    live = placeholders.set_up_before()
+    if not os.path.exists(item["path"]):
+        return {"exists": False, "live": live}
+    info = os.lstat(item["path"])
+    owned = ownership(info) if stat.S_ISREG(info.st_mode) else {}
+    return {"exists": True, "live": live, **placeholders.worth(item), **owned}
 
 
 def read_timezone(_item, _seen):

@@ -52,12 +52,22 @@ def socket_inodes(pids):
 
 def pid_sockets(pid):
     """Inodes of a process's sockets; none where it has ended."""
+    return [link[8:-1] for link in pid_links(pid) if link.startswith("socket:[")]
+
+
+def watches_files(pid):
+    """Whether a process has an inotify instance."""
+    return "anon_inode:inotify" in pid_links(pid)
+
+
+def pid_links(pid):
+    """What a process has open, as /proc names it; none where it has ended."""
     links = []
     with contextlib.suppress(OSError):
         for name in os.listdir(f"/proc/{pid}/fd"):
             with contextlib.suppress(OSError):  # closed meanwhile
                 links.append(os.readlink(f"/proc/{pid}/fd/{name}"))
-    return [link[8:-1] for link in links if link.startswith("socket:[")]
+    return links
 
 
 def socket_owners(inodes):

@@ -223,7 +223,7 @@ def write_sysctl(change, _say):
 
 
 def write_placeholder(change, _say):
-    """A self-signed certificate of a day stands at `path`, key included, unless one is there already."""
+    """A self-signed certificate of a day stands at `path`, key included, where what was read stood."""
     directory = os.path.dirname(change["path"])
     key, chain = (os.path.join(directory, f".placeholder-{os.getpid()}.{part}") for part in ("key", "crt"))
     os.makedirs(directory, mode=0o700, exist_ok=True)
@@ -245,7 +245,7 @@ def write_placeholder(change, _say):
         run([*request, "-days", str(change["days"]), *subject, "-keyout", key, "-out", chain])
         with open(chain) as a, open(key) as b:
             content = a.read() + b.read()
-        write_file({**change, "content": content, "was": None}, _say)
+        write_file({**change, "content": content, "was": change.get("was")}, _say)
     finally:
         for path in (key, chain):
             if os.path.exists(path):

@@ -3,6 +3,7 @@
 settings      which lab this is (name, ports, directories)
 nodes         who is in it, and on which network
 requirements  what the operator's machine must have
+room          inotify instances for its hosts
 image         the hosts' image and the package repository, built once and kept
 keys          what ssh and the toolkit find in .lab/
 network       nodes as links, routes and nftables rules (text only)

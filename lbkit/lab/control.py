@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lbkit.errors import LbkitError, Refused
-from lbkit.lab import gateway, image, keys, machine, network, nodes, requirements, settings, world
+from lbkit.lab import gateway, image, keys, machine, network, nodes, requirements, room, settings, world
 from lbkit.lab.image import Image
 from lbkit.lab.machine import Machine
 from lbkit.lab.progress import locked, say
@@ -61,6 +61,7 @@ def up(lab: Lab, suite: str = "bookworm") -> bool:
                 )
             return False
         _clear(lab)
+        room.make()
         built = image.ensure(suite)
         with say(f"starting two {suite} hosts and their surroundings"):
             try:
@@ -78,7 +79,10 @@ def down(lab: Lab) -> bool:
     """
     requirements.check()
     with _exclusive(lab):
-        return _clear(lab)
+        gone = _clear(lab)
+    if not list(settings.STATE.glob("[a-z]*")):
+        room.give_back()
+    return gone
 
 
 def status(lab: Lab) -> Status:

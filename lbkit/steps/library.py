@@ -23,6 +23,7 @@ MODULES = (
     "servers",
     "keys",
     "breaking",
+    "placeholders",
     "reading",
     "writing",
     "duty",

@@ -13,7 +13,7 @@ from lbkit import render
 from lbkit.hand import keys, ledger, peering
 from lbkit.inventory import Cluster, Host
 from lbkit.resources import Directory, File, KeyPair, PeerKeys, Resource, Rivals, Service, User
-from lbkit.steps import haproxy, library
+from lbkit.steps import haproxy, library, ssl
 
 PROGRAM = "/usr/local/lib/lbkit/sync"
 CONFIG = "/etc/lbkit/sync.json"
@@ -35,12 +35,12 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
     settings = config(cluster, host)
     log = cluster.sync.log
     return [
+        *ssl.configuration(cluster),
         Rivals(RIVALS, block=True),
         # sshd reads the key's file as this user, who cannot write it.
         User(peering.USER, home=HOME, shell="/bin/sh"),
         Directory(HOME),
         Directory(f"{HOME}/.ssh"),
-        Directory("/etc/lbkit"),
         Directory(keys.PAIR.rpartition("/")[0], mode=0o700),
         KeyPair(keys.PAIR, comment=f"{peering.USER}@{host.name}"),
         known_hosts(cluster, host),
@@ -53,7 +53,11 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
         File(LOGROTATE, content=render.render(f"{LOGROTATE[1:]}.j2", log=log)),
         File(CONFIG, content=json.dumps(settings, indent=2) + "\n"),
         File(UNIT, content=render.render(f"{UNIT[1:]}.j2", log=log, writes=writes(cluster))),
-        Service(SERVICE, restart_on=(PROGRAM, CONFIG, UNIT, *library.paths()), unit_files=(UNIT,)),
+        Service(
+            SERVICE,
+            restart_on=(PROGRAM, CONFIG, ssl.CONFIG, UNIT, *library.paths()),
+            unit_files=(UNIT,),
+        ),
     ]
 
 

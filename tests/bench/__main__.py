@@ -1,7 +1,7 @@
 """`make bench`. LBKIT_BENCH_ROUNDS shortens it (default 8; 5 for failovers).
 
 `make bench ARGS="fresh small peers lab"` chooses, as does `ARGS=failover`, or a part of that: cases, fast, switchover;
-and `ARGS=certificates`, or a part of that: saves, swap, reload.
+and `ARGS=certificates`, or a part of that: saves, swap, reload, issue, successor.
 """
 
 from __future__ import annotations

@@ -10,16 +10,21 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import queue
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lbkit.lab import api, nodes
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from lbkit.lab import api
+from tests import authority
 from tests.bench import kept
-from tests.hand import authority
 from tests.lab.load import under_load
 from tests.lab.rehearsal import CFG, RETRIES, VIP, Rehearsal
 from tests.waiting import until
@@ -27,11 +32,12 @@ from tests.waiting import until
 SAVES = 20
 CHANGES = 8
 LOAD_S = 30
+ARRIVES_S = 60
 RATE = 300
 
 
 def measure(lab: api.Lab, folder: Path, parts: list[str]) -> dict[str, Any]:
-    """{part: {date, runs: […]}} of the parts measured now, and of the others as they were kept."""
+    """As of kept.measure."""
     return kept.measure("certificates", [(part, *PARTS[part]) for part in parts], prepared(lab, folder))
 
 
@@ -118,9 +124,9 @@ os.rename(path + ".saved", path)
 """
 # A line for each answer that differs from the one before: when, the certificate's SHA-256, the header's value.
 WATCH = """
-import hashlib, http.client, json, ssl, sys, time
-context, before = ssl._create_unverified_context(), None
-while True:
+import hashlib, http.client, json, select, ssl, sys, time
+context, before, at = ssl._create_unverified_context(), None, 0
+while not select.select([0], [], [], max(0.001, at + 0.01 - time.monotonic()))[0]:
     at = time.monotonic()
     try:
         c = http.client.HTTPSConnection(sys.argv[1], timeout=2, context=context)
@@ -134,7 +140,6 @@ while True:
     if now != before:
         print(json.dumps([time.monotonic(), *now]), flush=True)
         before = now
-    time.sleep(max(0.001, at + 0.01 - time.monotonic()))
 """
 
 
@@ -142,28 +147,35 @@ while True:
 class Watch:
     """What a host serves, asked a hundred times a second by a client."""
 
-    process: subprocess.Popen[str]
+    lines: queue.Queue[str]
 
     def when(self, shown: str) -> float:
-        """The moment (monotonic) at which it was first served."""
-        assert self.process.stdout
-        for line in self.process.stdout:
-            at, *found = json.loads(line)
+        """The moment (monotonic) at which it was first served, within ARRIVES_S from now."""
+        deadline = time.monotonic() + ARRIVES_S
+        while True:
+            try:
+                at, *found = json.loads(self.lines.get(timeout=max(0, deadline - time.monotonic())))
+            except queue.Empty:
+                raise SystemExit(f"bench: not served by the standby within {ARRIVES_S} s") from None
             if shown in found:
                 return at
-        raise SystemExit("bench: the watch on the standby has ended")
 
 
 @contextlib.contextmanager
 def watched(operator: Rehearsal, name: str) -> Iterator[Watch]:
-    address = nodes.NODES[name].lan_address
+    (address,) = (host.private_address for host in operator.cluster().hosts if host.name == name)
     client = operator.lab.host("client").enter(["python3", "-IS", "-c", WATCH, address])
-    process = subprocess.Popen(client, stdout=subprocess.PIPE, text=True, cwd="/")
+    process = subprocess.Popen(client, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/")
+    watch = Watch(queue.Queue())
+    reader = threading.Thread(target=lambda: [watch.lines.put(line) for line in process.stdout or ()])
+    reader.start()
     try:
-        yield Watch(process)
+        yield watch
     finally:
-        process.terminate()
-        process.communicate()
+        assert process.stdin
+        process.stdin.close()
+        reader.join()
+        process.wait()
 
 
 def saves(operator: Rehearsal) -> dict[str, Any]:
@@ -194,8 +206,63 @@ def saves(operator: Rehearsal) -> dict[str, Any]:
     return lists
 
 
+# ── the first certificate, and the next after a death ────────────────────────────────────────────────────────
+
+BEFORE = ("prereqs", "haproxy", "keepalived", "agent", "sync")
+SHORT = (":14000/dir", ":14001/dir")  # certificates of a minute
+
+
+def issue(operator: Rehearsal) -> dict[str, Any]:
+    """{issue_s}: `inv ssl` on a pair that has had every other step and serves the placeholder."""
+    mark = operator.mark("no-certificate")
+    if not operator.lab.has_snapshot(mark):
+        operator.lab.reset()
+        for step in BEFORE:
+            operator.done(step)
+        operator.lab.snapshot(mark)
+    operator.lab.restore(mark)
+    until(operator.answers)
+    began = time.monotonic()
+    operator.done("ssl")
+    took = time.monotonic() - began
+    until(operator.whole)
+    return {"issue_s": [took]}
+
+
+def successor(operator: Rehearsal) -> dict[str, Any]:
+    """{renewal_s}: the active dies for good, the certificate becomes due, the passive's timer runs once: until a client is
+    served the new one."""
+    operator.done("setup", hosts=operator.hosts(SHORT))
+    holder, standby = operator.roles()
+    operator.lab.host(holder).power_off()
+    try:
+        until(lambda: operator.served_by(standby))
+        old = leaf(operator, standby)
+        life = old.not_valid_after_utc - old.not_valid_before_utc
+        due = (old.not_valid_after_utc - life / 3).timestamp()
+        until(lambda: time.time() > due, timeout_s=life.total_seconds() + 10)
+        with watched(operator, standby) as watch:
+            began = time.monotonic()
+            operator.on(standby, "systemctl", "start", "lbkit-cert-renew.service")
+            new = leaf(operator, standby)
+            assert new.serial_number != old.serial_number, "not renewed"
+            return {"renewal_s": [watch.when(new.fingerprint(hashes.SHA256()).hex()) - began]}
+    finally:
+        operator.lab.host(holder).power_on()
+        operator.lab.host(holder).wait_ready()
+        operator.done("setup")
+        until(operator.whole)
+
+
+def leaf(operator: Rehearsal, name: str) -> x509.Certificate:
+    """The certificate that stands on the host's disk."""
+    return x509.load_pem_x509_certificate(operator.read(name, operator.cluster().certificate.path).encode())
+
+
 PARTS: dict[str, tuple[Callable[[Rehearsal], dict[str, Any]], int]] = {
     "saves": (saves, 1),
     "swap": (swap, 1),
     "reload": (reload, 1),
+    "issue": (issue, 5),
+    "successor": (successor, 3),
 }

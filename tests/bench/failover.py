@@ -22,7 +22,7 @@ FAST = ("[keepalived]\n", "[keepalived]\nadvert_int = 0.2\n")
 
 
 def measure(lab: api.Lab, folder: Path, parts: list[str], runs: int) -> dict[str, Any]:
-    """{part: {date, runs: […]}} of the parts measured now, and of the others as they were kept."""
+    """As of kept.measure."""
     return kept.measure("failover", [(part, PARTS[part], runs) for part in parts], prepared(lab, folder))
 
 

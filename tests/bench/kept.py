@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -17,11 +18,12 @@ BUILD = Path(__file__).parents[2] / "build"
 def measure(
     name: str, parts: Sequence[tuple[str, Callable[[Any], dict[str, Any]], int]], operator: Rehearsal
 ) -> dict[str, Any]:
-    """{part: {date, runs: […]}}: the parts measured now, each so many times, and the others as they were kept."""
+    """{part: {date, load, runs: […]}}: the parts measured now, each so many times, and the others as they were kept.
+    load: the machine's, at the first run."""
     path = BUILD / f"{name}.json"
     found = load(path)
     for part, once, runs in parts:
-        found[part] = {"date": time.strftime("%Y-%m-%d"), "runs": []}
+        found[part] = {"date": time.strftime("%Y-%m-%d"), "load": round(os.getloadavg()[0], 1), "runs": []}
         for count in range(runs):
             tell(f"{part}, run {count + 1} of {runs}")
             found[part]["runs"].append(once(operator))

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from lbkit.hand import sockets
 from tests.hand.agent_config import ROOT, agent, config
 from tests.waiting import until
 
@@ -129,3 +130,18 @@ def test_a_killed_keepalived_is_dead_and_an_unreadable_one_unknown(keepalived: A
         config(), (str(tmp_path / "none/system.slice/keepalived.service/cgroup.procs"),)
     )
     assert nowhere.read(time.monotonic(), True) is None
+
+
+@pytest.mark.parametrize("watches", [True, False])
+def test_whether_a_process_watches_files_is_told(watches: bool) -> None:
+    """keepalived does, unless the kernel has no inotify instance left for it."""
+    program = "import ctypes, sys; {} print(); sys.stdin.read()".format(
+        "ctypes.CDLL(None).inotify_init1(0);" if watches else ""
+    )
+    with subprocess.Popen(
+        [sys.executable, "-uc", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        assert sockets.watches_files(process.pid) is watches
+        process.kill()

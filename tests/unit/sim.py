@@ -132,8 +132,7 @@ class SimSession:
             return {"items": [self.host.read(item) for item in request["items"]], "facts": self.facts()}
         if op == "lock":
             held = self.pair.locks.setdefault(self.host.name, request["who"])
-            other = {"who": held, "since": "just now", "command": "inv setup"}
-            return {"held": None if held == request["who"] else other}
+            return {"held": None if held == request["who"] else self.held()}
         if op == "hears":
             others = [one for one in self.pair.hosts.values() if one is not self.host and one.master]
             return any(one.speaks for one in others) and not self.host.deaf
@@ -146,6 +145,11 @@ class SimSession:
         self.pair.settle()
         return self.host.read(request["reread"]) if "reread" in request else {}
 
+    def held(self) -> dict[str, str] | None:
+        """Who has the lock of this host, as the hand tells it: also to the one who has it."""
+        who = self.pair.locks.get(self.host.name)
+        return {"who": who, "since": "just now", "command": "inv setup"} if who else None
+
     def facts(self) -> dict[str, Any]:
         active = self.host.active
         return {
@@ -155,6 +159,7 @@ class SimSession:
                 for unit in ("haproxy.service", "keepalived.service")
             },
             "broken": self.host.broken,
+            "lock": self.held(),
         }
 
 

@@ -157,3 +157,15 @@ def test_plan_says_what_keepalived_will_serve_no_more(cluster):
     )
     (said,) = pair.effects(cluster, [node(cluster, "lb-1", changes=[drops])], "lb-1")
     assert "will serve it no more: vrrp_instance DNS (10.0.0.1)." in said
+
+
+def test_a_drill_at_work_is_told_from_one_that_was_cut_off_and_from_whoever_looks(cluster):
+    found = node(cluster, "lb-1")
+    assert pair.broken(found) == ""
+    found.seen.facts.update(broken=True, lock=None)
+    assert "was cut off there" in pair.broken(found)
+    held = {"who": "kim@desk", "since": "12:00", "command": "inv failover-test --case host"}
+    found.seen.facts["lock"] = held
+    assert "is at work (kim@desk since 12:00: inv failover-test --case host)" in pair.broken(found)
+    found.seen.facts["lock"] = {**held, "command": "inv setup"}
+    assert "was cut off there" in pair.broken(found)

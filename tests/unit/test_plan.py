@@ -7,6 +7,7 @@ import pytest
 from lbkit import diffs, plan, resources
 
 FILE = resources.File("/etc/a.conf", content="new\n", mode=0o640, group="haproxy", secrets=("s3cret",))
+FIT = {"sha256": "00", "expired": False, "unfit": [], "live": True}
 OWNED = {"owner": "root", "group": "haproxy", "mode": 0o640}
 SERVICE = resources.Service("haproxy", reload_on=("/etc/a.conf",), restart_on=("/etc/unit.conf",))
 RUNS = {
@@ -40,10 +41,26 @@ TABLE = [
     (resources.KeptAddresses("lo"), {"network": None, "keeps": True}, []),  # networkd does not manage it
     (resources.KeptAddresses("lan0"), {"network": "a.network", "keeps": True}, []),
     (resources.KeptAddresses("lan0"), {"network": "a.network", "keeps": False}, ["keep"]),
-    (resources.Placeholder("/c.pem"), {"exists": True}, []),  # a link
-    (resources.Placeholder("/c.pem"), {"exists": True, **OWNED, "group": "root", "mode": 0o600}, []),
-    (resources.Placeholder("/c.pem"), {"exists": True, **OWNED, "group": "root"}, ["own"]),
-    (resources.Placeholder("/c.pem", guarded=False), {"exists": True, **OWNED}, []),
+    (resources.Placeholder("/c.pem"), {"exists": True, **FIT}, []),  # a link
+    (resources.Placeholder("/c.pem"), {"exists": True, **FIT, **OWNED, "group": "root", "mode": 0o600}, []),
+    (resources.Placeholder("/c.pem"), {"exists": True, **FIT, **OWNED, "group": "root"}, ["own"]),
+    (resources.Placeholder("/c.pem", guarded=False), {"exists": True, **FIT, **OWNED}, []),
+    (resources.Placeholder("/c.pem"), {"exists": True, **FIT, "expired": True}, ["renew"]),
+    (
+        resources.Placeholder("/c.pem"),
+        {"exists": True, **FIT, "unfit": ["it expired"]},
+        [],
+    ),  # certbot's to mend
+    (
+        resources.Placeholder("/c.pem", own=True),
+        {"exists": True, **FIT, "unfit": ["it expired"]},
+        ["blocked"],
+    ),
+    (
+        resources.Placeholder("/c.pem", own=True),
+        {"exists": True, **FIT, "unfit": ["no"], "live": False},
+        ["warning"],
+    ),
     (resources.Placeholder("/c.pem"), {"exists": False}, ["create"]),
     (resources.Placeholder("/c.pem"), {"exists": False, "live": True}, ["create"]),
     (resources.Placeholder("/c.pem", own=True), {"exists": False, "live": False}, ["create"]),
@@ -70,6 +87,23 @@ TABLE = [
     (resources.Clock(), {"synchronized": False, "by": None}, ["warning"]),
     (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"lan0": ["10.0.0.1/24"]}}, []),
     (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"lan0": ["10.0.0.11/24"]}}, ["blocked"]),
+    (resources.Masked("certbot.timer", "another's work"), {"masked": True}, []),
+    (resources.Masked("certbot.timer", "another's work"), {"masked": False}, ["mask"]),
+    *[
+        (
+            resources.Certificate("site", "{}", "https://acme.test/dir", first=first),
+            {"charge": charge, "why": why, "in_place": in_place},
+            actions,
+        )
+        for first, charge, why, in_place, actions in (
+            (True, True, "", True, []),
+            (True, True, "", False, ["deploy"]),
+            (False, True, "there is none yet", False, ["issue"]),
+            (True, None, "there is none yet", False, ["issue"]),  # a bare pair: the active will be in charge
+            (False, None, "there is none yet", False, []),
+            (True, False, "", True, []),
+        )
+    ],
     (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"eth0": ["10.0.0.1/24"]}}, ["blocked"]),
     (resources.Ports("haproxy", (("*", 80),)), {"taken": [], "absent": []}, []),
     (resources.Ports("haproxy", (("10.0.0.9", 80),)), {"taken": [], "absent": ["10.0.0.9"]}, ["blocked"]),

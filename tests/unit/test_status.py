@@ -84,3 +84,26 @@ def test_a_pair_that_a_drill_has_broken_is_not_judged_by_what_else_is_wrong():
     found = status.judge([broken, row("lb-2", "MASTER", holds=True)], {}, None)
     assert (found.verdict, found.whole) == ("lb-1: a failover test was cut off there.", False)
     assert found.next_step == "wait, then inv status"
+
+
+DRAINED = {"state": "drain", "weight": None, "who": "op", "since": "today", "reason": "release"}
+
+
+def test_a_server_that_is_held_on_all_hosts_is_told_and_is_no_fault():
+    rows = [dataclasses.replace(row("lb-1", "MASTER", True), held={"apps/app-1": DRAINED})]
+    rows.append(dataclasses.replace(row("lb-2", "BACKUP"), held={"apps/app-1": DRAINED}))
+    found = status.judge(rows, {}, None)
+    assert found.well
+    assert "apps/app-1 drain since today by op: release." in found.verdict
+    assert found.next_step == "inv backend.ready apps/app-1 ends it"
+
+
+def test_a_server_that_is_held_on_one_host_alone_is_a_fault_that_keeps_nobody_from_a_switchover():
+    rows = [
+        dataclasses.replace(row("lb-1", "MASTER", True), held={"apps/app-1": DRAINED}),
+        row("lb-2", "BACKUP"),
+    ]
+    found = status.judge(rows, {}, None)
+    assert (found.whole, found.well) == (True, False)
+    assert "but not on lb-2" in found.verdict
+    assert found.next_step.startswith("inv backend.drain apps/app-1")

@@ -46,7 +46,8 @@ def placeholders(cluster):
     }
 
 
-OWN = ("[ssh]", '[certificate]\nissuer = "own"\npath = "/etc/ssl/private/x.pem"\n\n[ssh]')
+ACME = 'directory = "https://acme.lab:14000/dir"'
+OWN = (ACME, 'issuer = "own"\npath = "/etc/ssl/private/x.pem"')
 
 
 def test_certificate_that_a_person_replaces_is_loaded_by_the_next_setup(load):
@@ -89,7 +90,7 @@ def test_haproxy_cfg_is_the_same_whichever_host_it_is_for(load):
     "path", ["/etc/haproxy/site.pem", "/etc/haproxy/pages/site.pem", "/etc/haproxy/certs/site.pem"]
 )
 def test_no_two_resources_want_one_path_differently(load, path):
-    cluster = load(("[ssh]", f'[certificate]\npath = "{path}"\n\n[ssh]'), PAGES)
+    cluster = load((ACME, f'path = "{path}"'), PAGES)
     wanted = {}
     for one in steps.desired(cluster, cluster.active):
         if isinstance(one.resource, resources.Owned):
@@ -110,7 +111,7 @@ def test_what_several_steps_ask_for_stands_once_with_the_first_and_each_step_alo
 def test_first_name_asked_for_is_one_that_a_wildcard_covers(load):
     cluster = load(
         ('domains = ["', 'domains = ["*.shop.example.org", "'),
-        ("[ssh]", '[certificate]\nissuer = "own"\n\n[ssh]'),
+        (ACME, 'issuer = "own"'),
     )
     text = files(cluster, cluster.active)[haproxy.CONFIG]
     assert "hdr Host www.shop.example.org\n" in text

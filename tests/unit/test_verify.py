@@ -63,3 +63,12 @@ def test_hosts_that_do_not_hear_each_other_for_another_reason_are_told_how_to_me
     found = checks(monkeypatch, node(cluster, "lb-1"), node(cluster, "lb-2"))
     assert found[0].name == "lb-1 answers over ssh"
     assert any("allow IP protocol 112" in check.next_step for check in found)
+
+
+def test_a_keepalived_that_cannot_hear_its_agent_is_told_with_the_way_out():
+    def answers(watches):
+        return verify.hears_agent("lb-1", SimpleNamespace(call=lambda op, unit: watches))
+
+    (deaf,), (fine,) = answers(False), answers(True)
+    assert (deaf.passed, fine.passed, answers(None)) == (False, True, [])
+    assert "fs.inotify.max_user_instances" in deaf.next_step

@@ -1,0 +1,39 @@
+"""What `inv status` shows of HAProxy beyond whether it runs, and the agent's words on who was MASTER:
+one look."""
+
+from lbkit.hand import journal, looking, servers, sockets
+from lbkit.hand.core import Failed, run
+
+ROLES = r"^(keepalived: [A-Z]|unfit: )"
+LINES = 40  # of those, the newest; among so many of all
+AMONG = 3000
+
+
+def overview():
+    """{servers, info, frontends, workers, roles}.
+
+    servers: as of `servers`. info, frontends: `show info` and `show stat` of the frontends, None where
+    HAProxy does not answer. workers: its processes without the master; old ones still have connections.
+    roles: lines as of `logs`.
+    """
+    try:
+        info, frontends = (looking.stats(servers.SOCKET, text) for text in ("show info", "show stat -1 1 -1"))
+    except OSError:
+        info = frontends = None
+    asked = {"units": ["lbkit-agent.service"], "since": {}, "grep": ROLES, "limit": LINES, "newest": AMONG}
+    return {
+        "servers": servers.servers(),
+        "info": info,
+        "frontends": frontends,
+        "workers": workers(),
+        "roles": journal.logs(asked)["lines"],
+    }
+
+
+def workers():
+    """None where systemd does not say."""
+    try:
+        group = run(["systemctl", "show", "-p", "ControlGroup", "--value", "haproxy.service"]).strip()
+    except Failed:
+        return None
+    return max(0, len(sockets.group_pids(group)) - 1)

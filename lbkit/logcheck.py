@@ -1,0 +1,91 @@
+"""Whether the logs since a moment are free of errors: what was over again is none. Pure but for `read`."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lbkit import logs, remote
+from lbkit.since import Since
+
+ERROR = 3  # syslog's priority: error, and what is worse
+MOST = 5000
+# Of HAProxy not every request, at priority 6, but what it says of servers and of itself. Its own alerts
+# come on its standard error, at 6 too.
+QUIET: dict[str, tuple[dict[str, Any], ...]] = {
+    "haproxy": ({"priority": 5}, {"matches": ["_TRANSPORT=stdout"]}),
+}
+EXPECTED = ("haproxy", "keepalived", "agent", "sync")
+
+# An error → what says later that it is over. `{}`: what the error named.
+OVER = (
+    (r"Server (\S+) is DOWN", r"Server {} is UP"),
+    (r"[Bb]ackend (\S+) has no server available", r"Server {}/\S+ is UP"),
+    (r"trouble: ([\w-]+):", r"over: {}:"),
+    (r"^unfit: ()", r"^fit: "),
+    (r"(?:AssociateAddress|notice) .*(?:failed|not delivered)()", r"AssociateAddress \d+ done|holds: "),
+    (r"\[ALERT\].* exited with code ()", r"Loading success|New worker .*forked"),
+    (r"Failed to start (\S+)", r"Started {}"),
+)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """lines: how many were read. errors: those that nothing says are over."""
+
+    lines: int
+    errors: tuple[logs.Line, ...]
+
+
+def judge(found: Iterable[logs.Line]) -> Judged:
+    """Of one host's lines of one unit."""
+    lines = sorted(found)
+    wrong = [
+        line
+        for number, line in enumerate(lines)
+        if is_error(line) and not is_over(line.text, [later.text for later in lines[number + 1 :]])
+    ]
+    return Judged(len(lines), tuple(wrong))
+
+
+def is_error(line: logs.Line) -> bool:
+    return line.priority <= ERROR or "[ALERT]" in line.text or "[EMERG]" in line.text
+
+
+def is_over(text: str, later: Sequence[str]) -> bool:
+    for error, over in OVER:
+        if found := re.search(error, text):
+            ended = re.compile(over.format(re.escape(found[1].rstrip("."))))
+            return any(ended.search(one) for one in later)
+    return False
+
+
+def read(host: str, session: remote.Session, unit: str, since: Since) -> Judged | None:
+    """None where the unit has left no line at all, then or before: nothing can be said of it."""
+    asked = logs.question(unit, since, None)
+    lines: set[logs.Line] = set()
+    for more in QUIET.get(unit, ({},)):
+        lines |= set(logs.lines(host, session.call("logs", **asked.request(limit=MOST, **more))["lines"]))
+    if not lines:
+        ever = dataclasses.replace(asked, since=Since())
+        if not session.call("logs", **ever.request(limit=1))["lines"]:
+            return None
+    return judge(lines)
+
+
+def last_change(session: remote.Session) -> Since:
+    """When lbkit loaded something into a service last; a day where it never did."""
+    at = session.call("last_change")
+    return Since(ago_s=86400) if at is None else Since(at=at)
+
+
+def sentence(judged: Judged) -> str:
+    """What is wrong, the newest first."""
+    if not judged.errors:
+        return f"{judged.lines} lines, no error that is not over"
+    newest = judged.errors[-1].text.strip().split("\n")[0][:160]
+    more = f" (and {len(judged.errors) - 1} more)" if len(judged.errors) > 1 else ""
+    return f"{newest}{more}"

@@ -1,0 +1,182 @@
+"""HAProxy on one host in figures, and when and why service moved last."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lbkit import certificate, errors, servers, steps, sync
+from lbkit.inventory import Cluster, Host
+
+# A fault on the old MASTER's side is in its log so long before the other takes over, or a moment after.
+BEFORE_S, AFTER_S = 30, 3
+
+
+@dataclass(frozen=True)
+class HaProxy:
+    """since_s: for how long this worker serves. workers: it and older ones that still have connections.
+
+    requests, errors: since then; errors are answers of 500 and above. requests_per_s: in the last second.
+    """
+
+    version: str
+    since_s: int
+    workers: int | None
+    connections: int
+    requests: int
+    errors: int
+    requests_per_s: int
+
+
+@dataclass(frozen=True)
+class Overview:
+    """haproxy, servers: None where HAProxy does not answer. roles: (s since 1970, the agent's words).
+
+    certificate_hours: until the served one of the front page ends, None where none is served. sync:
+    `sends`, `level`, or what is wrong with it, in a word.
+    """
+
+    haproxy: HaProxy | None
+    servers: Mapping[str, servers.View] | None
+    roles: tuple[tuple[float, str], ...]
+    certificate_hours: float | None = None
+    sync: str = "unknown"
+
+
+@dataclass(frozen=True)
+class Failover:
+    """at: s since 1970. to: who serves since. source: who did before."""
+
+    at: float
+    source: str
+    to: str
+    why: str
+
+
+def read(cluster: Cluster, host: Host, session: Any) -> Overview | None:
+    """None where the host did not answer."""
+    page = steps.own_page(cluster, host)
+    question = page.question() if page else {"tls": False}
+    try:
+        served = session.call("handshake", **question) if question["tls"] else None
+        hours = certificate.read(served).hours_left if served else None
+        return replace(of(session.call("overview")), certificate_hours=hours, sync=sync_word(session))
+    except errors.LbkitError:
+        return None
+
+
+def sync_word(session: Any) -> str:
+    said = sync.status(session)
+    if isinstance(said, errors.LbkitError):
+        return "unknown"
+    for name in ("conflicts", "complaints"):
+        if said[name]:
+            return {"conflicts": "conflict", "complaints": "refused"}[name]
+    if not said["in_charge"]:
+        return "receives"
+    return "behind" if any(peer["behind"] for peer in said["peers"].values()) else "sends"
+
+
+def of(answer: Mapping[str, Any]) -> Overview:
+    """Of the hand's answer. Pure."""
+    roles = tuple((at / 1e6, text) for at, _, _, text in answer["roles"])
+    return Overview(haproxy(answer), servers.host_view(answer["servers"]).views, roles)
+
+
+def views(found: Overview | None) -> Mapping[str, servers.View] | None:
+    return found.servers if found else None
+
+
+def haproxy(answer: Mapping[str, Any]) -> HaProxy | None:
+    if answer["info"] is None or answer["frontends"] is None:
+        return None
+    info = dict(line.split(": ", 1) for line in answer["info"].splitlines() if ": " in line)
+    rows = [
+        row
+        for row in csv.DictReader(io.StringIO(answer["frontends"].removeprefix("# ")))
+        if not row["pxname"].startswith("lbkit-")
+    ]
+
+    def total(*fields: str) -> int:
+        return sum(int(row.get(field) or 0) for row in rows for field in fields)
+
+    return HaProxy(
+        info["Version"].partition("-")[0],
+        int(info["Uptime_sec"]),
+        answer["workers"],
+        total("scur"),
+        total("req_tot"),
+        total("hrsp_5xx"),
+        total("req_rate"),
+    )
+
+
+def last_failover(found: Mapping[str, Overview | None]) -> Failover | None:
+    """The last time that another host became MASTER, by the agents' logs; None where they tell of none. Pure.
+
+    An agent that is restarted says again what it is: that is no change.
+    """
+    roles = {host: one.roles for host, one in found.items() if one}
+    said = [(at, host, text) for host, lines in roles.items() for at, text in lines]
+    became = sorted((at, host) for at, host, text in said if text == "keepalived: MASTER")
+    changes = [(at, old, new) for (_, old), (at, new) in itertools.pairwise(became) if old != new]
+    if not changes:
+        return None
+    at, source, to = changes[-1]
+    return Failover(at, source, to, reason(source, at, roles.get(source, ())))
+
+
+def reason(source: str, at: float, lines: Sequence[tuple[float, str]]) -> str:
+    """What the old MASTER's agent said around that time."""
+    near = [text for when, text in lines if at - BEFORE_S <= when <= at + AFTER_S]
+    unfit = [text.removeprefix("unfit: ") for text in near if text.startswith("unfit: ")]
+    if unfit:
+        return f"{source}: {unfit[-1]}"
+    ended = [match[1].lower() for text in near if (match := re.match(r"keepalived: (STOPPED|HUNG)", text))]
+    if ended:
+        return f"{source}: its keepalived was {ended[-1]}"
+    if any(text.startswith("keepalived: ") for text in near):
+        return f"{source}: keepalived gave the role up"
+    return f"{source} said nothing: its machine or its network was gone"
+
+
+# ── as an operator reads it ──────────────────────────────────────────────────────────────────────────────
+
+
+def haproxy_rows(found: Mapping[str, Overview | None]) -> list[tuple[str, ...]]:
+    """A table with its heading; empty where nobody answered."""
+    from lbkit.servers_shown import lasting
+
+    heads = ("HAProxy", "version", "for", "workers", "open", "req/s", "5xx", "certificate", "sync")
+    rows: list[tuple[str, ...]] = [heads]
+    for host, one in found.items():
+        if one is None:
+            continue
+        hours = one.certificate_hours
+        ends = "none" if hours is None else "expired" if hours < 0 else certificate.span(hours)
+        figures: tuple[str, ...] = ("?",) * 6
+        if its := one.haproxy:
+            share = f"{its.errors:,} of {its.requests:,}"
+            numbers = (its.workers or "?", its.connections, its.requests_per_s, share)
+            figures = (its.version, lasting(its.since_s), *map(str, numbers))
+        rows.append((host, *figures, ends, one.sync))
+    return rows if len(rows) > 1 else []
+
+
+def server_rows(found: Mapping[str, Overview | None]) -> list[tuple[str, ...]]:
+    """Each server, as each host sees it."""
+    from lbkit.servers_shown import lasting
+
+    seen = {host: one.servers for host, one in found.items() if one and one.servers is not None}
+    rows: list[tuple[str, ...]] = [("server", *seen, "last check")]
+    for name in sorted({name for views in seen.values() for name in views}):
+        views = [views.get(name) for views in seen.values()]
+        cells = [f"{one.status} {lasting(one.since_s)}" if one else "-" for one in views]
+        said = next((one.said for one in views if one and one.status.startswith("DOWN")), None)
+        rows.append((name, *cells, said or next((one.said for one in views if one), "") or "no check"))
+    return rows if len(rows) > 1 else []

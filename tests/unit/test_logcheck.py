@@ -1,0 +1,66 @@
+"""Errors in the logs: what is one, and what is over."""
+
+from __future__ import annotations
+
+import pytest
+
+from lbkit import logcheck, logs
+from lbkit.since import Since
+
+
+def lines(*texts: str, priority: int = 6) -> list[logs.Line]:
+    return [logs.Line(n, "lb-1", "u", priority, text) for n, text in enumerate(texts)]
+
+
+@pytest.mark.parametrize(
+    ("error", "over", "not_over"),
+    [
+        ("Server apps/app-1 is DOWN, reason: …", "Server apps/app-1 is UP, reason: …", "Server apps/app-2 is UP"),
+        ("backend apps has no server available!", "Server apps/app-1 is UP", "Server other/app-1 is UP"),
+        ("trouble: api: no right", "over: api: no right", "over: haproxy: no right"),
+        ("unfit: HAProxy is dead", "fit: HAProxy serves", "unfit: HAProxy hangs"),
+        ("AssociateAddress 3 failed after 20 ms (503): …", "AssociateAddress 4 done in 9 ms", "leaves: x"),
+        (
+            "[ALERT] (12) : Current worker (13) exited with code 137 (Killed)",
+            "[NOTICE] (14) : Loading success.",
+            "x",
+        ),
+        ("Failed to start haproxy.service - HAProxy", "Started haproxy.service - HAProxy", "Started cron.service"),
+    ],
+)  # fmt: skip
+def test_an_error_is_over_when_its_end_is_told_after_it(error, over, not_over):
+    wrong, good, other = (lines(text)[0] for text in (error, over, not_over))
+    alert = logs.Line(1, "lb-1", "u", 3, wrong.text)
+    after = logs.Line(2, "lb-1", "u", 6, good.text)
+    assert logcheck.judge([alert, after]).errors == ()
+    assert logcheck.judge([logs.Line(0, "lb-1", "u", 6, good.text), alert]).errors == (alert,)
+    assert alert in logcheck.judge([alert, logs.Line(2, "lb-1", "u", 6, other.text)]).errors
+
+
+def test_what_is_no_error_is_counted_as_read():
+    judged = logcheck.judge(lines("fit: HAProxy serves", "keepalived: MASTER"))
+    assert (judged.lines, judged.errors) == (2, ())
+    assert logcheck.sentence(judged) == "2 lines, no error that is not over"
+
+
+def test_an_alert_on_standard_error_counts_whatever_its_priority():
+    judged = logcheck.judge(lines("[ALERT] (1) : cannot bind", "fine", "[ALERT] (2) : again"))
+    assert len(judged.errors) == 2
+    assert logcheck.sentence(judged) == "[ALERT] (2) : again (and 1 more)"
+
+
+class Journal:
+    """A session whose journal has these rows, by whether a moment was named."""
+
+    def __init__(self, recent, ever):
+        self.recent, self.ever = recent, ever
+
+    def call(self, _op, since, **_asked):
+        return {"lines": self.recent if since.get("at") else self.ever}
+
+
+def test_a_unit_without_any_line_is_unknown_and_one_that_was_quiet_is_not():
+    row = [1, "lbkit-agent.service", 6, "fit: HAProxy serves"]
+    assert logcheck.read("lb-1", Journal([], []), "agent", Since(at=5.0)) is None
+    assert logcheck.read("lb-1", Journal([], [row]), "agent", Since(at=5.0)) == logcheck.Judged(0, ())
+    assert logcheck.read("lb-1", Journal([row], [row]), "agent", Since(at=5.0)) == logcheck.Judged(1, ())

@@ -1,0 +1,95 @@
+"""HAProxy in figures, and the last failover by the agents' own words."""
+
+from __future__ import annotations
+
+import pytest
+
+from lbkit import overview, report, servers
+
+SERVERS = {"stat": None, "state": None, "record": {}}
+INFO = "Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nUptime_sec: 7200\n"
+FRONTENDS = "# pxname,svname,scur,req_tot,hrsp_5xx,req_rate\nweb,FRONTEND,3,1200,4,7\nlbkit-health,FRONTEND,1,9,0,10\n"
+
+
+def roles(*lines):
+    return overview.Overview(None, None, tuple(lines))
+
+
+def test_figures_are_of_the_clients_frontends_alone():
+    found = overview.of({"servers": SERVERS, "info": INFO, "frontends": FRONTENDS, "workers": 2, "roles": []})
+    assert found.haproxy == overview.HaProxy("2.6.12", 7200, 2, 3, 1200, 4, 7)
+    assert overview.haproxy_rows({"lb-1": found, "lb-2": None})[1:] == [
+        ("lb-1", "2.6.12", "2h", "2", "3", "7", "4 of 1,200", "none", "unknown")
+    ]
+    silent = overview.of({"servers": SERVERS, "info": None, "frontends": None, "workers": None, "roles": []})
+    assert (silent.haproxy, silent.servers) == (None, None)
+    assert overview.haproxy_rows({"lb-1": silent})[1] == ("lb-1", *"??????", "none", "unknown")
+    assert overview.haproxy_rows({"lb-1": None}) == []
+
+
+class Sync:
+    """A session whose sync says this of itself."""
+
+    def __init__(self, **said):
+        self.said = {"conflicts": [], "complaints": [], "in_charge": True, "peers": {}, **said}
+
+    def call(self, _op, **_asked):
+        return self.said
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        ({"peers": {"lb-2": {"behind": {}}}}, "sends"),
+        ({"peers": {"lb-2": {"behind": {"site": {}}}}}, "behind"),
+        ({"in_charge": False}, "receives"),
+        ({"conflicts": ["site"]}, "conflict"),
+        ({"complaints": ["haproxy.cfg is broken"]}, "refused"),
+    ],
+)
+def test_the_sync_is_told_in_a_word(said, word):
+    assert overview.sync_word(Sync(**said)) == word
+
+
+def test_the_last_failover_is_told_with_what_the_old_master_said():
+    found = overview.last_failover(
+        {
+            "lb-1": roles(
+                (10, "keepalived: MASTER"), (99.5, "unfit: HAProxy is dead"), (100.2, "keepalived: FAULT")
+            ),
+            "lb-2": roles((100, "keepalived: MASTER")),
+            "lb-3": None,
+        }
+    )
+    assert found == overview.Failover(100, "lb-1", "lb-2", "lb-1: HAProxy is dead")
+    (line,) = report.failover_lines(found, "UTC")
+    assert line == "Last failover: lb-1 to lb-2, 1970-01-01 00:01:40. lb-1: HAProxy is dead."
+
+
+def test_what_was_said_long_before_is_no_reason():
+    lines = {
+        "lb-1": roles((10, "keepalived: MASTER"), (20, "unfit: HAProxy is dead")),
+        "lb-2": roles((100, "keepalived: MASTER")),
+    }
+    assert overview.last_failover(lines).why == "lb-1 said nothing: its machine or its network was gone"
+    lines["lb-1"] = roles((10, "keepalived: MASTER"), (99, "keepalived: STOPPED"))
+    assert overview.last_failover(lines).why == "lb-1: its keepalived was stopped"
+
+
+def test_an_agent_that_says_again_what_it_is_makes_no_failover():
+    assert (
+        overview.last_failover({"lb-1": roles((1, "keepalived: MASTER"), (9, "keepalived: MASTER"))}) is None
+    )
+    assert overview.last_failover({"lb-1": None}) is None
+
+
+def test_a_server_that_is_down_shows_why_on_whichever_host():
+    up = servers.View("ready", "UP", 7200, "L7OK", 0, 1, "")
+    down = servers.View("ready", "DOWN", 30, "L4CON Connection refused", 0, 1, "")
+    seen = {
+        name: overview.Overview(None, {"apps/app-1": one}, ()) for name, one in (("lb-1", up), ("lb-2", down))
+    }
+    assert overview.server_rows(seen) == [
+        ("server", "lb-1", "lb-2", "last check"),
+        ("apps/app-1", "UP 2h", "DOWN 30s", "L4CON Connection refused"),
+    ]

@@ -1,0 +1,72 @@
+"""What is asked as a client: redirects, and cookies by which clients stay with their server."""
+
+from __future__ import annotations
+
+import pytest
+
+from lbkit import promises
+from lbkit.inventory.backends import Cookie
+
+QUESTION = {"connect": ("10.77.9.100", 443), "name": "a.test", "http": True, "tls": True, "path": "/"}
+
+
+def answer(cookie: str | None = None, **more):
+    given = [f"{cookie}; path=/; HttpOnly"] if cookie else []
+    return {"status": 200, "error": None, "good": True, "location": None, "set_cookie": given, **more}
+
+
+class Client:
+    """Answers the first question, then those with a cookie."""
+
+    def __init__(self, first, later=None):
+        self.first, self.later, self.headers = first, later or answer(), None
+
+    def __call__(self, _op, count=1, headers=None, **_question):
+        self.headers = headers or self.headers
+        return [self.later if headers else self.first] * count
+
+
+def persistence(client, **more):
+    return promises.persistence("shop", Cookie(name="SRVID", **more), QUESTION, client)
+
+
+def test_a_client_whose_cookie_is_taken_stays():
+    client = Client(answer("SRVID=web-1"))
+    assert persistence(client).passed
+    assert client.headers == {"Cookie": "SRVID=web-1"}
+
+
+@pytest.mark.parametrize(
+    ("client", "said"),
+    [
+        (Client(answer("SRVID=web-1"), answer("SRVID=web-2")), "sent on from web-1 to web-2"),
+        (Client(answer("other=1")), "no cookie SRVID"),
+        (Client(answer(error="refused", good=False)), "refused"),
+        (Client(answer("SRVID=web-1"), answer(status=503, good=False)), "with the cookie: status 503"),
+    ],
+)
+def test_a_client_that_is_sent_on_or_gets_no_cookie_is_told(client, said):
+    found = persistence(client)
+    assert found.passed is False
+    assert said in found.detail
+
+
+def test_of_an_application_that_sets_no_cookie_on_this_page_nothing_is_said():
+    assert persistence(Client(answer()), mode="prefix") is None
+    assert persistence(Client(answer("SRVID=web-1~abc")), mode="prefix").passed
+
+
+@pytest.mark.parametrize(
+    ("given", "passed"),
+    [
+        ({"status": 301, "location": "https://api.lab.test/"}, True),
+        ({"status": 308, "location": "https://api.lab.test/"}, True),
+        ({"status": 302, "location": "http://api.lab.test/"}, False),
+        ({"status": 200, "location": None}, False),
+        ({"status": None, "location": None, "error": "no route"}, False),
+    ],
+)
+def test_http_leads_to_https_where_the_inventory_says_so(cluster, given, passed):
+    (found,) = promises.redirects(cluster, "10.77.9.100", Client(answer(**given)))
+    assert found.passed is passed
+    assert found.name == "port 80 leads to HTTPS"
