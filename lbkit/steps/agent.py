@@ -16,6 +16,9 @@ CONFIG = "/etc/lbkit/agent.json"
 CREDENTIALS = "/etc/lbkit/aws-credentials"
 USER = "lbkit"
 SERVICE = "lbkit-agent"
+PROVE = "/usr/local/lib/lbkit/prove-address"
+PROVE_UNIT = "/etc/systemd/system/lbkit-prove.service"
+PROVE_TIMER = "/etc/systemd/system/lbkit-prove.timer"
 PROVE_S = 60  # an instance profile that was just attached takes a while to be known everywhere
 
 
@@ -36,7 +39,21 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
             prove=(PROGRAM, "--prove", str(PROVE_S), CONFIG) if isinstance(cluster.address, Eip) else (),
             prove_as=USER,
         ),
+        *proof(cluster),
         *metrics.resources(),
+    ]
+
+
+def proof(cluster: Cluster) -> list[Resource]:
+    """Whether a host may move the address is asked again every hour: a failover is too late to learn it."""
+    if not isinstance(cluster.address, Eip):
+        return []
+    command = [USER, PROGRAM, "--prove", str(PROVE_S), CONFIG]
+    return [
+        File(PROVE, content=render.plain(PROVE[1:]), mode=0o755),
+        File(PROVE_UNIT, content=render.render(f"{PROVE_UNIT[1:]}.j2", command=command)),
+        File(PROVE_TIMER, content=render.plain(PROVE_TIMER[1:])),
+        Service("lbkit-prove.timer", restart_on=(PROVE_TIMER,), unit_files=(PROVE_UNIT, PROVE_TIMER)),
     ]
 
 

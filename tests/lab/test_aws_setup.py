@@ -109,8 +109,12 @@ def test_agent_is_not_restarted_without_the_permission_and_the_old_one_goes_on(o
     assert "lbkit-agent.service is not restarted, for it could not do its work" in refused
     assert "Next: inv iam" in refused
     assert owner.unit("lb-2", "lbkit-agent") == pid
+    owner.sh("lb-2", "systemctl start lbkit-prove.service")  # as its timer does every hour
+    assert "lb-2: this host could not take the address" in owner.refused("status").flat
     owner.done("iam")
     owner.done("agent", "--host", "lb-2", hosts=other)
+    owner.sh("lb-2", "systemctl start lbkit-prove.service")
+    assert "could not take the address" not in owner.inv("status").flat
     assert owner.unit("lb-2", "lbkit-agent") != pid
     owner.done("agent")
     until(owner.whole)
