@@ -49,6 +49,8 @@ def test_a_host_that_is_down_is_said_and_the_lines_of_the_other_are_shown(pair: 
     assert " lb-1 keepalived" in done.out
 
 
+COOKIE = ("[haproxy.backends.apps]\n", '[haproxy.backends.apps]\ncookie = { name = "SRVID" }\n')
+
 # ── servers ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -85,8 +87,12 @@ def test_a_drained_server_stays_out_over_everything_but_ready(pair: Rehearsal) -
     pair.lab.host(standby).power_off()
     pair.lab.host(standby).power_on()
     until(lambda: flags(pair) == both, 120)
-    pair.done("setup", hosts=pair.hosts(RETRIES))
+    other = pair.hosts(RETRIES, COOKIE)
+    pair.done("setup", hosts=other)
     assert flags(pair) == both
+    checked = pair.done("verify", hosts=other).flat
+    assert "ok clients of apps stay with their server: 4 requests with SRVID=app-2 stayed" in checked
+    assert "ok all servers are up: 1 of 1; held: apps/app-1 drain since" in checked
     assert reached(pair) == {"app-2"}
     pair.done("setup")
 
