@@ -163,7 +163,7 @@ def test_a_failover_is_told_with_its_reason_and_its_errors_are_over_when_it_is(p
     pair.done("verify")
     pair.sh(holder, "systemctl stop haproxy")
     until(lambda: pair.served_by(standby))
-    assert f"FAIL log of agent on {holder}: unfit: " in pair.refused("verify", "--since", "10m").flat
+    assert f"FAIL log of agent on {holder}: " in pair.refused("verify", "--since", "10m").flat
     pair.sh(holder, "systemctl start haproxy")
     until(pair.whole)
     shown = pair.done("status").flat
