@@ -72,9 +72,7 @@ def judge(said: Mapping[str, dict[str, Any] | errors.LbkitError]) -> State:
     """Host name → what its service says, or why it does not. Pure."""
     nodes = {name: one for name, one in said.items() if not isinstance(one, errors.LbkitError)}
     troubles = [
-        Trouble(
-            name, str(one).partition("\nNext: ")[0], f"inv sync; on {name}: journalctl -u lbkit-sync -n 20"
-        )
+        Trouble("", what_of(one), f"inv sync; on {name}: journalctl -u lbkit-sync -n 20")
         for name, one in said.items()
         if isinstance(one, errors.LbkitError)
     ]
@@ -84,6 +82,11 @@ def judge(said: Mapping[str, dict[str, Any] | errors.LbkitError]) -> State:
     for name, one in nodes.items():
         troubles += of_node(name, one, said)
     return State(sending[0] if sending else None, tuple(troubles), nodes)
+
+
+def what_of(error: errors.LbkitError) -> str:
+    """Its text without the next step; it names the host."""
+    return str(error).partition("\nNext: ")[0].rstrip(".")
 
 
 def of_node(name: str, one: Mapping[str, Any], said: Mapping[str, Any]) -> Iterator[Trouble]:

@@ -9,7 +9,7 @@ import os
 import stat
 import time
 
-from lbkit.hand import deploying, framing, loaded, looking, pem, trees, writing
+from lbkit.hand import deploying, framing, loaded, looking, pem, served, trees, writing
 from lbkit.hand.core import Failed, run
 
 HEALTHY_WITHIN_S = 5
@@ -26,13 +26,6 @@ class HaProxy:
     def __init__(self, settings):
         self.settings = settings
 
-    def runs(self):
-        try:
-            run(["systemctl", "is-active", "--quiet", "haproxy.service"])
-        except Failed:
-            return False
-        return True
-
     def healthy(self):
         connect = ("127.0.0.1", self.settings["health_port"])
         question = {"connect": connect, "name": "localhost", "path": "/health", "http": True, "tls": False}
@@ -43,7 +36,7 @@ class HaProxy:
 
     def reload(self):
         """Another worker serves what the files say now, as well as the one before. Raises Failed."""
-        if not self.runs():
+        if not served.runs(self.settings["stats_socket"]):
             return
         healthy = self.healthy()
         names = ("reload_on", "restart_on", "stats_socket")
@@ -149,7 +142,7 @@ def first_fault(output):
 
 
 class Certificate(SavedFile):
-    """A certificate with its key. What is saved here is served by the watch over these files (cert-deploy)."""
+    """A certificate with its key. What is saved here is served by cert-deploy, which watches it too."""
 
     def __init__(self, name, path, certificate):
         super().__init__(name, path)

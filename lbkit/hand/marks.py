@@ -9,19 +9,19 @@ MARKS = "/var/lib/lbkit/setup-wrote.json"
 SYNCED = "/etc/haproxy/"  # what setup writes of that which is synced
 
 
-def write(path, content, marks=MARKS):
+def write(path, content):
     """Setup is about to write this text there; said before it stands there, so that no moment is missed."""
     if path.startswith(SYNCED):
-        found = read(marks)
+        found = read()
         count = 1 + max((entry["count"] for entry in found.values()), default=0)
         found[path] = {"sha256": hashlib.sha256(content.encode()).hexdigest(), "count": count}
-        orders.put(marks, json.dumps(found))
+        orders.put(MARKS, json.dumps(found))
 
 
-def read(marks=MARKS):
+def read():
     """Path → {sha256, count}; the count grows with every write."""
     try:
-        with open(marks, encoding="utf-8") as file:
+        with open(MARKS, encoding="utf-8") as file:
             return json.load(file)
     except (FileNotFoundError, ValueError):
         return {}

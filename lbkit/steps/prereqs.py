@@ -21,7 +21,6 @@ PACKAGES = (
     "ca-certificates",
     "certbot",
     "haproxy",
-    "inotify-tools",
     "keepalived",
     "logrotate",
     "nftables",  # failover-test cuts ways with it; no rule and no service of ours stays

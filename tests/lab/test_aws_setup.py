@@ -118,10 +118,10 @@ def test_agent_is_not_restarted_without_the_permission_and_the_old_one_goes_on(o
 
 def test_packages_come_through_the_proxy_that_the_inventory_names(owner: Owner) -> None:
     owner.lab.packages_over("proxy")
-    owner.sh("lb-2", "apt-get remove -y -q inotify-tools")
+    owner.sh("lb-2", "apt-get remove -y -q logrotate")
     hosts = owner.hosts(more='\n[packages]\nproxy = "http://packages.lab:3128"\n')
     owner.done("prereqs", "--host", "lb-2", hosts=hosts)
-    assert "install ok" in owner.sh("lb-2", "dpkg -s inotify-tools")
+    assert "install ok" in owner.sh("lb-2", "dpkg -s logrotate")
 
 
 def test_host_without_an_ipv6_address_is_named_with_what_to_do(owner: Owner) -> None:

@@ -1,0 +1,273 @@
+"""The sync's parts with real files, pipes and inotify: trees, messages, what wakes it, what setup wrote."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from lbkit.hand import framing, inotify, items, ledger, marks, syncing, trees
+from lbkit.hand.core import Failed
+
+PARTS = items.CERTBOT_PARTS
+
+
+def lineage(root, number=1, name="site"):
+    """What certbot leaves of one renewal."""
+    for folder in (f"archive/{name}", f"live/{name}", "renewal", "accounts/acme.example:14000/dir/abc"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / "live").chmod(0o700)
+    account = root / "accounts/acme.example:14000/dir/abc/private_key.json"
+    if not account.exists():
+        account.write_text("{}")
+        account.chmod(0o400)
+    (root / f"renewal/{name}.conf").write_text(f"version = {number}\n")
+    for kind in ("cert", "privkey"):
+        path = root / f"archive/{name}/{kind}{number}.pem"
+        path.write_text(f"{kind} {number}\n")
+        path.chmod(0o600 if kind == "privkey" else 0o644)
+        link = root / f"live/{name}/{kind}.pem"
+        link.unlink(missing_ok=True)
+        link.symlink_to(f"../../archive/{name}/{kind}{number}.pem")
+
+
+def moved(source, target):
+    content = trees.read(str(source), PARTS)
+    entries = trees.parse(content, PARTS)
+    trees.check_lineages(entries)
+    trees.install(str(target), PARTS, entries)
+    return content
+
+
+def test_a_tree_arrives_with_its_modes_and_links_and_has_the_same_digest_there(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    lineage(here)
+    content = moved(here, there)
+    assert trees.read(str(there), PARTS) == content
+    assert (there / "live/site/privkey.pem").read_text() == "privkey 1\n"
+    assert stat.S_IMODE((there / "archive/site/privkey1.pem").stat().st_mode) == 0o600
+    assert stat.S_IMODE((there / "live").stat().st_mode) == 0o700
+    (there / "cli.ini").write_text("not ours\n")
+    lineage(here, 2)
+    moved(here, there)
+    assert (there / "live/site/cert.pem").read_text() == "cert 2\n"
+    assert (there / "cli.ini").read_text() == "not ours\n"
+    assert sorted(path.name for path in there.iterdir()) == [
+        "accounts",
+        "archive",
+        "cli.ini",
+        "live",
+        "renewal",
+    ]
+
+
+@pytest.mark.parametrize("change", ["mode", "target", "content", "name"])
+def test_the_digest_covers_modes_targets_contents_and_names(tmp_path, change):
+    lineage(tmp_path)
+    before = trees.read(str(tmp_path), PARTS)
+    path, link = tmp_path / "archive/site/cert1.pem", tmp_path / "live/site/cert.pem"
+    if change == "mode":
+        path.chmod(0o600)
+    elif change == "target":
+        link.unlink()
+        link.symlink_to("../../archive/site/privkey1.pem")
+    elif change == "content":
+        path.write_text("other\n")
+    else:
+        path.rename(path.with_name("other1.pem"))
+    assert trees.read(str(tmp_path), PARTS) != before
+
+
+def test_no_file_is_no_content(tmp_path):
+    (tmp_path / "live").mkdir()
+    assert trees.read(str(tmp_path), PARTS) is None
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        ["../x", "f", 0o600, ""],
+        ["live/../../x", "f", 0o600, ""],
+        ["/etc/passwd", "f", 0o600, ""],
+        ["live//x", "f", 0o600, ""],
+        ["live/-\nx", "f", 0o600, ""],
+        ["other", "d", 0o700, ""],
+        ["live", "f", 0o600, ""],
+        ["archive/x", "f", 0o600, ""],  # its directory was not named
+        ["live/x", "l", 0, "/etc/shadow"],
+        ["live/x", "l", 0, "../../../etc/shadow"],
+        ["live/x", "l", 0, "../cli.ini"],
+        ["live/x", "f", 0o4755, ""],
+        ["live/x", "f", 0o666, ""],
+        ["live/privkey1.pem", "f", 0o644, ""],
+        ["live/x", "f", 0o600, "no base64!"],
+        ["live/x", "p", 0o600, ""],
+        ["live/x", "f", "600", ""],
+        ["live/x", "f"],
+        7,
+    ],
+)
+def test_what_could_leave_its_directories_or_show_a_key_is_refused(bad):
+    entries = [bad] if bad == 7 or bad[0] == "live" else [["live", "d", 0o700, ""], bad]
+    with pytest.raises(Failed):
+        trees.parse(json.dumps(entries).encode(), PARTS)
+
+
+def test_a_link_cannot_be_written_through():
+    """A directory's name cannot come again as a link, nor a link be taken for a directory."""
+    data = base64.b64encode(b"x").decode()
+    entries = [["live", "d", 0o700, ""], ["live/a", "l", 0, "b"], ["live/a/x", "f", 0o600, data]]
+    with pytest.raises(Failed, match="in no directory"):
+        trees.parse(json.dumps(entries).encode(), PARTS)
+
+
+def test_files_of_two_renewals_are_not_sent(tmp_path):
+    lineage(tmp_path, 1)
+    lineage(tmp_path, 2)
+    link = tmp_path / "live/site/cert.pem"
+    link.unlink()
+    link.symlink_to("../../archive/site/cert1.pem")
+    entries = trees.parse(trees.read(str(tmp_path), PARTS), PARTS)
+    with pytest.raises(Failed, match="different renewals"):
+        trees.check_lineages(entries)
+    (tmp_path / "archive/site/cert1.pem").unlink()
+    entries = trees.parse(trees.read(str(tmp_path), PARTS), PARTS)
+    with pytest.raises(Failed, match="which is not there"):
+        trees.check_lineages(entries)
+
+
+# ── messages ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def ends():
+    one, other = socket.socketpair()
+    with one, other:
+        yield framing.Stream(one.fileno(), one.fileno()), framing.Stream(other.fileno(), other.fileno()), one
+
+
+def test_messages_come_through_one_by_one(ends):
+    one, other, _ = ends
+    one.send({"op": "a"}, b"body")
+    one.send({"op": "b"})
+    assert other.receive() == ({"op": "a", "size": 4}, b"body")
+    assert other.receive() == ({"op": "b", "size": 0}, b"")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\xff\xff\xff\xff",
+        b"\0\0\0\x02{}",
+        b"\0\0\0\x02ab",
+        b"\0\0\0\x0c" + b'{"size":-10}',
+        b"\0\0\0\x15" + b'{"size": 99999999999}',
+    ],
+)
+def test_absurd_sizes_and_what_is_no_message_end_the_conversation(ends, raw):
+    _, other, wire = ends
+    wire.sendall(raw)
+    with pytest.raises(framing.Broken):
+        other.receive(1)
+
+
+def test_a_message_that_is_cut_off_is_none_and_an_end_between_two_is_one(ends):
+    _, other, wire = ends
+    wire.sendall(b"\0\0\0\x20{")
+    wire.shutdown(socket.SHUT_WR)
+    with pytest.raises(framing.Broken, match="ended"):
+        other.receive(1)
+    first, second = socket.socketpair()
+    with first, second:
+        second.close()
+        assert framing.Stream(first.fileno(), first.fileno()).receive(1) == (None, b"")
+
+
+# ── what wakes it ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def saved(watcher):
+    assert select.select([watcher.fd], [], [], 10)[0]
+    return watcher.events()
+
+
+def test_saves_by_writing_renaming_and_in_directories_that_are_new_are_events(tmp_path):
+    watcher = inotify.Watcher()
+    folder = tmp_path / "later" / "deeper"
+    item = items.SavedFile("x", str(folder / "x"))
+    watcher.watch(item.watched())
+    folder.mkdir(parents=True)
+    assert any(item.concerns(*event) for event in saved(watcher))
+    watcher.watch(item.watched())
+    (folder / "x").write_text("1")
+    assert (str(folder), "x") in saved(watcher)
+    (folder / "new").write_text("2")
+    watcher.events()
+    (folder / "new").rename(folder / "x")
+    assert (str(folder), "x") in saved(watcher)
+    assert not item.concerns(str(folder), "other")
+    folder.rename(tmp_path / "away")  # and what is put in its place is watched anew
+    saved(watcher)
+    folder.mkdir()
+    watcher.watch(item.watched())
+    watcher.events()
+    (folder / "x").write_text("3")
+    assert (str(folder), "x") in saved(watcher)
+
+
+def test_an_event_is_about_the_trees_below_and_above_which_it_is():
+    tree = items.Tree("letsencrypt", "/etc/letsencrypt", PARTS)
+    assert tree.concerns("/etc/letsencrypt/live/site", "cert.pem")
+    assert tree.concerns("/etc", "letsencrypt")
+    assert not tree.concerns("/etc/letsencrypt", "cli.ini")
+    assert not tree.concerns("/etc/haproxy", "haproxy.cfg")
+
+
+# ── what setup wrote ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_setup_wrote_is_told_from_the_same_text_saved_later_by_a_person(tmp_path, monkeypatch):
+    path = tmp_path / "haproxy.cfg"
+    monkeypatch.setattr(marks, "SYNCED", str(tmp_path))
+    monkeypatch.setattr(marks, "MARKS", str(tmp_path / "marks.json"))
+    monkeypatch.setattr(syncing.locking, "LOCK", str(tmp_path / "lock"))
+    item = items.SavedFile("cfg", str(path))
+    node = syncing.Node({"cfg": item}, ledger.Ledger("a", str(tmp_path / "ledger")))
+    marks.write(str(path), "by setup")
+    path.write_text("by setup")
+    node.look()
+    assert node.version("cfg")["setup"] is True
+    path.write_text("by a person")
+    node.look()
+    assert node.version("cfg")["setup"] is False
+    path.write_text("by setup")
+    node.look()
+    assert node.version("cfg") == {**node.version("cfg"), "setup": False, "vector": {"a": 3}}
+
+
+def test_what_ended_in_the_middle_of_an_installation_is_the_old_the_new_or_nothing(tmp_path):
+    book = ledger.Ledger("a", str(tmp_path))
+    book.note("x", "old", False)
+    for found, expected in (("new", "new"), ("old", "old"), ("half", None)):
+        book.begin("x", "new", {"a": 1, "b": 1})
+        again = ledger.Ledger("a", str(tmp_path))
+        again.recover("x", found)
+        node = syncing.Node({}, again)
+        assert node.version("x")["digest"] == expected
+
+
+def test_kept_versions_are_for_root_alone_and_the_oldest_of_many_go(tmp_path):
+    book = ledger.Ledger("a", str(tmp_path / "ledger"))
+    for number in range(ledger.KEPT_MOST + 3):
+        path = book.keep("x", "b", f"{number:064}"[::-1], b"secret")
+        os.utime(path, (number, number))
+        assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
+    folder = tmp_path / "ledger/conflicts/x"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert len(list(folder.iterdir())) == ledger.KEPT_MOST
