@@ -218,6 +218,7 @@ def refuse(certificate, content, why):
         put(refused_path(certificate), content, content_of(refused_path(certificate)))
         apart = f"; the refused one is {refused_path(certificate)}"
     put(path, good, content)
+    served.start_failed()
     return Failed(f"{said}. The one before was put back and goes on being served{apart}.\nNext: {next_step}")
 
 
@@ -242,8 +243,10 @@ def file_alarm(certificate):
 
 
 def alarmed(name, certificate, error):
-    """The same failure, once the alarm stands."""
+    """The same failure with its next step, once the alarm stands."""
     what = f"certificate {certificate['name']}: {with_output(error)}"
+    if "\nNext: " not in what:
+        what += "\nNext: mend that on the host, then the same again"
     duty.raise_alarm(name, "certificate", what)
     return Failed(what)
 

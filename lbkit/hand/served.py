@@ -4,6 +4,7 @@ The Runtime API takes the new one in memory; where it cannot, HAProxy is reloade
 handshake on each address shows what clients get.
 """
 
+import contextlib
 import os
 import re
 import time
@@ -21,6 +22,14 @@ def runs(socket):
         "active",
         "reloading",
     )
+
+
+def start_failed():
+    """HAProxy runs again where it had given up, as it does after starts with a file that it cannot read."""
+    with contextlib.suppress(Failed):
+        if run(["systemctl", "show", "-p", "ActiveState", "--value", UNIT]).strip() == "failed":
+            run(["systemctl", "reset-failed", UNIT])
+            run(["systemctl", "start", UNIT])
 
 
 def answers(socket):
