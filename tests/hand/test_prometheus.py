@@ -55,6 +55,7 @@ def node(host: str, **changed: float | str) -> dict[str, str]:
         "conflicts": f"lbkit_sync_conflicts{{{label}}}",
         "sync_answers": f'lbkit_program_answers{{program="sync", {label}}}',
         "alarm": f'lbkit_agent_alarm{{alarm="sync", {label}}}',
+        "permission": f'lbkit_agent_alarm{{alarm="permission", {label}}}',
         "certificate_alarm": f'lbkit_agent_alarm{{alarm="certificate-site", {label}}}',
         "mtime": f'node_textfile_mtime_seconds{{job="lbkit-node", file="/x/lbkit-agent.prom", {label}}}',
     }
@@ -150,6 +151,10 @@ FAULTS: dict[str, tuple[dict[str, str], set[tuple[str, str]]]] = {
     "the passive cannot call AWS": (
         pair(second={"trouble_api": 1}),
         {("LbkitNodeNotReady", "lb-2"), ("LbkitTrouble", "lb-2")},
+    ),
+    "AWS would not let the passive move the address": (
+        pair(second={"permission": 1}),
+        {("LbkitHostAlarm", "lb-2")},
     ),
     "the passive's HAProxy does not serve": (
         pair(second={"lbkit_agent_haproxy_serves": 0, "lbkit_agent_fit": 0, "trouble_haproxy": 1}),
