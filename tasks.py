@@ -348,11 +348,11 @@ HOLD = {"name": SERVER, "timeout": TIMEOUT, "reason": REASON, "anyway": ANYWAY, 
 @task(auto_shortflags=False, help={"json": JSON})
 @commands.reports
 def backend(c, json=False):
-    """Each server as each host sees it, and what is held out of service.
+    """In short `inv backend`: each server as each host sees it, and what is held.
 
     Exit code 1: the hosts differ, or one could not be read.
 
-    Example: inv backend
+    Example: inv backend.state
     """
     return oncall.backend(json)
 
@@ -440,6 +440,8 @@ def sync_status(c, json=False):
 @commands.reports
 def sync_test(c, json=False):
     """Save a harmless mark, and measure how long it takes to arrive.
+
+    Exit code 0: it arrived everywhere, 1: it did not.
 
     Example: inv sync.test
     """

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lbkit import report
+from lbkit.check import split
 from lbkit.servers import DRAIN, MAINT, READY, Done, HostView, View, command, differences, held_text
 from lbkit.terminal import wrapped
 
@@ -16,7 +17,7 @@ def board(hosts: Mapping[str, HostView], missing: Mapping[str, str]) -> list[str
     for what, next_step in differences(hosts):
         lines += [*wrapped("", f"{what}."), *wrapped("  ", f"Next: {next_step}")]
     for why in missing.values():
-        what, _, next_step = why.partition("\nNext: ")
+        what, next_step = split(why)
         lines += [*wrapped("", what), *wrapped("  ", f"Next: {next_step}")]
     for host, one in hosts.items():
         if one.views is None:
@@ -72,7 +73,7 @@ def done(found: Done) -> list[str]:
         )
     entry = {"state": found.state, "weight": found.weight}
     for host, why in found.missing.items():
-        what, _, next_step = why.partition("\nNext: ")
+        what, next_step = split(why)
         again = command(found.server, entry) if found.state != READY or found.weight is not None else ""
         again = again or f"inv backend.ready {found.server}"
         lines += wrapped("", f"Not done on {host}: {what}")

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from lbkit import certificate, errors, front, observe, pair, promises, proof, remote, steps, sync
+from lbkit import servers as behind
 from lbkit.check import Check, split, told
 from lbkit.inventory import Cluster, Eip, balance
 from lbkit.since import Since
@@ -289,15 +290,8 @@ def applications(cluster: Cluster, picture: observe.Picture, alive: dict[str, An
         return [Check("all applications are reached", None, "nobody holds the address", "inv status")]
     session = alive[holder]
     before = servers(session)
-    down = [f"{s['pxname']}/{s['svname']} {s['status']}" for s in before if not is_up(s)]
-    checks = [
-        Check(
-            "all servers are up",
-            not down,
-            ", ".join(down) or f"{len(before)} of {len(before)}",
-            next((way_to(holder, one) for one in before if not is_up(one)), ""),
-        )
-    ]
+    held = picture.node(holder).seen.facts.get("servers", {})
+    checks = [servers_up(holder, before, held)]
     page = public_page(cluster)
     if not spreads(cluster, page.backend):
         return checks
@@ -312,6 +306,17 @@ def applications(cluster: Cluster, picture: observe.Picture, alive: dict[str, An
     detail = f"not reached: {', '.join(sorted(rest))}" if rest else ", ".join(sorted(reached)) or "none"
     checks.append(Check("all applications are reached", bool(wanted) and not rest, detail, "inv status"))
     return checks
+
+
+def servers_up(holder: str, rows: Sequence[dict[str, str]], held: behind.Record) -> Check:
+    """Every server is up, but for those that somebody holds out of service, who are named."""
+    out = {name: entry for name, entry in held.items() if entry["state"] != behind.READY}
+    wanted = [row for row in rows if f"{row['pxname']}/{row['svname']}" not in out]
+    down = [row for row in wanted if not is_up(row)]
+    detail = ", ".join(f"{row['pxname']}/{row['svname']} {row['status']}" for row in down)
+    detail = detail or f"{len(wanted)} of {len(wanted)}"
+    notes = "".join(f"; held: {behind.held_text(name, entry)}" for name, entry in out.items())
+    return Check("all servers are up", not down, detail + notes, way_to(holder, down[0]) if down else "")
 
 
 MOST_QUESTIONS = 60

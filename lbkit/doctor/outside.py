@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lbkit import errors, names, remote, steps
+from lbkit.check import split
 from lbkit.doctor import capacity
 from lbkit.doctor.finding import Finding, graded
 from lbkit.inventory import Cluster, Eip, Host
@@ -19,7 +20,7 @@ def dns(cluster: Cluster) -> Iterator[Finding]:
             for one in names.look(cluster, verify.public_address(cluster), ask):
                 yield graded(f"DNS of {one.name}", one.good, one.detail, one.fix, "warn")
     except errors.LbkitError as error:
-        what, _, fix = str(error).partition("\nNext: ")
+        what, fix = split(str(error))
         yield Finding("DNS", "?", what, fix)
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from lbkit import errors, pair, remote
+from lbkit.check import split
 from lbkit.doctor.finding import Finding, graded
 from lbkit.inventory import Cluster, Host
 from lbkit.steps import agent
@@ -58,7 +59,7 @@ def judge_ways(cluster: Cluster, alive: Mapping[str, Any]) -> Iterator[Finding]:
             found[source.name, target.name] = alive[source.name].call("call_on", **request(source, **ends))
         met = {host.name: alive[host.name].call("met")["met"] for host in hosts}
     except errors.LbkitError as error:
-        what, _, fix = str(error).partition("\nNext: ")
+        what, fix = split(str(error))
         fix = fix or "inv doctor again, once the addresses are right"
         yield Finding("the hosts reach each other", "?", what, fix)
         return

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lbkit import errors, remote
+from lbkit.check import split
 from lbkit.doctor import capacity, host, outside, reach
 from lbkit.doctor.finding import Finding, graded
 from lbkit.inventory import Cluster, Eip, Host
@@ -41,7 +42,7 @@ def access(one: Host, session: remote.Session | errors.LbkitError) -> Finding:
             return Finding(name, "ok", f"{one.user}@{one.ssh} port {one.port}")
         except errors.LbkitError as error:
             session = error
-    what, _, fix = str(session).partition("\nNext: ")
+    what, fix = split(str(session))
     return Finding(name, "FAIL", what, fix)
 
 
@@ -51,7 +52,7 @@ def of_host(cluster: Cluster, name: str, session: remote.Session) -> list[Findin
         survey = session.call("survey", metadata=isinstance(cluster.address, Eip))
         read = session.call("read", items=[{"kind": "clock"}])
     except errors.LbkitError as error:
-        what, _, fix = str(error).partition("\nNext: ")
+        what, fix = split(str(error))
         return [Finding(f"survey of {name}", "?", what, fix)]
     return [
         *host.judge(cluster, one, survey, read),

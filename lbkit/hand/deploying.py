@@ -10,7 +10,7 @@ import json
 import os
 import time
 
-from lbkit.hand import duty, loaded, locking, pem, served, writing
+from lbkit.hand import duty, locking, pem, served, writing
 from lbkit.hand.core import Failed
 
 CONFIG = "/etc/lbkit/certificates.json"
@@ -190,12 +190,6 @@ def serve(config, certificate, lock):
     return {"installed": "served"}.get(outcome, outcome)
 
 
-def is_news(certificate, before):
-    """Whether somebody has saved another file since, of which `before` is the fingerprint."""
-    changed = loaded.fingerprint(certificate["path"]) != before
-    return changed and content_of(certificate["path"]) != kept(certificate)
-
-
 def settled(config, certificate):
     """Whether nothing is to be done for the file. One that looks broken is given time: its second half may be
     on its way."""
@@ -249,8 +243,10 @@ def file_alarm(certificate):
 
 
 def alarmed(name, certificate, error):
-    """The same failure, once the alarm stands."""
+    """The same failure with its next step, once the alarm stands."""
     what = f"certificate {certificate['name']}: {with_output(error)}"
+    if "\nNext: " not in what:
+        what += "\nNext: mend that on the host, then the same again"
     duty.raise_alarm(name, "certificate", what)
     return Failed(what)
 

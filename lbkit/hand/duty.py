@@ -51,7 +51,8 @@ def raise_alarm(name, event, text, directory=None):
 
 
 def write_alarm(directory, name, entry):
-    os.makedirs(directory, 0o755, exist_ok=True)
+    os.makedirs(directory, exist_ok=True)
+    os.chmod(directory, 0o755)  # whatever our umask: the agent, who is not root, tells of them
     temporary = os.path.join(directory, f".{name}.{os.getpid()}")
     try:
         with open(temporary, "w", encoding="utf-8") as file:

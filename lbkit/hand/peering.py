@@ -10,7 +10,7 @@ import threading
 import time
 
 from lbkit.hand import duty, framing, versions
-from lbkit.hand.core import Failed
+from lbkit.hand.core import Failed, last_lines
 from lbkit.hand.locking import Busy
 
 log = logging.getLogger("lbkit.sync")
@@ -80,8 +80,8 @@ class Conversation:
         """What ssh says about its end; empty while it goes on."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(1)
-            said = self.process.stderr.read().decode(errors="replace").strip()
-            return " ".join(said.split()[-40:])
+            said = self.process.stderr.read().decode(errors="replace")
+            return " ".join(last_lines(said, 2).split())
         return ""
 
     def close(self):

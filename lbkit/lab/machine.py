@@ -264,7 +264,9 @@ class Machine:
         root, work = self.directory / "root", self.directory / "work"
         # volatile: no fsync reaches the disk, which would make every dpkg run wait; a lab has no power cut
         # of the machine below it to survive. Its mark in the work directory forbids using that twice.
-        options = f"lowerdir={':'.join(map(str, lowers))},upperdir={self.upper},workdir={work},volatile"
+        # redirect_dir: a directory that stood before a snapshot can be renamed, as on a disk.
+        layers = f"lowerdir={':'.join(map(str, lowers))},upperdir={self.upper},workdir={work}"
+        options = f"{layers},volatile,redirect_dir=on"
         start = self._systemd() if self.node.boots else self._process()
         mark, late = secrets.token_hex(8), self.directory / network.IPV6_SCRIPT
         # nspawn exits with 133 when the host reboots itself. What a kernel would forget then, addresses

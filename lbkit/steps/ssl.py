@@ -23,7 +23,7 @@ CERTBOT = {"apt": "/usr/bin/certbot", "snap": "/snap/bin/certbot"}
 def resources(cluster: Cluster, host: Host) -> list[Resource]:
     return [
         *configuration(cluster),
-        *deploy.resources(cluster),
+        *deploy.resources(CONFIG),
         *renewal(cluster),
         *certificates(cluster, host),
     ]

@@ -372,17 +372,6 @@ def test_a_good_file_put_in_place_is_served(balancer, second):
     assert deploying.kept(balancer.site) == second.pem.encode()
 
 
-def test_what_is_saved_while_the_watch_is_at_work_is_news_and_what_was_put_back_is_not(
-    balancer, first, second
-):
-    before = loaded.fingerprint(str(balancer.path))
-    assert not deploying.is_news(balancer.site, before)
-    balancer.path.write_text(second.pem)
-    assert deploying.is_news(balancer.site, before)
-    balancer.path.write_text(first.pem)
-    assert not deploying.is_news(balancer.site, before)
-
-
 def test_a_file_that_is_written_in_two_steps_is_waited_for(balancer, second, monkeypatch):
     monkeypatch.setattr(deploying, "SETTLED_S", 10)
     balancer.path.write_text(second.crt)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import time
 
 import pytest
@@ -53,6 +54,17 @@ def test_an_alarm_stands_with_its_first_time_until_it_is_ended(tmp_path):
     duty.end_alarm("certificate-site", directory)
     duty.end_alarm("certificate-site", directory)
     assert duty.alarms(directory) == {}
+
+
+def test_an_alarm_of_a_careful_program_can_be_read_by_the_agent_too(tmp_path):
+    directory = tmp_path / "lib" / "alarms"
+    before = os.umask(0o077)
+    try:
+        duty.raise_alarm("sync", "sync", "it is behind", str(directory))
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (directory, directory / "sync")]
+    assert modes == [0o755, 0o644]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"event": 1, "text": "", "since": 0}'])

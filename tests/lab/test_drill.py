@@ -135,14 +135,16 @@ def test_host_undoes_by_itself_what_a_killed_operator_left_broken(anywhere: Elas
     armed = [name for name in HOSTS if timer(anywhere, name) == "active"]
     assert armed == ([*HOSTS] if case == "partition" else [holder])
     until(lambda: not any(map(anywhere.locked, HOSTS)))
-    for words in (["status"], ["setup"], ["verify"], ["failover-test"]):
-        assert "was cut off" in anywhere.refused(*words).flat
+    # In a partition each node is as it should be, and MASTER: nothing else would tell.
+    others = ("setup", "verify") if case == "partition" else ()
+    for word in ("status", *others, "failover-test"):
+        assert "was cut off" in anywhere.refused(word).flat
     for name in armed:
         assert left_s(anywhere, name) <= UNDO_AFTER_S < 60
         anywhere.on(name, "systemctl", "start", f"{UNIT}.service")
     until(anywhere.whole, 60)
     for name in armed:
-        anywhere.on(name, "systemctl", "stop", f"{UNIT}.timer")
+        anywhere.on(name, "systemctl", "stop", f"{UNIT}.timer", check=False)  # it may have run by now
     assert nothing_is_left(anywhere)
 
 

@@ -16,6 +16,7 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.lab
 
+PEM = "/etc/haproxy/certs/site.pem"
 KEPT = "/var/lib/lbkit/sync/conflicts"
 ALARMS = "/var/lib/lbkit/alarms"
 PROGRAM = "/usr/local/lib/lbkit/sync"
@@ -35,6 +36,15 @@ import sys; sys.path.insert(0, "/usr/local/lib")
 from lbkit.hand import loaded
 sys.exit(loaded.load_record()["haproxy.service"].get("{CFG}") != loaded.fingerprint("{CFG}"))' && echo yes"""
     return pair.sh(name, script, check=False).strip() == "yes"
+
+
+def serving(pair: Rehearsal, name: str) -> str:
+    """Process id of the worker that serves: another after a reload."""
+    code = (
+        'import sys; sys.path.insert(0, "/usr/local/lib"); from lbkit.hand import writing; '
+        'print(writing.stats_pid("/run/haproxy/admin.sock"))'
+    )
+    return pair.on(name, "python3", "-IS", "-c", code).strip()
 
 
 def status(pair: Rehearsal, name: str) -> dict:
@@ -67,10 +77,10 @@ def test_saves_by_writing_and_by_renaming_bursts_and_large_ones_are_loaded_by_bo
     pair: Rehearsal,
 ) -> None:
     holder, standby = pair.roles()
-    worker = pair.worker(standby)
+    worker = serving(pair, standby)
     retries(pair, holder, 4)
     until(lambda: loaded(pair, standby, "retries 4") and loaded(pair, holder, "retries 4"))
-    assert pair.worker(standby) != worker
+    assert serving(pair, standby) != worker
 
     pair.sh(holder, f"sed 's/^    retries .*/    retries 5/' {CFG} > /run/new; cat /run/new > {CFG}")
     until(lambda: loaded(pair, standby, "retries 5"))
@@ -117,15 +127,15 @@ def test_a_broken_save_is_neither_loaded_nor_sent_and_what_one_host_refuses_both
     pair: Rehearsal,
 ) -> None:
     holder, standby = pair.roles()
-    good, workers = sums(pair), [pair.worker(name) for name in NAMES]
-    pair.sh(holder, f"cp -p {CFG} /run/kept; echo 'no such keyword' >> {CFG}")
+    good, workers = sums(pair), [serving(pair, name) for name in NAMES]
+    pair.sh(holder, f"cp -p {CFG} /run/kept; echo 'frobnicate yes' >> {CFG}")
     until(lambda: "sync" in alarms(pair, holder))
     told = pair.refused("sync.status")
-    assert "unknown keyword 'no'" in told.flat
+    assert "unknown keyword 'frobnicate'" in told.flat
     assert "neither loaded nor sent" in told.flat
     assert "neither loaded nor sent" in pair.refused("verify").flat
     assert pair.on(standby, "sha256sum", CFG).split()[0] == good[0]
-    assert [pair.worker(name) for name in NAMES] == workers
+    assert [serving(pair, name) for name in NAMES] == workers
     pair.sh(holder, f"cp -p /run/kept {CFG}")
     until(lambda: alarms(pair, holder) == [] and level(pair))
 
@@ -145,6 +155,35 @@ def test_a_broken_save_is_neither_loaded_nor_sent_and_what_one_host_refuses_both
     until(lambda: loaded(pair, standby, "retries 7"))
     until(lambda: alarms(pair, holder) == alarms(pair, standby) == [])
     restored(pair)
+
+
+def test_certificates_and_what_certbot_keeps_reach_the_other_and_are_served_there(pair: Rehearsal) -> None:
+    holder, standby = pair.roles()
+    request = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 60 -subj /CN=x"
+    pair.sh(
+        holder,
+        f"cp -p {PEM} /run/kept.pem; {request} -addext subjectAltName=DNS:api.lab.test -keyout /run/k -out /run/c "
+        f"2>/dev/null; cat /run/c /run/k > {PEM}",
+    )
+    wanted = pair.sh(holder, f"openssl x509 -in {PEM} -noout -fingerprint -sha256")
+    ask = "openssl s_client -connect 127.0.0.1:443 -servername api.lab.test </dev/null 2>/dev/null"
+    served = f"{ask} | openssl x509 -noout -fingerprint -sha256"
+    for name in NAMES:
+        until(lambda name=name: pair.sh(name, served, check=False) == wanted)
+    assert pair.on(standby, "stat", "-c", "%U %a", PEM).strip() == "root 600"
+
+    pair.sh(holder, f"head -n 5 {PEM} > /run/half; cat /run/half > {PEM}")  # truncated: not sent, not served
+    pair.done("sync.now") if level(pair) else pair.refused("sync.now")
+    for name in NAMES:
+        assert pair.sh(name, served) == wanted
+
+    pair.sh(holder, f"cat /run/kept.pem > {PEM}")
+    pair.sh(holder, "mkdir -p /etc/letsencrypt/renewal; echo '# noted' >> /etc/letsencrypt/renewal/site.conf")
+    until(lambda: "# noted" in pair.read(standby, "/etc/letsencrypt/renewal/site.conf"))
+    modes = "cd /etc/letsencrypt; find accounts archive live renewal | sort | xargs stat -c '%N %a %U'"
+    assert pair.sh(holder, modes) == pair.sh(standby, modes)
+    until(lambda: pair.sh(holder, f"cat {PEM}") == pair.sh(standby, f"cat {PEM}") and level(pair))
+    pair.done("sync.now")
 
 
 # ── away ─────────────────────────────────────────────────────────────────────────────────────────────────

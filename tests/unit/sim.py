@@ -38,6 +38,8 @@ class SimHost:
     serves: bool = True
     deaf: bool = False  # no advert reaches it
     broken: bool = False  # on purpose, by a failover test that was cut off
+    agent: bool = True  # it says whether this node is in charge
+    certified: bool = False
 
     def read(self, item: dict[str, Any]) -> dict[str, Any]:
         if item["kind"] == "packages":
@@ -55,6 +57,9 @@ class SimHost:
                 "group": "root",
                 "mode": 0o644,
             }
+        if item["kind"] == "certificate":
+            charge = self.master if self.agent and self.speaks is not None else None
+            return {"charge": charge, "why": "" if self.certified else "there is none yet", "in_place": True}
         unit = item["unit"]
         return {
             "exists": True,
@@ -77,6 +82,8 @@ class SimHost:
             if "INVALID" in request["content"]:
                 raise errors.CommandFailed(f"{self.name}: {request['path']} would be invalid")
             self.files[request["path"]] = request["content"]
+        elif request["kind"] == "certificate":
+            self.certified = True
         elif request["action"] == "enable":
             self.enabled.add(request["unit"])
         else:
@@ -160,6 +167,7 @@ class SimSession:
             },
             "broken": self.host.broken,
             "lock": self.held(),
+            "keys": {"public": [], "host_keys": []},
         }
 
 
@@ -198,6 +206,7 @@ def in_place_of_ssh(monkeypatch: Any, simulated: SimPair, wanted: tuple[plan.Des
         patch.setattr(steps, "desired", lambda cluster, host, only=None: wanted)
         patch.setattr(roll, "MASTER_DEADLINE_S", 1)
         patch.setattr(roll, "SERVING_DEADLINE_S", 0.2)
+        patch.setattr(roll, "CHARGE_DEADLINE_S", 0.2)
         patch.setattr(roll, "election_s", lambda cluster: 0)
         yield converge
 

@@ -1,0 +1,30 @@
+"""Commands for on-call as an operator types them."""
+
+from __future__ import annotations
+
+import pytest
+
+from lbkit import errors, oncall, status
+
+
+def test_watching_shows_it_again_and_ends_well_with_ctrl_c(monkeypatch, capsys):
+    monkeypatch.setenv("LBKIT_HOSTS", "hosts.toml")
+    monkeypatch.setattr("lbkit.inventory.load", lambda: type("Pair", (), {"timezone": "UTC"}))
+    monkeypatch.setattr(status, "read", lambda _: status.Status("The pair is whole.", True, "", ()))
+    sleeps = []
+
+    def sleep(seconds):
+        sleeps.append(seconds)
+        if len(sleeps) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(oncall.time, "sleep", sleep)
+    assert oncall.status(watch=True, json=False) == 0
+    assert capsys.readouterr().out.count("The pair is whole.") == 3
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "many", "257"])
+def test_what_is_no_weight_is_refused_with_what_is(text):
+    with pytest.raises(errors.Refused, match="no whole number from 0 to 256"):
+        oncall.number(text, "--to", 256)
+    assert oncall.number("256", "--to", 256) == 256
