@@ -78,8 +78,8 @@ def read(host: str, session: remote.Session, unit: str, since: Since) -> Judged 
 
 
 def last_change(session: remote.Session) -> Since:
-    """A little before lbkit loaded something into a service last: what they said of it is read too. A day where
-    it never did."""
+    """A little before lbkit loaded something into a service last: what they said of it is read too. A day,
+    where it never did."""
     at = session.call("last_change")
     return Since(ago_s=86400) if at is None else Since(at=at - BEFORE_S)
 
