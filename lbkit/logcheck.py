@@ -13,6 +13,7 @@ from lbkit.since import Since
 
 ERROR = 3  # syslog's priority: error, and what is worse
 MOST = 5000
+BEFORE_S = 60
 # Of HAProxy not every request, at priority 6, but what it says of servers and of itself. Its own alerts
 # come on its standard error, at 6 too.
 QUIET: dict[str, tuple[dict[str, Any], ...]] = {
@@ -77,15 +78,16 @@ def read(host: str, session: remote.Session, unit: str, since: Since) -> Judged 
 
 
 def last_change(session: remote.Session) -> Since:
-    """When lbkit loaded something into a service last; a day where it never did."""
+    """A little before lbkit loaded something into a service last: what they said of it is read too. A day,
+    where it never did."""
     at = session.call("last_change")
-    return Since(ago_s=86400) if at is None else Since(at=at)
+    return Since(ago_s=86400) if at is None else Since(at=at - BEFORE_S)
 
 
 def sentence(judged: Judged) -> str:
     """What is wrong, the newest first."""
     if not judged.errors:
-        return f"{judged.lines} lines, no error that is not over"
+        return f"{judged.lines} lines, no error that is not over" if judged.lines else "nothing was said"
     newest = judged.errors[-1].text.strip().split("\n")[0][:160]
     more = f" (and {len(judged.errors) - 1} more)" if len(judged.errors) > 1 else ""
     return f"{newest}{more}"

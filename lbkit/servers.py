@@ -185,6 +185,8 @@ def read(opened: Mapping[str, Any]) -> tuple[dict[str, HostView], dict[str, str]
 class Done:
     """hosts: where it is so now; not_running: of those, where HAProxy does so when it starts.
 
+    fleeting: where its configuration does not ask for that, so that it lasts until the next reload only.
+
     missing: where it is not, with the reason. sessions: still open when the wait ended, None where nobody
     counted.
     """
@@ -194,6 +196,7 @@ class Done:
     weight: int | None
     hosts: tuple[str, ...]
     not_running: tuple[str, ...]
+    fleeting: tuple[str, ...]
     missing: Mapping[str, str]
     sessions: int | None
     waited_s: float
@@ -221,15 +224,23 @@ def change(cluster: Cluster, typed: str | None, order: Order, words: str, tell: 
         alive = {host: opened[host] for host in views}
         with converge.locked(alive, words):
             entry = entry_of(order, next((v.held[name] for v in views.values() if name in v.held), None))
-            running, failed = put(name, entry, alive)
-    for host in running:
+            done, failed = put(name, entry, alive)
+    for host in done:
         tell(host, f"{name} {order.state if order.weight is None else f'weight {order.weight}'}")
     began, sessions = time.monotonic(), None
-    if order.state in (DRAIN, MAINT) and running:
-        sessions = wait(cluster, name, list(running), order.timeout_s, tell)
-    off = tuple(host for host, runs in running.items() if not runs)
-    waited = round(time.monotonic() - began, 1)
-    return Done(name, order.state, order.weight, tuple(running), off, missing | failed, sessions, waited)
+    if order.state in (DRAIN, MAINT) and done:
+        sessions = wait(cluster, name, list(done), order.timeout_s, tell)
+    return Done(
+        name,
+        order.state,
+        order.weight,
+        tuple(done),
+        tuple(host for host, answer in done.items() if not answer["running"]),
+        tuple(host for host, answer in done.items() if entry and not answer["lasts"]),
+        missing | failed,
+        sessions,
+        round(time.monotonic() - began, 1),
+    )
 
 
 def entry_of(order: Order, standing: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -268,12 +279,12 @@ def in_backend(name: str, backend: str) -> bool:
 
 def put(
     name: str, entry: dict[str, Any] | None, alive: Mapping[str, Any]
-) -> tuple[dict[str, bool], dict[str, str]]:
-    """(host → whether its HAProxy runs, where it was done; host → why not)."""
+) -> tuple[dict[str, dict[str, bool]], dict[str, str]]:
+    """(host → the hand's answer, where it was done; host → why not)."""
 
     def one(host: str) -> Any:
         try:
-            return alive[host].call("hold_server", server=name, entry=entry)["running"]
+            return alive[host].call("hold_server", server=name, entry=entry)
         except errors.LbkitError as error:
             return error
 

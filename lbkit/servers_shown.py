@@ -71,6 +71,9 @@ def done(found: Done) -> list[str]:
         lines += wrapped(
             "", f"HAProxy does not run on {', '.join(found.not_running)}: it does so when it starts."
         )
+    if found.fleeting:
+        lines += wrapped("", f"haproxy.cfg on {', '.join(found.fleeting)} does not keep it over a reload.")
+        lines += wrapped("  ", "Next: inv setup, whose configuration does")
     entry = {"state": found.state, "weight": found.weight}
     for host, why in found.missing.items():
         what, next_step = split(why)

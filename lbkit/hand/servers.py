@@ -53,10 +53,10 @@ def servers():
 
 
 def hold(request):
-    """{running}: HAProxy does as the entry says, and does so again after every start; None ends it.
+    """{running, lasts}: HAProxy does as the entry says, and does so again after every start; None ends it.
 
-    server: `backend/server`. running: whether HAProxy is there to be told. Raises Failed where it
-    refuses; then the record is as it was.
+    server: `backend/server`. running: whether HAProxy is there to be told. lasts: as of `lasts`. Raises
+    Failed where it refuses; then the record is as it was.
     """
     running = tell(request["server"], request["entry"])
     kept = record()
@@ -67,7 +67,17 @@ def hold(request):
     os.makedirs(os.path.dirname(RECORD), 0o755, exist_ok=True)
     orders.put(RECORD, json.dumps(kept, indent=1) + "\n")
     prepare()
-    return {"running": running}
+    return {"running": running, "lasts": lasts()}
+
+
+def lasts(path=CONFIG):
+    """Whether the configuration on disk has HAProxy read our file."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            text = file.read()
+    except FileNotFoundError:
+        return False
+    return f"server-state-file {STATE}" in text and "load-server-state-from-file global" in text
 
 
 def tell(name, entry):

@@ -72,7 +72,8 @@ def balancer(tmp_path: Path, needs: Callable[[str], None], monkeypatch: pytest.M
     monkeypatch.setattr(servers, "STATE", str(tmp_path / "server-state"))
     monkeypatch.setattr(servers, "SOCKET", str(tmp_path / "admin.sock"))
     monkeypatch.setattr(servers.record, "__defaults__", (servers.RECORD,))
-    monkeypatch.setattr(servers.configured, "__defaults__", (str(tmp_path / "haproxy.cfg"),))
+    for reads in (servers.configured, servers.lasts):
+        monkeypatch.setattr(reads, "__defaults__", (str(tmp_path / "haproxy.cfg"),))
     return Balancer(tmp_path)
 
 
@@ -84,7 +85,7 @@ def test_what_is_held_is_held_after_a_crash_and_in_another_configuration_until_i
     balancer: Balancer,
 ) -> None:
     with balancer.running():
-        assert hold("apps/app-1") == {"running": True}
+        assert hold("apps/app-1") == {"running": True, "lasts": True}
         hold("apps/app-2", "maint")
         hold("apps/app-3", "ready", 7)
         assert balancer.seen() == (8, 5, "9")
@@ -114,6 +115,13 @@ def test_a_port_that_a_held_server_kept_from_before_is_put_right_when_it_is_read
         assert balancer.seen() == (0, 5, "10")
 
 
+def test_a_configuration_that_does_not_read_the_file_is_told(balancer: Balancer) -> None:
+    text = balancer.config.read_text()
+    balancer.config.write_text(text.replace("    load-server-state-from-file global\n", ""))
+    with balancer.running():
+        assert hold("apps/app-1") == {"running": True, "lasts": False}
+
+
 def test_what_haproxy_refuses_is_not_recorded(balancer: Balancer) -> None:
     with balancer.running():
         with pytest.raises(Failed, match="no server apps/nix"):
@@ -125,7 +133,7 @@ def test_what_haproxy_refuses_is_not_recorded(balancer: Balancer) -> None:
 
 
 def test_without_haproxy_it_is_recorded_for_its_start(balancer: Balancer) -> None:
-    assert hold("apps/app-1", "maint") == {"running": False}
+    assert hold("apps/app-1", "maint") == {"running": False, "lasts": True}
     assert servers.servers()["stat"] is None
     with balancer.running():
         assert balancer.seen()[0] == 1

@@ -39,7 +39,9 @@ def test_every_test_that_a_page_names_exists(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_that_a_page_names_exists(page: str) -> None:
-    named = set(re.findall(r"(?:`|\$ |^)(?:sudo )?inv ([a-z][a-z0-9-]*(?:\.[a-z0-9-]+)?)", PAGES[page], re.MULTILINE))
+    named = set(
+        re.findall(r"(?:`|\$ |^)(?:sudo )?inv ([a-z][a-z0-9-]*(?:\.[a-z0-9-]+)?)", PAGES[page], re.MULTILINE)
+    )
     assert named <= {*TASKS, *SHORT}
 
 

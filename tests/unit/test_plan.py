@@ -39,7 +39,14 @@ TABLE = [
     *[
         (
             resources.PeerKeys("/a", peers=(("lb-2", "from=10.0.0.2"),), told=told),
-            {"exists": bool(old), "sha256": "0", "content": old, "owner": "root", "group": "root", "mode": 0o644},
+            {
+                "exists": bool(old),
+                "sha256": "0",
+                "content": old,
+                "owner": "root",
+                "group": "root",
+                "mode": 0o644,
+            },
             actions,
         )
         for told, old, actions in (

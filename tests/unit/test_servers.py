@@ -111,9 +111,10 @@ def test_a_weight_leaves_a_drain_as_it_stands_and_ready_ends_both():
 
 def test_the_end_of_a_drain_is_told_with_what_is_left_to_do():
     done = servers.Done(
-        "apps/app-1", "drain", None, ("lb-1",), (), {"lb-2": "lb-2: no ssh.\nNext: look"}, 2, 60
+        "apps/app-1", "drain", None, ("lb-1",), (), ("lb-1",), {"lb-2": "lb-2: no ssh.\nNext: look"}, 2, 60
     )
     text = " ".join(" ".join(servers_shown.done(done)).split())
     assert "apps/app-1 is in drain on lb-1: no new client comes to it." in text
+    assert "haproxy.cfg on lb-1 does not keep it over a reload. Next: inv setup" in text
     assert "2 sessions are still open after 60 s. Next: inv backend.drain apps/app-1 --timeout 600" in text
     assert "Not done on lb-2: lb-2: no ssh. Next: look; then inv backend.drain apps/app-1 once more" in text

@@ -25,7 +25,9 @@ def checks(monkeypatch, *nodes: pair.Node) -> list[verify.Check]:
     """All that is found of nodes of which neither hears the other."""
     cluster = inventory.load(inventory.ROOT / "hosts.toml", secrets=False)
     picture = observe.Picture(cluster, nodes)
-    session = SimpleNamespace(call=lambda op, **_: None if op == "hears" else {"code": 0})
+    said = {"in_charge": True, "conflicts": [], "complaints": [], "peers": {}}
+    answers = {"hears": None, "sync": said}
+    session = SimpleNamespace(call=lambda op, **_: answers.get(op, {"code": 0}))
 
     @contextlib.contextmanager
     def sessions(*_):
