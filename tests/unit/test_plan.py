@@ -20,6 +20,8 @@ RUNS = {
     "stale": {"reload_on": [], "restart_on": []},
 }
 
+KNOWN = resources.PeerKeys("/known", which="host_keys", peers=(("b", "b"),))
+TOLD = {"b": {"host_keys": ["ssh-ed25519 E"]}}
 TABLE = [
     (resources.Packages(("a", "b")), {"missing": []}, []),
     (resources.Packages(("a", "b")), {"missing": ["b"]}, ["install"]),
@@ -36,26 +38,10 @@ TABLE = [
     (resources.User("lbkit"), {"exists": False}, ["create"]),
     (resources.KeyPair("/k"), {"exists": True}, []),
     (resources.KeyPair("/k"), {"exists": False}, ["create"]),
-    *[
-        (
-            resources.PeerKeys("/a", peers=(("lb-2", "from=10.0.0.2"),), told=told),
-            {
-                "exists": bool(old),
-                "sha256": "0",
-                "content": old,
-                "owner": "root",
-                "group": "root",
-                "mode": 0o644,
-            },
-            actions,
-        )
-        for told, old, actions in (
-            ((("lb-2", ("ssh-ed25519 AAAA",)),), "", ["create"]),
-            ((("lb-2", ("ssh-ed25519 AAAA",)),), "from=10.0.0.2 ssh-ed25519 OLD lbkit:lb-2\n", ["update"]),
-            ((("lb-2", ()),), "", ["warning"]),
-            ((), "", []),  # nobody was read
-        )
-    ],
+    (KNOWN, {"exists": False}, []),  # nothing is known of the peer
+    (KNOWN.settled(TOLD), {"exists": False}, ["create"]),
+    (KNOWN.settled(TOLD), {"exists": True, "content": "old\n", "sha256": "0", **OWNED}, ["update"]),
+    (KNOWN.settled({"b": {"host_keys": []}}), {"exists": False}, ["warning"]),
     (resources.Timezone("Asia/Seoul"), {"name": "Asia/Seoul"}, []),
     (resources.Timezone("Asia/Seoul"), {"name": None}, ["set"]),
     (resources.Sysctl("net.ipv4.ip_nonlocal_bind", "1"), {"value": "1"}, []),
