@@ -34,6 +34,28 @@ TABLE = [
     (resources.Directory("/d"), {"exists": True, "owner": "root", "group": "root", "mode": 0o777}, ["own"]),
     (resources.User("lbkit"), {"exists": True}, []),
     (resources.User("lbkit"), {"exists": False}, ["create"]),
+    (resources.KeyPair("/k"), {"exists": True}, []),
+    (resources.KeyPair("/k"), {"exists": False}, ["create"]),
+    *[
+        (
+            resources.PeerKeys("/a", peers=(("lb-2", "from=10.0.0.2"),), told=told),
+            {
+                "exists": bool(old),
+                "sha256": "0",
+                "content": old,
+                "owner": "root",
+                "group": "root",
+                "mode": 0o644,
+            },
+            actions,
+        )
+        for told, old, actions in (
+            ((("lb-2", ("ssh-ed25519 AAAA",)),), "", ["create"]),
+            ((("lb-2", ("ssh-ed25519 AAAA",)),), "from=10.0.0.2 ssh-ed25519 OLD lbkit:lb-2\n", ["update"]),
+            ((("lb-2", ()),), "", ["warning"]),
+            ((), "", []),  # nobody was read
+        )
+    ],
     (resources.Timezone("Asia/Seoul"), {"name": "Asia/Seoul"}, []),
     (resources.Timezone("Asia/Seoul"), {"name": None}, ["set"]),
     (resources.Sysctl("net.ipv4.ip_nonlocal_bind", "1"), {"value": "1"}, []),
