@@ -33,6 +33,19 @@ def test_preferred_node_holds_the_address_after_the_first_setup(pair: Rehearsal)
     assert pair.answers()
 
 
+def test_metrics_tell_of_the_agent_the_certificates_and_the_sync(pair: Rehearsal) -> None:
+    def told(name: str) -> str:
+        return pair.sh(name, "cat /run/lbkit/agent.prom /var/lib/lbkit/host.prom", check=False)
+
+    holder, standby = pair.roles()
+    until(lambda: 'lbkit_agent_holds_address{cluster="lab",host="' + holder + '"} 1' in told(holder), 120)
+    for name in (holder, standby):
+        for program in ("certificates", "sync"):
+            line = f'lbkit_program_answers{{cluster="lab",host="{name}",program="{program}"}} 1'
+            until(lambda line=line, name=name: line in told(name), 120)
+        assert f'lbkit_certificate_good{{cluster="lab",host="{name}",name="site"}} 1' in told(name)
+
+
 def test_plan_changes_nothing_and_exits_2_where_something_differs(pair: Rehearsal) -> None:
     other = pair.hosts(("[keepalived]\n", "[keepalived]\nadvert_int = 0.3\n"))
     before = pair.states()
