@@ -55,8 +55,8 @@ def servers():
 def hold(request):
     """{running, lasts}: HAProxy does as the entry says, and does so again after every start; None ends it.
 
-    server: `backend/server`. running: whether HAProxy is there to be told. lasts: as of `lasts`. Raises Failed
-    where it refuses; then the record is as it was.
+    server: `backend/server`. running: whether HAProxy is there to be told. lasts: as of `lasts`. Raises
+    Failed where it refuses; then the record is as it was.
     """
     running = tell(request["server"], request["entry"])
     kept = record()
