@@ -213,21 +213,23 @@ class Roll:
             for wanted in steps.desired(self.cluster, host, self.only)
             if isinstance(wanted.resource, resources.Certificate)
         ]
-        whole = len(self.names) == len(self.cluster.hosts)
         deadline = time.monotonic() + CHARGE_DEADLINE_S
         while asked:
-            states = [(host, wanted, self.state(host, wanted)) for host, wanted in asked]
-            charges = {state.get("charge") for _, _, state in states}
-            if True in charges or (None not in charges and not whole):
-                break
+            found = [(host, wanted, self.state(host, wanted)) for host, wanted in asked]
+            maybe = [state for _, _, state in found if state.get("charge") is not False]
+            if any(state.get("charge") for state in maybe):
+                for host, wanted, state in found:
+                    self.bring(host, wanted, state, last=True)
+                return
+            elsewhere = not maybe and len(self.names) < len(self.cluster.hosts)
+            if elsewhere or (maybe and not any(state.get("why", "unread") for state in maybe)):
+                return
             if time.monotonic() > deadline:
                 raise errors.CommandFailed(
                     f"No host says that it is in charge of the certificates, so none is issued. "
                     f"{self.so_far()}\nNext: inv status, which says what the agents wait for; then it again."
                 )
             time.sleep(0.2)
-        for host, wanted, state in states if asked else ():
-            self.bring(host, wanted, state, last=True)
 
     def refuse_deaf(self, host: Host) -> None:
         """A node that does not hear the MASTER becomes one too: it is not started."""

@@ -232,7 +232,7 @@ def in_force(name: str, answer: dict[str, Any]) -> list[Check]:
     if not answer.get("certificate"):
         return []
     served = certificate.read(answer["certificate"])
-    fix = 'put a real one on both hosts (`certificate.issuer = "own"` in the inventory), then inv setup'
+    fix = "inv cert.status, which says what is wrong with it"
     return [Check(f"certificate of {name}", served.hours_left > 0, served.text, fix)]
 
 

@@ -214,7 +214,8 @@ def test_no_private_key_is_written_anywhere_or_shown(leaf, tmp_path, monkeypatch
     pem.inspect(leaf.pem, NAMES)
     assert list(tmp_path.iterdir()) == []
     assert not any("PRIVATE" in word for argv in calls for word in argv)
-    assert not any(word.startswith("/") and Path(word).exists() for argv in calls for word in argv)
+    files = [word for argv in calls for word in argv if word.startswith("/") and "/fd/" not in word]
+    assert not any(Path(word).exists() for word in files)  # a descriptor of openssl's may be one of ours too
 
 
 def test_the_payload_has_no_blank_line_and_the_same_worth(leaf):

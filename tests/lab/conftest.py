@@ -15,6 +15,7 @@ from its number.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,8 +52,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="; ".join(reasons)))
 
 
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+ENOUGH = 1024
+
+
+def _make_room() -> None:
+    """A lab's hosts take some 20 of these, which all root's processes of a machine share: the kernel's default of
+    128 is too few for all the labs of a test run. Where it may not be raised, it counts as it is."""
+    with contextlib.suppress(OSError):
+        if int(INOTIFY.read_text()) < ENOUGH:
+            INOTIFY.write_text(str(ENOUGH))
+
+
 def _up(lab: api.Lab) -> Iterator[api.Lab]:
     requirements.check()
+    _make_room()
     brought_up = lab.up(os.environ.get("LBKIT_LAB_SUITE", "bookworm"))
     yield lab
     if brought_up:

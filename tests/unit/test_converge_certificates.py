@@ -58,6 +58,15 @@ def test_where_nobody_says_that_he_is_in_charge_all_else_is_done_and_that_is_tol
     assert sim.holder(simulated) == ["lb-1"]
 
 
+def test_nobody_need_be_in_charge_where_what_is_there_is_good(monkeypatch, cluster):
+    simulated = sim.bare()
+    run(monkeypatch, cluster, simulated, desired())
+    for host in simulated.hosts.values():
+        host.agent, host.certified = False, True
+    run(monkeypatch, cluster, simulated, desired("frontend other"))
+    assert issued(simulated) == ["lb-1"]
+
+
 def test_run_for_the_standby_alone_issues_nothing_and_waits_for_nobody(monkeypatch, cluster):
     simulated = set_up(monkeypatch, cluster)
     run(monkeypatch, cluster, simulated, desired("frontend other"), names=("lb-2",))
