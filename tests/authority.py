@@ -55,7 +55,7 @@ def issue(
 ) -> Issued:
     """by: who signs, None: it signs itself. begins, ends: days from now. more: further extensions."""
     key = key or ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else [])
     now = datetime.datetime.now(datetime.UTC)
     builder = (
         x509.CertificateBuilder()

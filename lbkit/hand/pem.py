@@ -185,7 +185,7 @@ def payload(text):
 def read_certificate(block, at):
     argv = ["x509", "-noout", "-nameopt", "RFC2253,-esc_msb", "-subject", "-issuer", "-dates", "-pubkey"]
     code, said = openssl([*argv, "-ext", "subjectAltName"], block)
-    fields = dict(re.findall(r"^(subject|issuer|notBefore|notAfter)=\s*(.*)$", said, re.M))
+    fields = dict(re.findall(r"^(subject|issuer|notBefore|notAfter)=[ \t]*(.*)$", said, re.M))
     key = re.search(r"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----\n", said, re.DOTALL)
     if code or not key or not {"subject", "issuer", "notBefore", "notAfter"} <= set(fields):
         raise Failed(f"certificate {at + 1} in it cannot be read: it is damaged")

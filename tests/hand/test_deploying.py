@@ -113,8 +113,13 @@ def until(true: Callable[[], bool], within_s: float = 20) -> None:
 
 
 @pytest.fixture(scope="module")
-def middle():
-    return authority.issue("Middle", by=authority.issue("Root", ca=True), ca=True)
+def root():
+    return authority.issue("Root", ca=True)
+
+
+@pytest.fixture(scope="module")
+def middle(root):
+    return authority.issue("Middle", by=root, ca=True)
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +213,20 @@ def test_the_right_file_that_haproxy_has_not_taken_in_is_served_again(balancer, 
     balancer.path.write_text(second.pem)
     assert balancer.install(second.pem) == "installed"
     assert balancer.shown() == {second.fingerprint}
+
+
+@pytest.mark.parametrize("way", ["install", "serve"])
+def test_another_chain_of_the_same_certificate_is_served(balancer, first, root, way):
+    longer = first.crt + first.chain + root.crt + first.private
+    if way == "install":
+        balancer.install(longer)
+    else:
+        balancer.path.write_text(longer)
+        balancer.serve()
+    address = "{}:{}".format(*balancer.site["served_on"][0]["connect"])
+    ask = ["openssl", "s_client", "-connect", address, "-showcerts"]
+    shown = subprocess.run(ask, input="", capture_output=True, text=True, check=False).stdout
+    assert shown.count("BEGIN CERTIFICATE") == 3
 
 
 def test_another_kind_of_key_is_served(balancer, middle):

@@ -43,6 +43,12 @@ def test_a_whole_chain_with_its_key_is_good(leaf):
     assert found["not_after"].startswith(f"{leaf.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%S}")
 
 
+def test_one_without_a_subject_is_as_good_as_any(middle):
+    """Let's Encrypt's short-lived profile gives none: the names stand in the extension alone."""
+    found = pem.inspect(authority.issue("", NAMES, middle).pem, NAMES)
+    assert (found["why"], found["subject"], found["issuer"]) == ([], "", "CN=Middle")
+
+
 def test_an_unknown_authority_is_odd_and_no_fault(leaf, root):
     assert pem.inspect(leaf.pem, NAMES)["notes"] == [
         "the chain ends at CN=Root, which this host does not know: a private authority?"
