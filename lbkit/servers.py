@@ -95,9 +95,9 @@ def view(row: Mapping[str, str], admin: int) -> View:
 
 
 def held_text(name: str, entry: Mapping[str, Any]) -> str:
-    """`apps/app-1: drain since … by …: reason`."""
-    what = [entry["state"]] if entry["state"] != READY else []
-    what += [f"weight {entry['weight']}"] if entry["weight"] is not None else []
+    """`apps/app-1 is in drain since … by …: reason`."""
+    what = [f"is in {entry['state']}"] if entry["state"] != READY else []
+    what += [f"has weight {entry['weight']}"] if entry["weight"] is not None else []
     reason = f": {entry['reason']}" if entry["reason"] else ""
     return f"{name} {' and '.join(what)} since {entry['since']} by {entry['who']}{reason}"
 

@@ -10,7 +10,7 @@ from lbkit import errors, observe, overview, pair, remote, verify
 from lbkit import servers as behind
 from lbkit.inventory import Cluster, Host
 
-CONNECT_S = 2  # a host that is down is known to be by then
+CONNECT_S = 1.5  # a host that is down is known to be by then
 
 
 @dataclass(frozen=True)

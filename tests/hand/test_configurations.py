@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lbkit import diffs, inventory, render
+from lbkit.hand import servers
 from lbkit.inventory import backends
 from lbkit.steps import agent
 
@@ -75,6 +76,8 @@ def haproxy_accepts(tmp_path: Path, certificate: Path, needs: Callable[[str], No
         assert text.endswith("\n")
         assert "\n\n\n" not in text
         text = text.replace(cluster.certificate.path, str(certificate))
+        (tmp_path / "server-state").write_text("1\n")  # as on a host, where it is written before each start
+        text = text.replace(servers.STATE, str(tmp_path / "server-state"))
         for page in cluster.haproxy.errorfiles:
             text = text.replace(f" {page.path}\n", f" {page.source or ROOT / 'examples/pages/503.http'}\n")
         path = tmp_path / "haproxy.cfg"

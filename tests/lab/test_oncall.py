@@ -74,7 +74,7 @@ def test_a_drained_server_stays_out_over_everything_but_ready(pair: Rehearsal) -
     assert flags(pair) == both
     assert reached(pair) == {"app-2"}
     shown = pair.done("status").flat
-    assert "apps/app-1 drain since" in shown
+    assert "apps/app-1 is in drain since" in shown
     assert "new release" in shown
     assert "last server of apps" in pair.refused("backend.maint", "app-2").flat
     assert "name one of apps/app-1, apps/app-2" in pair.refused("backend.drain", "app-9").flat
@@ -92,7 +92,7 @@ def test_a_drained_server_stays_out_over_everything_but_ready(pair: Rehearsal) -
     assert flags(pair) == both
     checked = pair.done("verify", hosts=other).flat
     assert "ok clients of apps stay with their server: 4 requests with SRVID=app-2 stayed" in checked
-    assert "ok all servers are up: 1 of 1; held: apps/app-1 drain since" in checked
+    assert "ok all servers are up: 1 of 1; held: apps/app-1 is in drain since" in checked
     assert reached(pair) == {"app-2"}
     pair.done("setup")
 

@@ -94,7 +94,7 @@ def test_a_server_that_is_held_on_all_hosts_is_told_and_is_no_fault():
     rows.append(dataclasses.replace(row("lb-2", "BACKUP"), held={"apps/app-1": DRAINED}))
     found = status.judge(rows, {}, None)
     assert found.well
-    assert "apps/app-1 drain since today by op: release." in found.verdict
+    assert "apps/app-1 is in drain since today by op: release." in found.verdict
     assert found.next_step == "inv backend.ready apps/app-1 ends it"
 
 

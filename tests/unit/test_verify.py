@@ -38,6 +38,7 @@ def checks(monkeypatch, *nodes: pair.Node) -> list[verify.Check]:
     monkeypatch.setattr(verify, "on_its_own", lambda *_: [])
     monkeypatch.setattr(verify, "in_sync", lambda *_: [])
     monkeypatch.setattr(verify, "from_outside", lambda *_: [])
+    monkeypatch.setattr(verify, "in_sync", lambda *_: [])
     return verify.run(cluster)
 
 
