@@ -76,7 +76,7 @@ def rules(cluster: Cluster) -> tuple[Rule, ...]:
         # What one host asks the other: the challenge, the sync over ssh, whether its HAProxy answers.
         *(
             Rule("tcp", (port, port), peer)
-            for port in (*challenge, *ssh, agent.ask(cluster)["port"])
+            for port in (*challenge, cluster.sync.port, agent.ask(cluster)["port"])
             for peer in peers
         ),
     ]

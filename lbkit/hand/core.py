@@ -12,15 +12,12 @@ class Failed(Exception):
         self.what, self.output = what, output
 
 
-def run(argv, env=None, timeout_s=60, given=b""):
-    """Output of a command that must succeed; Failed with its exit code and last lines otherwise.
-
-    given: what it reads, as bytes.
-    """
+def run(argv, env=None, timeout_s=60):
+    """Output of a command that must succeed; Failed with its exit code and last lines otherwise."""
     try:
         done = subprocess.run(
             argv,
-            input=given,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},

@@ -31,8 +31,12 @@ class HaProxy:
         question = {"connect": connect, "name": "localhost", "path": "/health", "http": True, "tls": False}
         return looking.ask_once(question)["status"] == 200
 
-    def has_loaded(self, path):
-        return loaded.load_record().get("haproxy.service", {}).get(path) == loaded.fingerprint(path)
+    def load(self, below):
+        """It serves with what the files of that path, or below it, say. Raises Failed."""
+        record = loaded.load_record().get("haproxy.service", {})
+        paths = [path for path in self.settings["reload_on"] if f"{path}/".startswith(f"{below}/")]
+        if any(record.get(path) != loaded.fingerprint(path) for path in paths):
+            self.reload()
 
     def reload(self):
         """Another worker serves what the files say now, as well as the one before. Raises Failed."""
@@ -131,8 +135,7 @@ class Configuration(SavedFile):
             raise Failed(f"{error.what}: {first_fault(error.output)}; the one before is back") from None
 
     def load(self, _content):
-        if not self.haproxy.has_loaded(self.path):
-            self.haproxy.reload()
+        self.haproxy.load(self.path)
 
 
 def first_fault(output):
@@ -230,7 +233,7 @@ def of(settings, certificates):
     found.append(Tree("letsencrypt", settings["letsencrypt"], CERTBOT_PARTS, whole=trees.check_lineages))
     if settings["pages"]:
         root, _, part = settings["pages"].rpartition("/")
-        found.append(Tree("pages", root, (part,), used=haproxy.reload))
+        found.append(Tree("pages", root, (part,), used=lambda: haproxy.load(settings["pages"])))
     for one in certificates:
         found.append(Certificate(f"{one['name']}.pem", one["path"], one["name"]))
     found.append(Configuration("haproxy.cfg", settings["config"], haproxy))

@@ -10,6 +10,8 @@ from lbkit.hand.core import Failed
 
 LOCK = "/run/lbkit.lock"
 PATIENCE_S = 0.5
+PROGRAM_S = 20
+OF_PROGRAMS = "on this host"  # with this ends the name by which a program of the host's own takes it
 
 lock_descriptor = None
 
@@ -17,17 +19,20 @@ lock_descriptor = None
 def lock(request):
     """{"held": None} when it is ours now, {"held": {who, since, command}} when it is another's."""
     global lock_descriptor
-    descriptor = take({key: request[key] for key in ("who", "since", "command")})
+    descriptor = take({key: request[key] for key in ("who", "since", "command")}, PROGRAM_S)
     if descriptor is None:
         return {"held": holder()}
     lock_descriptor = descriptor
     return {"held": None}
 
 
-def take(entry):
-    """The descriptor whose end ends the lock; None where somebody else has it."""
+def take(entry, program_s=0.0):
+    """The descriptor whose end ends the lock; None where somebody else has it.
+
+    program_s: for how long a program of this host's own is waited for: what it does is soon done.
+    """
     descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    if not taken(descriptor):
+    if not taken(descriptor, program_s):
         os.close(descriptor)
         return None
     os.ftruncate(descriptor, 0)
@@ -58,17 +63,23 @@ def held(who, command):
         os.close(descriptor)
 
 
-def taken(descriptor):
+def taken(descriptor, program_s):
     """Whether the flock is ours now. Who only reads the lock has it for an instant: that is no refusal."""
-    deadline = time.monotonic() + PATIENCE_S
+    began = time.monotonic()
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except OSError:
-            if time.monotonic() > deadline:
+            patience_s = program_s if by_program(descriptor) else 0.0
+            if time.monotonic() - began > max(PATIENCE_S, patience_s):
                 return False
             time.sleep(0.02)
+
+
+def by_program(descriptor):
+    """Whether who has the lock is no operator."""
+    return OF_PROGRAMS in os.pread(descriptor, 4096, 0).decode(errors="replace")
 
 
 def read():

@@ -17,6 +17,7 @@ from lbkit.hand.items import digest
 
 log = logging.getLogger("lbkit.sync")
 WHO = "lbkit-sync on this host"
+MENDED_WITHIN_S = 4  # a certificate that is not good is put back by its own watch
 GONE_AFTER_S = 2  # an editor that moves the old file away before it writes the new one is no loss
 
 
@@ -32,10 +33,14 @@ class Node:
         self.name = ledger.node
         self.mutex = threading.RLock()
         self.broken, self.unloaded, self.refused = {}, {}, {}
-        self.gone = {}
+        self.gone, self.broken_at = {}, {}
+        self.unsure = set()  # what was noted, and perhaps not put to use, when the process before this ended
         with self.mutex:
             for name in self.items:
                 self.ledger.recover(name, digest(self.read(name)))
+                record = self.ledger.record(name)
+                if record["digest"] and not record["setup"]:
+                    self.unsure.add(name)
 
     def read(self, name):
         """The item's content, None where there is none that could be read."""
@@ -64,14 +69,15 @@ class Node:
         """Takes note of what was saved here, and puts it to use. Raises Busy while another is at work."""
         with self.mutex:
             names = [name for name in names or self.items if self.differs(name)]
-        if not names:
+        if not names and not self.unsure:
             return
         with locking.held(WHO, "sync: saved here"):
             with self.mutex:
                 fresh = [name for name in names if self.note(name)]
             self.changed()
-            for name in fresh:
+            for name in {*fresh, *self.unsure}:
                 self.load(name)
+            self.unsure.clear()
 
     def differs(self, name):
         """Whether what stands there is not what is noted."""
@@ -80,8 +86,7 @@ class Node:
         except (Failed, OSError):
             return True
         if found == self.ledger.record(name)["digest"]:
-            self.broken.pop(name, None)
-            self.gone.pop(name, None)
+            self.well(name)
             return False
         if found is None:  # a moment's absence is none
             return time.monotonic() - self.gone.setdefault(name, time.monotonic()) > GONE_AFTER_S
@@ -98,15 +103,19 @@ class Node:
             if self.broken.get(name) != str(error):
                 log.warning("%s is neither loaded nor sent: %s", name, error)
             self.broken[name] = str(error)
+            self.broken_at.setdefault(name, time.monotonic())
             return False
-        self.broken.pop(name, None)
-        self.gone.pop(name, None)
+        self.well(name)
         first = self.ledger.record(name)["count"] == 0
         setup = self.from_setup(item)
         self.ledger.note(name, digest(content), setup)
         if not first:
             log.info("%s was changed here%s", name, " by setup" if setup else "")
         return content is not None and not setup and not first
+
+    def well(self, name):
+        for found in (self.broken, self.broken_at, self.gone):
+            found.pop(name, None)
 
     def from_setup(self, item):
         """Whether it was setup that wrote this, and not a person the same later."""
@@ -161,7 +170,8 @@ class Node:
                 raise Failed(str(error)) from None
             self.ledger.adopt(name, brought["digest"], brought["vector"])
             self.ledger.told("received", name, sender)
-            for found in (self.broken, self.unloaded, self.refused):
+            self.well(name)
+            for found in (self.unloaded, self.refused):
                 found.pop(name, None)
             log.info("received %s from %s", name, sender)
             return "taken"
@@ -203,16 +213,18 @@ class Node:
 
     # ── alarms ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def complaints(self):
-        """What people should know of, as sentences."""
-        said = [f"{why}; it is neither loaded nor sent" for why in self.broken.values()]
+    def complaints(self, after_s=0):
+        """What people should know of, as sentences; what is broken only when that has lasted."""
+        now = time.monotonic()
+        lasting = [why for name, why in self.broken.items() if now - self.broken_at.get(name, 0) >= after_s]
+        said = [f"{why}; it is neither loaded nor sent" for why in lasting]
         said += [f"{name} was saved and is not in use: {why}" for name, why in self.unloaded.items()]
         return said + [f"{name} was refused: {why}" for name, why in self.refused.items()]
 
     def tell(self, more=()):
         """The alarms are as things stand. more: sentences of other parts."""
         with self.mutex:
-            said = [*self.complaints(), *more]
+            said = [*self.complaints(MENDED_WITHIN_S), *more]
             conflicts = dict(self.ledger.data["conflicts"])
         if said:
             next_step = "Next: inv sync.status"

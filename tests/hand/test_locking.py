@@ -26,11 +26,11 @@ def path(tmp_path, monkeypatch):
         locking.lock_descriptor = None
 
 
-def holder(path):
+def holder(path, who=ENTRY["who"]):
     """Another process that holds the lock, as a second operator's hand does."""
     code = (
         "import sys; from lbkit.hand import locking; locking.LOCK = sys.argv[1]\n"
-        f"locking.lock({ENTRY!r}); print('held', flush=True); sys.stdin.read()"
+        f"locking.lock({dict(ENTRY, who=who)!r}); print('held', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -50,6 +50,22 @@ def test_second_is_told_who_holds_it_and_since_when(path):
         assert locking.read() == ENTRY
     finally:
         process.communicate("")
+
+
+def test_a_program_of_the_hosts_own_is_waited_for_and_an_operator_is_not(path):
+    process = holder(path, who="lbkit-sync on this host")
+    threading.Timer(1, process.stdin.close).start()  # longer than PATIENCE_S
+    assert locking.lock(ENTRY) == {"held": None}
+    process.wait()
+
+
+def test_a_program_takes_the_lock_for_as_long_as_it_works_and_is_refused_where_another_has_it(path):
+    with locking.held("lbkit-sync on this host", "sync"):
+        assert locking.read()["command"] == "sync"
+        refused = pytest.raises(locking.Busy, match="locked by lbkit-sync on this host since")
+        with refused, locking.held("another", "x"):
+            pass
+    assert locking.read() is None
 
 
 def test_lock_ends_with_its_process_however_it_ends(path):

@@ -145,8 +145,8 @@ def test_reload_counts_only_when_a_worker_answers_also_where_none_did_before(mon
 def test_user_is_made_also_where_its_group_is_left(monkeypatch, group, more):
     ran = []
     monkeypatch.setattr(writing, "run", ran.append)
-    writing.write_user({"name": group}, None)
-    assert ran[0][ran[0].index("/usr/sbin/nologin") + 1 :] == [*more, group]
+    writing.write_user({"name": group, "home": "/nonexistent", "shell": "/usr/sbin/nologin"}, None)
+    assert ran[0][ran[0].index("*") + 1 :] == [*more, group]
 
 
 def test_a_fault_of_ours_is_told_with_its_place():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lbkit.hand import framing, inotify, items, ledger, marks, syncing, trees
+from lbkit.hand import framing, inotify, items, ledger, locking, marks, syncing, trees
 from lbkit.hand.core import Failed
 
 PARTS = items.CERTBOT_PARTS
@@ -236,7 +236,7 @@ def test_what_setup_wrote_is_told_from_the_same_text_saved_later_by_a_person(tmp
     path = tmp_path / "haproxy.cfg"
     monkeypatch.setattr(marks, "SYNCED", str(tmp_path))
     monkeypatch.setattr(marks, "MARKS", str(tmp_path / "marks.json"))
-    monkeypatch.setattr(syncing.locking, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(locking, "LOCK", str(tmp_path / "lock"))
     item = items.SavedFile("cfg", str(path))
     node = syncing.Node({"cfg": item}, ledger.Ledger("a", str(tmp_path / "ledger")))
     marks.write(str(path), "by setup")
@@ -260,6 +260,22 @@ def test_what_ended_in_the_middle_of_an_installation_is_the_old_the_new_or_nothi
         again.recover("x", found)
         node = syncing.Node({}, again)
         assert node.version("x")["digest"] == expected
+
+
+def test_what_was_noted_before_a_crash_is_put_to_use_after_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(locking, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(items.SavedFile, "load", lambda self, content: used.append(content))
+    used = []
+    item = items.SavedFile("x", str(tmp_path / "x"))
+    Path(item.path).write_text("1")
+    book = ledger.Ledger("a", str(tmp_path / "ledger"))
+    syncing.Node({"x": item}, book).look()
+    assert used == []  # what stood there at the very first start is in use
+    for _ in range(2):
+        node = syncing.Node({"x": item}, book)
+        node.look()
+        node.look()
+    assert used == [b"1", b"1"]  # once after each start: nobody knows how far the one before came
 
 
 def test_kept_versions_are_for_root_alone_and_the_oldest_of_many_go(tmp_path):

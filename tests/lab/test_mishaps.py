@@ -83,6 +83,7 @@ def test_reload_that_somebody_made_of_an_edit_since_taken_back_is_noticed(pair: 
     """The file is as the inventory says again, and HAProxy still runs the edited one."""
     pair.sh(
         "lb-1",
+        "systemctl stop lbkit-sync; "  # which would load what was taken back
         f"cp -a {CFG} /run/kept; sed -i 's/retries 3/retries 7/' {CFG}; systemctl reload haproxy; "
         f"cat /run/kept > {CFG}",
     )

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from lbkit import errors, inventory, render
-from lbkit.steps import haproxy, ssl
+from lbkit.steps import haproxy, prereqs, ssl
 
 LAB = inventory.ROOT / "hosts.toml"
 
@@ -127,3 +127,24 @@ def test_no_program_asks_at_the_address_that_moves(load):
 def test_directory_is_one_of_lets_encrypts_by_name_or_any_by_url(load, directory, url):
     cluster = load(f'[certificate]\ndirectory = "{directory}"')
     assert ssl.config(cluster)["renew"]["directory"] == url
+
+
+def kinds(cluster):
+    return {(one.kind, one.label) for one in ssl.resources(cluster, cluster.active)}
+
+
+def test_the_distributions_timer_is_off_and_the_snaps_is_left_to_a_person(load):
+    apt, snap = load(""), load('[certificate]\ncertbot = "snap"')
+    assert ("masked", "certbot.timer") in kinds(apt)
+    assert ("masked", "certbot.timer") not in kinds(snap)
+    assert ssl.config(snap)["renew"]["certbot"] == "/snap/bin/certbot"
+    assert "certbot" in prereqs.packages(apt)
+    assert "certbot" not in prereqs.packages(snap)
+    assert "snap.certbot.renew.timer" in dict(prereqs.RIVALS)
+
+
+def test_certificates_that_people_bring_need_no_certbot_and_no_timer(load):
+    found = kinds(load('[certificate]\nissuer = "own"'))
+    assert ("service", "lbkit-cert-renew.timer") not in found
+    assert not [label for kind, label in found if kind == "certificate"]
+    assert ("file", ssl.CONFIG) in found

@@ -20,6 +20,8 @@ RUNS = {
     "stale": {"reload_on": [], "restart_on": []},
 }
 
+KNOWN = resources.PeerKeys("/known", which="host_keys", peers=(("b", "b"),))
+TOLD = {"b": {"host_keys": ["ssh-ed25519 E"]}}
 TABLE = [
     (resources.Packages(("a", "b")), {"missing": []}, []),
     (resources.Packages(("a", "b")), {"missing": ["b"]}, ["install"]),
@@ -34,6 +36,12 @@ TABLE = [
     (resources.Directory("/d"), {"exists": True, "owner": "root", "group": "root", "mode": 0o777}, ["own"]),
     (resources.User("lbkit"), {"exists": True}, []),
     (resources.User("lbkit"), {"exists": False}, ["create"]),
+    (resources.KeyPair("/k"), {"exists": True}, []),
+    (resources.KeyPair("/k"), {"exists": False}, ["create"]),
+    (KNOWN, {"exists": False}, []),  # nothing is known of the peer
+    (KNOWN.settled(TOLD), {"exists": False}, ["create"]),
+    (KNOWN.settled(TOLD), {"exists": True, "content": "old\n", "sha256": "0", **OWNED}, ["update"]),
+    (KNOWN.settled({"b": {"host_keys": []}}), {"exists": False}, ["warning"]),
     (resources.Timezone("Asia/Seoul"), {"name": "Asia/Seoul"}, []),
     (resources.Timezone("Asia/Seoul"), {"name": None}, ["set"]),
     (resources.Sysctl("net.ipv4.ip_nonlocal_bind", "1"), {"value": "1"}, []),

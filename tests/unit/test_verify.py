@@ -34,6 +34,7 @@ def checks(monkeypatch, *nodes: pair.Node) -> list[verify.Check]:
     monkeypatch.setattr(remote, "sessions", sessions)
     monkeypatch.setattr(observe, "read", lambda *_: picture)
     monkeypatch.setattr(verify, "on_its_own", lambda *_: [])
+    monkeypatch.setattr(verify, "in_sync", lambda *_: [])
     monkeypatch.setattr(verify, "from_outside", lambda *_: [])
     return verify.run(cluster)
 
