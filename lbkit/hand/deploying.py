@@ -18,7 +18,9 @@ KEPT = "/var/lib/lbkit/certificates"
 OURS = "/etc/haproxy/"  # below it certificates are ours to put in place; elsewhere only on a person's word
 SETTLED_S = 2  # a file that is written in two steps is broken in between
 NEEDED = ("name", "path", "domains", "served_on")
-LARGEST = 1 << 20  # bytes; a chain with its key has some 10 kB
+LARGEST = (
+    1 << 26
+)  # bytes; what has more is not even read (what is fit to be served is far smaller: pem.LARGEST)
 
 
 def load_config(path=CONFIG):
@@ -134,7 +136,7 @@ def content_of(path):
     except OSError as error:
         raise Failed(f"{path}: {error.strerror}") from None
     if len(content) > LARGEST:
-        raise Failed(f"{path} has more than {LARGEST >> 10} KiB: no chain with its key is that long")
+        raise Failed(f"{path} has more than {LARGEST >> 20} MiB: no chain with its key is that long")
     return content
 
 

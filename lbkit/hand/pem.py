@@ -14,6 +14,7 @@ from lbkit.hand.core import Failed, last_lines
 
 MARK = re.compile(r"-----(?:BEGIN ([A-Z0-9 ]+)-----(?=\r?\n)|END ([A-Z0-9 ]+)-----)")
 MARKS = re.compile(r"-----(?:BEGIN|END) ")
+LARGEST = 1 << 20  # characters; a chain with its key has some 10 000
 MOST_BLOCKS = 30  # each costs a process; no chain with its key has a third of that
 PLACEHOLDER = "lbkit placeholder"  # the organisation in the certificates that only fill a place
 OPENSSL_S = 20
@@ -159,6 +160,8 @@ def blocks(text):
 
     The time is linear in the text's length, whatever stands in it: a peer may have sent it.
     """
+    if len(text) > LARGEST:
+        raise Failed(f"it has {len(text) >> 10} KiB: no chain with its key is that long")
     marks = list(MARK.finditer(text))
     pairs = list(zip(marks[::2], marks[1::2]))
     whole = all(begin[1] and begin[1] == end[2] for begin, end in pairs)

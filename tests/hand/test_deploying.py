@@ -322,6 +322,7 @@ BROKEN = {
     "wrong name": (lambda _, by: authority.issue("X", ("c.example.com",), by).pem, "it does not cover"),
     "incomplete": (lambda new, _: new.crt + new.private, "the chain is incomplete"),
     "nothing": (lambda _new, _by: "", "there is no certificate in it"),
+    "far too long": (lambda new, _: new.pem + "#" * 3_000_000, "no chain with its key is that long"),
 }
 
 
