@@ -245,6 +245,21 @@ def file_alarm(certificate):
     return f"certificate-{certificate['name']}-file"
 
 
+def renewal_alarm(certificate):
+    """Of certbot's, which could not be had."""
+    return f"certificate-{certificate['name']}-renewal"
+
+
+def end_orphans(config):
+    """Alarms of certificates that the inventory has no more, or that are no longer certbot's, are over: nobody
+    else would end them."""
+    known = {kind(one) for one in config["certificates"] for kind in (alarm, file_alarm)}
+    known.update(renewal_alarm(one) for one in config["certificates"] if one.get("lineage"))
+    for name, entry in duty.alarms().items():
+        if entry["event"] == "certificate" and name not in known:
+            duty.end_alarm(name)
+
+
 def alarmed(name, certificate, error):
     """The same failure with its next step, once the alarm stands."""
     what = f"certificate {certificate['name']}: {with_output(error)}"

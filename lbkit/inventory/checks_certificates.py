@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lbkit.inventory.cluster import Document
 
 Faults = Iterator[tuple[str, Any, str]]
+RESERVED = ("-file", "-renewal", ".refused")  # see lbkit/hand/deploying.py
 
 
 def faults(document: Document, notes: Notes) -> Faults:
@@ -44,6 +45,10 @@ def _names(document: Document) -> Faults:
     if any(one.name == FIRST for one in document.certificates or ()):
         key = join("certificates", FIRST)
         yield key, FIRST, "another name: that is the certificate of [certificate] and cluster.domains"
+    for one in document.certificates or ():
+        if one.name.endswith(RESERVED):
+            key = join("certificates", one.name)
+            yield key, one.name, f"a name that does not end with {', '.join(RESERVED)}: alarms and files do"
 
 
 def _acme(document: Document) -> Faults:
