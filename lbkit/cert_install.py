@@ -5,6 +5,7 @@ Every host checks it before any host gets it; the one without the address is fir
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lbkit import certificate, certificates, converge, errors, observe, pair, remote
-from lbkit.inventory import Cluster, ServedCertificate
+from lbkit.inventory import Cluster, ServedCertificate, forms
 from lbkit.inventory.certificate import FIRST
 from lbkit.roll import Tell
 
@@ -78,13 +79,24 @@ def content(path: str) -> str:
 
 def self_signed(wanted: ServedCertificate, names: str | None, days: str | None, key_type: str | None) -> str:
     """A new key with its certificate, in one PEM. Raises Refused for options that make no sense."""
-    covered = tuple(one.strip() for one in names.split(",")) if names else wanted.domains
+    covered = tuple(name_of(one.strip()) for one in names.split(",")) if names else wanted.domains
     kind = key_type or wanted.key_type
     if kind not in KEY_TYPES:
         raise errors.Refused(f"--key-type {kind}: no such key. Nothing was touched.\nNext: ecdsa or rsa")
     if not (days or "365").isdecimal() or not 1 <= int(days or 365) <= MOST_DAYS:
         raise errors.Refused(f"--days {days}: not 1 to {MOST_DAYS}. Nothing was touched.\nNext: --days 365")
     return certificate.self_signed(covered, int(days or 365), kind)
+
+
+def name_of(text: str) -> str:
+    """A DNS name, `*.` before it or not, or an IP address. Raises Refused."""
+    for form in (forms.domain, forms.dns_name, forms.ip):
+        with contextlib.suppress(forms.Wrong):
+            return str(form(text))
+    raise errors.Refused(
+        f"--names: {text!r} is no DNS name and no IP address. Nothing was touched.\n"
+        f"Next: --names www.example.com,192.0.2.7 (of other letters: the xn-- form)"
+    )
 
 
 def install(cluster: Cluster, wanted: ServedCertificate, pem: str, command: str, tell: Tell) -> Installed:

@@ -82,6 +82,12 @@ def test_options_without_sense_are_refused(cluster, days, key_type):
         cert_install.self_signed(cert_install.chosen(cluster, None), None, days, key_type)
 
 
+@pytest.mark.parametrize("names", ["ä.example.com", ",", "a.example.com,", "a b", "*", "-x"])
+def test_names_that_no_certificate_can_have_are_refused(cluster, names):
+    with pytest.raises(errors.Refused, match="no DNS name and no IP address. Nothing was touched"):
+        cert_install.self_signed(cert_install.chosen(cluster, None), names, None, None)
+
+
 class Host:
     """A session: cert-deploy as it would answer there. failing: what it says of an install."""
 
