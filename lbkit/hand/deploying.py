@@ -10,7 +10,7 @@ import json
 import os
 import time
 
-from lbkit.hand import duty, locking, pem, served, writing
+from lbkit.hand import duty, locking, pem, renewing, served, writing
 from lbkit.hand.core import Failed
 
 CONFIG = "/etc/lbkit/certificates.json"
@@ -250,11 +250,30 @@ def renewal_alarm(certificate):
     return f"certificate-{certificate['name']}-renewal"
 
 
+def age_alarm(certificate):
+    """Of one that nobody renews but the person who brought it."""
+    return f"certificate-{certificate['name']}-age"
+
+
+def tell_age(certificate, now):
+    """An alarm stands while little is left of one that is not certbot's; of certbot's cert-renew tells."""
+    if certificate.get("lineage"):
+        return
+    verdict = pem.inspect(text_of(content_of(certificate["path"]) or b""), now=now)
+    dates = renewing.period(verdict) if verdict["not_after"] and not verdict["placeholder"] else None
+    if dates and renewing.is_urgent(dates, certificate.get("min_days", 0), now):
+        ends = "ended" if dates[1] < now else "ends"
+        what = f"certificate {certificate['name']} on this host {ends} on {renewing.day(dates[1])}"
+        duty.raise_alarm(age_alarm(certificate), "certificate", f"{what}.\nNext: {better(certificate)}")
+    else:
+        duty.end_alarm(age_alarm(certificate))
+
+
 def end_orphans(config):
-    """Alarms of certificates that the inventory has no more, or that are no longer certbot's, are over: nobody
-    else would end them."""
+    """Alarms of certificates that the inventory has no more, or that were certbot's, are over: nobody else
+    would end them."""
     known = {kind(one) for one in config["certificates"] for kind in (alarm, file_alarm)}
-    known.update(renewal_alarm(one) for one in config["certificates"] if one.get("lineage"))
+    known.update((renewal_alarm if one.get("lineage") else age_alarm)(one) for one in config["certificates"])
     for name, entry in duty.alarms().items():
         if entry["event"] == "certificate" and name not in known:
             duty.end_alarm(name)
@@ -276,6 +295,7 @@ def take_in(certificate, content):
         os.unlink(refused_path(certificate))
     for name in (alarm(certificate), file_alarm(certificate)):
         duty.end_alarm(name)
+    tell_age(certificate, time.time())
 
 
 def with_output(error):

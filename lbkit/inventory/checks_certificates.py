@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lbkit.inventory.cluster import Document
 
 Faults = Iterator[tuple[str, Any, str]]
-RESERVED = ("-file", "-renewal", ".refused")  # see lbkit/hand/deploying.py
+RESERVED = ("-age", "-file", "-renewal", ".refused")  # see lbkit/hand/deploying.py
 
 
 def faults(document: Document, notes: Notes) -> Faults:

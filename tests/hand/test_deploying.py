@@ -361,6 +361,24 @@ def test_a_broken_file_put_in_place_is_not_served_even_after_a_reload(balancer, 
     assert not Path(deploying.refused_path(balancer.site)).exists()
 
 
+def test_one_that_nobody_renews_raises_an_alarm_before_it_ends(balancer, second, middle):
+    old = authority.issue("Old", NAMES, middle, begins=-80, ends=10)
+    balancer.install(old.pem)
+    assert list(alarms()) == ["certificate-site-age"]
+    assert "certificate site on this host ends on" in alarms()["certificate-site-age"]
+    assert "inv cert.install" in alarms()["certificate-site-age"]
+    deploying.tell_age(balancer.site, time.time() + 11 * 86400)
+    assert "certificate site on this host ended on" in alarms()["certificate-site-age"]
+    deploying.end_orphans(balancer.config)
+    assert list(alarms()) == ["certificate-site-age"]
+    balancer.install(second.pem)
+    assert alarms() == {}
+    deploying.tell_age(balancer.site, time.time() + 80 * 86400)
+    assert list(alarms()) == ["certificate-site-age"]
+    deploying.tell_age({**balancer.site, "lineage": "/etc/letsencrypt/live/site"}, time.time())
+    assert list(alarms()) == ["certificate-site-age"]
+
+
 def test_alarms_of_what_the_inventory_has_no_more_end(balancer):
     certbots = {**balancer.site, "name": "shop", "lineage": "/etc/letsencrypt/live/shop"}
     config = {**balancer.config, "certificates": [balancer.site, certbots]}

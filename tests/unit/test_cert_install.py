@@ -84,7 +84,7 @@ def test_options_without_sense_are_refused(cluster, days, key_type):
 
 @pytest.mark.parametrize("names", ["ä.example.com", ",", "a.example.com,", "a b", "*", "-x"])
 def test_names_that_no_certificate_can_have_are_refused(cluster, names):
-    with pytest.raises(errors.Refused, match="no DNS name and no IP address. Nothing was touched"):
+    with pytest.raises(errors.Refused, match="no DNS name and no IP address"):
         cert_install.self_signed(cert_install.chosen(cluster, None), names, None, None)
 
 
