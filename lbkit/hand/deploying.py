@@ -16,6 +16,7 @@ from lbkit.hand.core import Failed
 CONFIG = "/etc/lbkit/certificates.json"
 KEPT = "/var/lib/lbkit/certificates"
 OURS = "/etc/haproxy/"  # below it certificates are ours to put in place; elsewhere only on a person's word
+RENEWAL_ALARM = "certificate-renewal"  # of cert-renew as a whole: not even its settings could be read
 SETTLED_S = 2  # a file that is written in two steps is broken in between
 NEEDED = ("name", "path", "domains", "served_on")
 LARGEST = (
@@ -273,6 +274,7 @@ def end_orphans(config):
     """Alarms of certificates that the inventory has no more, or that were certbot's, are over: nobody else
     would end them."""
     known = {kind(one) for one in config["certificates"] for kind in (alarm, file_alarm)}
+    known.add(RENEWAL_ALARM)
     known.update((renewal_alarm if one.get("lineage") else age_alarm)(one) for one in config["certificates"])
     for name, entry in duty.alarms().items():
         if entry["event"] == "certificate" and name not in known:

@@ -46,9 +46,9 @@ def _names(document: Document) -> Faults:
         key = join("certificates", FIRST)
         yield key, FIRST, "another name: that is the certificate of [certificate] and cluster.domains"
     for one in document.certificates or ():
-        if one.name.endswith(RESERVED):
+        if one.name.endswith(RESERVED) or one.name == "renewal":
             key = join("certificates", one.name)
-            yield key, one.name, f"a name that does not end with {', '.join(RESERVED)}: alarms and files do"
+            yield key, one.name, f"not `renewal`, and no end in {', '.join(RESERVED)}: alarms and files do"
 
 
 def _acme(document: Document) -> Faults:

@@ -45,7 +45,7 @@ def load(tmp_path, monkeypatch):
             "cluster.domains[0]",
         ),
         ('[certificates.site]\ndomains = ["shop.test"]', "certificates.site", "another name"),
-        ('[certificates.site-file]\ndomains = ["shop.test"]', "certificates.site-file", "does not end with"),
+        ('[certificates.site-file]\ndomains = ["shop.test"]', "certificates.site-file", "no end in"),
         ("[certificates.shop]\n", "certificates.shop.domains", "a list"),
         ('[certificates."a/b"]\ndomains = ["shop.test"]', 'certificates."a/b"', "its name"),
         (
