@@ -273,6 +273,8 @@ def certificate_lines(found: Sequence[certificates.Found]) -> list[str]:
     """What is wrong first, then each certificate with a table of the hosts."""
     from lbkit import certificates
 
+    if not found:
+        return ["By this inventory no frontend serves a certificate."]
     lines = []
     for one in (trouble for certificate in found for trouble in certificate.troubles):
         lines += [*wrapped("", f"{one.text}."), *wrapped("  ", f"Next: {one.next_step}")]

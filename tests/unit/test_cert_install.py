@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from lbkit import cert_install, certificate, certificates, converge, errors, inventory, observe, remote
+from lbkit import (
+    cert_install,
+    certificate,
+    certificates,
+    converge,
+    errors,
+    inventory,
+    observe,
+    remote,
+    report,
+)
 from lbkit.hand import pem
 from tests import authority
 from tests.unit.conftest import ROOT
@@ -197,6 +207,10 @@ def test_a_pair_that_serves_the_same_good_one_is_well(cluster):
     assert certificates.all_well([found])
     assert certificates.rows(found)[1][:2] == ("lb-1", "90.0")
     assert certificates.rows(found)[1][-1] == "the same"
+
+
+def test_where_none_is_served_none_is_called_good():
+    assert report.certificate_lines(()) == ["By this inventory no frontend serves a certificate."]
 
 
 def test_different_ones_are_told(cluster):
