@@ -352,7 +352,8 @@ def status_of(config, certificate, runs, alarms):
         disk = {**pem.inspect(""), "why": [error.what]}
     known = disk["fingerprint"] is not None
     found = served.seen(certificate, config["socket"]) if runs else []
-    standing = [name for name in (alarm(certificate), file_alarm(certificate)) if name in alarms]
+    kinds = (alarm, file_alarm, renewal_alarm)  # that it gets old is told by its dates
+    standing = [name for kind in kinds if (name := kind(certificate)) in alarms]
     return {
         **{key: certificate.get(key) for key in ("name", "path", "domains", "issuer", "min_days")},
         "disk": disk,

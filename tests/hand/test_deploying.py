@@ -535,6 +535,14 @@ def test_status_tells_disk_and_service_apart(balancer, first, second):
     assert found["disk"]["why"] == [f"{balancer.path} is not there"]
 
 
+def test_status_tells_of_a_renewal_that_fails_and_of_each_other_alarm(balancer):
+    for kind in ("", "-file", "-renewal"):
+        duty.raise_alarm(f"certificate-site{kind}", "certificate", f"stands{kind}")
+    duty.raise_alarm("certificate-shop", "certificate", "another's")
+    (found,) = deploying.status(balancer.config)
+    assert found["alarms"] == ["stands", "stands-file", "stands-renewal"]
+
+
 def test_certbots_lineage_becomes_one_file(tmp_path, second):
     (tmp_path / "fullchain.pem").write_text(second.crt + second.chain)
     (tmp_path / "privkey.pem").write_text(second.private.rstrip("\n"))
