@@ -13,6 +13,7 @@ from typing import Any
 
 from lbkit import certificate, certificates, converge, errors, observe, pair, remote
 from lbkit.inventory import Cluster, ServedCertificate
+from lbkit.inventory.certificate import FIRST
 from lbkit.roll import Tell
 
 INSTALL_S = 120
@@ -34,14 +35,18 @@ class Installed:
 
 
 def chosen(cluster: Cluster, name: str | None) -> ServedCertificate:
-    """The certificate of that name, or the first; Refused where certbot obtains it."""
+    """The certificate of that name, or the first; Refused where there is none or certbot obtains it."""
     known = {one.name: one for one in cluster.certificates}
-    wanted = known.get(name or cluster.certificates[0].name)
+    if not known:
+        raise errors.Refused(
+            "By this inventory no frontend serves a certificate. Nothing was touched.\n"
+            'Next: a frontend with mode = "http" and an https_port, then inv setup'
+        )
+    wanted = known.get(name or next(iter(known)))
     if wanted is None:
         raise errors.Refused(f"The inventory has no certificate {name!r}.\nNext: one of {', '.join(known)}")
     if wanted.is_issued:
-        first = wanted.name == cluster.certificates[0].name
-        table = "[certificate]" if first else f"[certificates.{wanted.name}]"
+        table = "[certificate]" if wanted.name == FIRST else f"[certificates.{wanted.name}]"
         raise errors.Refused(
             f"certbot obtains {wanted.name}, and would soon put another in its place. Nothing was touched.\n"
             f'Next: issuer = "own" in {table} of the inventory, then inv setup, then this again'

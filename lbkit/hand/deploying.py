@@ -18,7 +18,9 @@ KEPT = "/var/lib/lbkit/certificates"
 OURS = "/etc/haproxy/"  # below it certificates are ours to put in place; elsewhere only on a person's word
 SETTLED_S = 2  # a file that is written in two steps is broken in between
 NEEDED = ("name", "path", "domains", "served_on")
-LARGEST = 1 << 20  # bytes; a chain with its key has some 10 kB
+LARGEST = (
+    1 << 26
+)  # bytes; what has more is not even read (what is fit to be served is far smaller: pem.LARGEST)
 
 
 def load_config(path=CONFIG):
@@ -134,7 +136,7 @@ def content_of(path):
     except OSError as error:
         raise Failed(f"{path}: {error.strerror}") from None
     if len(content) > LARGEST:
-        raise Failed(f"{path} has more than {LARGEST >> 10} KiB: no chain with its key is that long")
+        raise Failed(f"{path} has more than {LARGEST >> 20} MiB: no chain with its key is that long")
     return content
 
 
@@ -241,6 +243,21 @@ def alarm(certificate):
 def file_alarm(certificate):
     """Of a file that was put in place and is not fit to be served."""
     return f"certificate-{certificate['name']}-file"
+
+
+def renewal_alarm(certificate):
+    """Of certbot's, which could not be had."""
+    return f"certificate-{certificate['name']}-renewal"
+
+
+def end_orphans(config):
+    """Alarms of certificates that the inventory has no more, or that are no longer certbot's, are over: nobody
+    else would end them."""
+    known = {kind(one) for one in config["certificates"] for kind in (alarm, file_alarm)}
+    known.update(renewal_alarm(one) for one in config["certificates"] if one.get("lineage"))
+    for name, entry in duty.alarms().items():
+        if entry["event"] == "certificate" and name not in known:
+            duty.end_alarm(name)
 
 
 def alarmed(name, certificate, error):

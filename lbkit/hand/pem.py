@@ -12,8 +12,10 @@ import time
 
 from lbkit.hand.core import Failed, last_lines
 
-BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\r?\n(.*?)-----END \1-----", re.DOTALL)
+MARK = re.compile(r"-----(?:BEGIN ([A-Z0-9 ]+)-----(?=\r?\n)|END ([A-Z0-9 ]+)-----)")
 MARKS = re.compile(r"-----(?:BEGIN|END) ")
+LARGEST = 1 << 20  # characters; a chain with its key has some 10 000
+MOST_BLOCKS = 30  # each costs a process; no chain with its key has a third of that
 PLACEHOLDER = "lbkit placeholder"  # the organisation in the certificates that only fill a place
 OPENSSL_S = 20
 
@@ -154,11 +156,20 @@ def read(text):
 
 def blocks(text):
     """[(label, block)] of a PEM text, each as its lines without blank ones; what stands between is no part.
-    Raises Failed for one that was cut off."""
-    found = list(BLOCK.finditer(text))
-    if len(MARKS.findall(text)) != 2 * len(found):
+    Raises Failed for one that was cut off.
+
+    The time is linear in the text's length, whatever stands in it: a peer may have sent it.
+    """
+    if len(text) > LARGEST:
+        raise Failed(f"it has {len(text) >> 10} KiB: no chain with its key is that long")
+    marks = list(MARK.finditer(text))
+    pairs = list(zip(marks[::2], marks[1::2]))
+    whole = all(begin[1] and begin[1] == end[2] for begin, end in pairs)
+    if not whole or len(MARKS.findall(text)) != 2 * len(pairs):
         raise Failed("it is cut off, or damaged: a BEGIN line without its END line, or the reverse")
-    return [(one[1], tidy(one[0])) for one in found]
+    if len(pairs) > MOST_BLOCKS:
+        raise Failed(f"there are {len(pairs)} certificates and keys in it: no chain is that long")
+    return [(begin[1], tidy(text[begin.start() : end.end()])) for begin, end in pairs]
 
 
 def is_placeholder(content):
@@ -189,11 +200,12 @@ def read_certificate(block, at):
     key = re.search(r"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----\n", said, re.DOTALL)
     if code or not key or not {"subject", "issuer", "notBefore", "notAfter"} <= set(fields):
         raise Failed(f"certificate {at + 1} in it cannot be read: it is damaged")
+    names = re.search(r"^X509v3 Subject Alternative Name:.*\n(.*)$", said, re.M)
     der = der_of(block)
     return {
         "subject": fields["subject"],
         "issuer": fields["issuer"],
-        "names": re.findall(r"(?:DNS|IP Address):([^,\s]+)", said),
+        "names": re.findall(r"(?:DNS|IP Address):([^,\s]+)", names[1]) if names else [],
         "not_before": seconds(fields["notBefore"]),
         "not_after": seconds(fields["notAfter"]),
         "public_key": key[0],

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lbkit.inventory.cluster import Document
 
 Faults = Iterator[tuple[str, Any, str]]
+RESERVED = ("-file", "-renewal", ".refused")  # see lbkit/hand/deploying.py
 
 
 def faults(document: Document, notes: Notes) -> Faults:
@@ -21,6 +22,7 @@ def faults(document: Document, notes: Notes) -> Faults:
     yield from _acme(document)
     yield from _domains(document)
     yield from _plain_http(document)
+    yield from _unserved(document)
     yield from _paths(document)
 
 
@@ -43,6 +45,10 @@ def _names(document: Document) -> Faults:
     if any(one.name == FIRST for one in document.certificates or ()):
         key = join("certificates", FIRST)
         yield key, FIRST, "another name: that is the certificate of [certificate] and cluster.domains"
+    for one in document.certificates or ():
+        if one.name.endswith(RESERVED):
+            key = join("certificates", one.name)
+            yield key, one.name, f"a name that does not end with {', '.join(RESERVED)}: alarms and files do"
 
 
 def _acme(document: Document) -> Faults:
@@ -79,6 +85,19 @@ def _plain_http(document: Document) -> Faults:
     if is_issued(document) and sites and not any(f.http_port for f in sites):
         key = f"{join('haproxy.frontends', sites[0].name)}.http_port"
         yield key, False, 'a port: ACME challenges arrive over HTTP (or certificate.issuer = "own")'
+
+
+def _unserved(document: Document) -> Faults:
+    """Somebody who asks for one more certificate wants it to be served."""
+    frontends = document.haproxy.frontends if document.haproxy else None
+    sites = [f for f in frontends or () if isinstance(f, HttpFrontend) and f.https_port]
+    named = {f.certificate for f in sites}
+    for one in document.certificates or ():
+        if None not in named and more_path(one.name) not in named:
+            expected = (
+                "a frontend with an https_port that serves it: one that names no certificate of its own"
+            )
+            yield join("certificates", one.name), one.name, expected
 
 
 def _paths(document: Document) -> Faults:

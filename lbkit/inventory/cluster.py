@@ -33,7 +33,7 @@ from lbkit.inventory.forms import (
     User,
     WebPath,
 )
-from lbkit.inventory.frontends import Frontend
+from lbkit.inventory.frontends import Frontend, HttpFrontend
 from lbkit.inventory.haproxy import HaProxy
 from lbkit.inventory.keepalived import Keepalived
 from lbkit.inventory.record import ByName, OneOf, Record, required
@@ -332,8 +332,15 @@ class Cluster(Record):
 
     @property
     def certificates(self) -> tuple[ServedCertificate, ...]:
-        """All that HAProxy serves by this inventory, but for those that a frontend names by their path."""
-        return served(self.certificate, self.domains, self.more_certificates)
+        """Those that an HTTPS frontend serves; the first is what a client without SNI gets. Without such a
+        frontend there is none, and none is obtained.
+
+        A path that a frontend names and that is none of these is somebody else's.
+        """
+        sites = [one for one in self.haproxy.frontends if isinstance(one, HttpFrontend) and one.https_port]
+        named = {one.certificate for one in sites}
+        every = served(self.certificate, self.domains, self.more_certificates)
+        return tuple(one for one in every if None in named or one.path in named)
 
     @property
     def issued_certificates(self) -> tuple[ServedCertificate, ...]:

@@ -322,6 +322,7 @@ BROKEN = {
     "wrong name": (lambda _, by: authority.issue("X", ("c.example.com",), by).pem, "it does not cover"),
     "incomplete": (lambda new, _: new.crt + new.private, "the chain is incomplete"),
     "nothing": (lambda _new, _by: "", "there is no certificate in it"),
+    "far too long": (lambda new, _: new.pem + "#" * 3_000_000, "no chain with its key is that long"),
 }
 
 
@@ -358,6 +359,18 @@ def test_a_broken_file_put_in_place_is_not_served_even_after_a_reload(balancer, 
     assert balancer.serve() == "served"
     assert alarms() == {}
     assert not Path(deploying.refused_path(balancer.site)).exists()
+
+
+def test_alarms_of_what_the_inventory_has_no_more_end(balancer):
+    certbots = {**balancer.site, "name": "shop", "lineage": "/etc/letsencrypt/live/shop"}
+    config = {**balancer.config, "certificates": [balancer.site, certbots]}
+    for name in ("certificate-site", "certificate-shop-renewal"):
+        duty.raise_alarm(name, "certificate", "stands.")
+    for name in ("certificate-site-renewal", "certificate-gone", "certificate-gone-file"):
+        duty.raise_alarm(name, "certificate", "nobody would end it.")
+    duty.raise_alarm("sync-conflict-site", "sync", "another's.")
+    deploying.end_orphans(config)
+    assert sorted(alarms()) == ["certificate-shop-renewal", "certificate-site", "sync-conflict-site"]
 
 
 def test_a_file_that_is_gone_comes_back(balancer, first):

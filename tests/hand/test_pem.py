@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -75,6 +76,32 @@ def test_a_self_signed_one_is_good():
 @pytest.mark.parametrize("cut", [0.03, 0.2, 0.5, 0.8, 0.97])
 def test_a_cut_off_file_is_refused(leaf, cut):
     assert why(leaf.pem[: int(len(leaf.pem) * cut)])
+
+
+@pytest.mark.parametrize(
+    "part", ["-----BEGIN X-----\n", "-----BEGIN X-----\n-----END Y-----\n", "-----BEGIN "]
+)
+def test_marks_without_end_are_refused_without_holding_up_the_host(part):
+    """A search from each BEGIN to the end of the text would take hours for these."""
+    process = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from lbkit.hand import pem; print(pem.inspect(sys.stdin.read())['why'])",
+        ],
+        input=part * ((1 << 20) // len(part)),
+        text=True,
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+    assert "cut off, or damaged" in process.stdout
+
+
+def test_more_parts_than_any_chain_has_are_refused_before_one_is_read(leaf, monkeypatch):
+    monkeypatch.setattr(pem, "openssl", None)
+    (said,) = why(leaf.crt * 1000)
+    assert "there are 1000 certificates and keys in it" in said
 
 
 def test_a_damaged_certificate_is_refused(leaf):
@@ -158,6 +185,11 @@ def test_names_that_it_does_not_have_are_named(leaf):
     assert said == "it does not cover c.example.com, example.com: it has a.example.com, b.example.com"
     (said,) = why(authority.issue("a.example.com").pem, ("a.example.com",))
     assert said == "it does not cover a.example.com: it has no name at all (no subjectAltName)"
+
+
+def test_a_subject_that_looks_like_a_name_is_none(middle):
+    (said,) = why(authority.issue("DNS:a.example.com", ("c.example.com",), middle).pem, ("a.example.com",))
+    assert said == "it does not cover a.example.com: it has c.example.com"
 
 
 @pytest.mark.parametrize(

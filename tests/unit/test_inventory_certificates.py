@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lbkit import errors, inventory, render
+from lbkit import cert_install, errors, inventory, render
 from lbkit.steps import haproxy, prereqs, ssl
 
 LAB = inventory.ROOT / "hosts.toml"
@@ -45,6 +45,7 @@ def load(tmp_path, monkeypatch):
             "cluster.domains[0]",
         ),
         ('[certificates.site]\ndomains = ["shop.test"]', "certificates.site", "another name"),
+        ('[certificates.site-file]\ndomains = ["shop.test"]', "certificates.site-file", "does not end with"),
         ("[certificates.shop]\n", "certificates.shop.domains", "a list"),
         ('[certificates."a/b"]\ndomains = ["shop.test"]', 'certificates."a/b"', "its name"),
         (
@@ -91,6 +92,32 @@ def test_every_https_frontend_serves_all_by_sni_but_one_that_names_its_own(load)
     text = render.render("etc/haproxy/haproxy.cfg.j2", cluster=both)
     assert "ssl crt /etc/haproxy/certs/site.pem crt /etc/haproxy/certs/shop.pem curves" in text
     assert haproxy.certificate_paths(alone) == ["/etc/haproxy/certs/shop.pem"]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ('mode = "http"\n', 'mode = "http"\nhttps_port = false\n'),
+        ('mode = "http"\n', 'mode = "tcp"\nport = 5432\n'),
+        ('mode = "http"\n', 'mode = "http"\ncertificate = "/etc/pki/theirs.pem"\n'),
+    ],
+)
+def test_a_certificate_that_no_frontend_serves_is_not_obtained(load, edit):
+    cluster = load("", edit)
+    assert ssl.config(cluster)["certificates"] == []
+    kinds = {one.kind for one in ssl.resources(cluster, cluster.hosts[0])}
+    assert not kinds & {"certificate", "masked"}
+    with pytest.raises(errors.Refused, match=r"no frontend serves a certificate"):
+        cert_install.chosen(cluster, None)
+
+
+def test_one_more_certificate_that_no_frontend_serves_is_a_fault(load):
+    with pytest.raises(errors.InventoryError, match="serves it") as caught:
+        load(
+            '[certificates.shop]\ndomains = ["shop.test"]',
+            ('mode = "http"\n', 'mode = "http"\nhttps_port = false\n'),
+        )
+    assert [fault.key for fault in caught.value.faults] == ["certificates.shop"]
 
 
 def test_placeholder_has_the_names_of_its_own_certificate(load):
