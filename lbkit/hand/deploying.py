@@ -251,8 +251,8 @@ def renewal_alarm(certificate):
 
 
 def end_orphans(config):
-    """Alarms of certificates that the inventory has no more, or that are no longer certbot's, are over: nobody
-    else would end them."""
+    """Alarms of certificates that the inventory has no more, or that are no longer certbot's, are over: no
+    other would end them."""
     known = {kind(one) for one in config["certificates"] for kind in (alarm, file_alarm)}
     known.update(renewal_alarm(one) for one in config["certificates"] if one.get("lineage"))
     for name, entry in duty.alarms().items():
