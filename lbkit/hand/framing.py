@@ -96,6 +96,8 @@ def ask_service(request, within_s=60, path=SOCKET):
             answer, _ = stream.receive(within_s)
         except Broken as error:
             raise Failed(f"lbkit-sync.service: {error}") from None
-    if answer is None or "refused" in answer:
-        raise Failed(answer["refused"] if answer else "lbkit-sync.service ended meanwhile")
+    if answer is None:
+        raise Failed("lbkit-sync.service ended meanwhile")
+    if said := answer.get("refused") or answer.get("locked"):
+        raise Failed(said)
     return answer

@@ -39,19 +39,24 @@ class HaProxy:
             self.reload()
 
     def reload(self):
-        """Another worker serves what the files say now, as well as the one before. Raises Failed."""
+        """Another worker serves what the files say now, as well as the one before; a HAProxy that gave up on
+        what stood there before is started, one that was stopped is not. Raises Failed."""
         if not served.runs(self.settings["stats_socket"]):
+            if served.gave_up():
+                self.act("start", [*self.settings["reload_on"], *self.settings["restart_on"]])
             return
         healthy = self.healthy()
-        names = ("reload_on", "restart_on", "stats_socket")
-        change = {name: self.settings[name] for name in names}
-        unit = {"action": "reload", "unit": "haproxy.service", "paths": change["reload_on"]}
-        writing.write_service({**change, **unit}, None)
+        self.act("reload", self.settings["reload_on"])
         deadline = time.monotonic() + HEALTHY_WITHIN_S
         while healthy and not self.healthy():
             if time.monotonic() > deadline:
                 raise Failed("HAProxy does not serve after the reload")
             time.sleep(0.05)
+
+    def act(self, action, paths):
+        names = ("reload_on", "restart_on", "stats_socket")
+        change = {name: self.settings[name] for name in names}
+        writing.write_service({**change, "action": action, "unit": served.UNIT, "paths": paths}, None)
 
 
 class SavedFile:

@@ -1,7 +1,8 @@
 """What a node knows of the items that it syncs: their records, what is being installed, conflicts; on disk.
 
 {"items": {item: record}, "installing": {item: {digest, vector}}, "conflicts": {item: {node: {digest,
-vector}}}, "marks": {path: count}, "last": {"sent"|"received": {item, node, at}}}. Versions that lost, and
+vector}}}, "marks": {path: count}, "last": {"sent"|"received": {item, node, at}}, "writer": by what name this
+ledger counts}. Versions that lost, and
 those of a conflict, are kept as files beside it, for root alone.
 """
 
@@ -13,7 +14,13 @@ from lbkit.hand import orders, versions
 
 DIRECTORY = "/var/lib/lbkit/sync"
 KEPT_MOST = 20  # versions of one item
-UNSEEN = ("older", "apart")
+
+
+def empty(node):
+    """A ledger that knows nothing. It counts by a name of its own: the numbers of one that was lost would
+    else be given again, and an edit would pass for a version that the others have seen long ago."""
+    writer = f"{node}~{os.urandom(4).hex()}"
+    return {"items": {}, "installing": {}, "conflicts": {}, "marks": {}, "last": {}, "writer": writer}
 
 
 class Ledger:
@@ -22,13 +29,18 @@ class Ledger:
     def __init__(self, node, directory=DIRECTORY):
         self.node, self.directory = node, directory
         self.path = os.path.join(directory, "ledger.json")
-        self.data = {"items": {}, "installing": {}, "conflicts": {}, "marks": {}, "last": {}}
+        self.data = empty(node)
         os.makedirs(directory, 0o700, exist_ok=True)
         try:
             with open(self.path, encoding="utf-8") as file:
                 self.data.update(json.load(file))
         except (FileNotFoundError, ValueError):
             pass  # without it nothing is known to be newer: what differs is a conflict then, and nothing lost
+
+    @property
+    def writer(self):
+        """The name by which this node's changes are counted."""
+        return self.data["writer"]
 
     def write(self):
         orders.put(self.path, json.dumps(self.data))
@@ -42,7 +54,7 @@ class Ledger:
         if (begun := self.data["installing"].pop(item, None)) is None:
             return
         if digest == begun["digest"]:
-            self.data["items"][item] = versions.adopted(self.record(item), self.node, **begun)
+            self.data["items"][item] = versions.adopted(self.record(item), self.writer, **begun)
         elif digest != self.record(item)["digest"]:
             self.data["items"][item] = {**self.record(item), "digest": digest, "torn": True}
         self.write()
@@ -50,7 +62,7 @@ class Ledger:
     def note(self, item, digest, setup):
         """The item was changed on this node."""
         record = {name: value for name, value in self.record(item).items() if name != "torn"}
-        self.data["items"][item] = versions.noted(record, self.node, digest, setup)
+        self.data["items"][item] = versions.noted(record, self.writer, digest, setup)
         self.write()
 
     def begin(self, item, digest, vector):
@@ -65,10 +77,10 @@ class Ledger:
 
     def adopt(self, item, digest, vector):
         """The item has that content here, whoever made it; a conflict that the vector knows of is over."""
-        self.data["items"][item] = versions.adopted(self.record(item), self.node, digest, vector)
+        self.data["items"][item] = versions.adopted(self.record(item), self.writer, digest, vector)
         self.data["installing"].pop(item, None)
         found = self.data["conflicts"].pop(item, {})
-        open_ = {n: one for n, one in found.items() if versions.relation(vector, one["vector"]) in UNSEEN}
+        open_ = {n: one for n, one in found.items() if not versions.has_seen(vector, one["vector"])}
         if open_:
             self.data["conflicts"][item] = open_
         self.write()
@@ -78,7 +90,7 @@ class Ledger:
         vector = self.record(item)["vector"]
         for other in self.data["conflicts"].pop(item, {}).values():
             vector = versions.merged(vector, other["vector"])
-        self.data["items"][item] = versions.own_next(self.record(item), self.node, vector)
+        self.data["items"][item] = versions.own_next(self.record(item), self.writer, vector)
         self.write()
 
     def told(self, what, item, node):
@@ -97,7 +109,10 @@ class Ledger:
         return True
 
     def keep(self, item, node, digest, content):
-        """That node's version lies in conflicts/ITEM/, for root alone; the oldest of many go."""
+        """That node's version lies in conflicts/ITEM/, for root alone; those kept first go, of many.
+
+        The files' times give that order, and nothing else: each is later than all before it.
+        """
         folder = os.path.join(self.directory, "conflicts", item)
         os.makedirs(folder, 0o700, exist_ok=True)
         path = os.path.join(folder, f"{node}-{digest[:12]}")
@@ -105,7 +120,10 @@ class Ledger:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
             with open(descriptor, "wb") as file:
                 file.write(content)
-        kept = sorted((os.path.join(folder, name) for name in os.listdir(folder)), key=os.path.getmtime)
-        for old in kept[:-KEPT_MOST]:
+        others = [one.path for one in os.scandir(folder) if one.path != path]
+        others.sort(key=lambda one: os.stat(one).st_mtime_ns)
+        at = max([time.time_ns(), *(os.stat(one).st_mtime_ns + 1 for one in others)])
+        os.utime(path, ns=(at, at))
+        for old in others[: 1 - KEPT_MOST]:
             os.unlink(old)
         return path

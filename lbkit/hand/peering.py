@@ -242,7 +242,6 @@ class Peer:
             raise Later(f"{name} was changed on {self.name} at that moment")
         with self.node.mutex:
             self.node.ledger.told("sent", name, self.name)
-            self.node.refused.pop(name, None)
         log.info("sent %s to %s", name, self.name)
         return ""
 

@@ -27,9 +27,14 @@ def runs(socket):
 def start_failed():
     """HAProxy runs again where it had given up, as it does after starts with a file that it cannot read."""
     with contextlib.suppress(Failed):
-        if run(["systemctl", "show", "-p", "ActiveState", "--value", UNIT]).strip() == "failed":
+        if gave_up():
             run(["systemctl", "reset-failed", UNIT])
             run(["systemctl", "start", UNIT])
+
+
+def gave_up():
+    """Whether systemd starts it no more. Raises Failed."""
+    return run(["systemctl", "show", "-p", "ActiveState", "--value", UNIT]).strip() == "failed"
 
 
 def answers(socket):

@@ -25,7 +25,7 @@ class Node:
     """changed: called when something is to be told to the others.
 
     broken: item → why what was saved here is not good; it is neither loaded nor sent. unloaded: item → why it
-    could not be put to use. refused: item → why what another node brought was not taken.
+    could not be put to use. refused: item → {why, vector} of what another node brought and was not taken.
     """
 
     def __init__(self, items, ledger, changed=lambda: None):
@@ -86,6 +86,8 @@ class Node:
         except (Failed, OSError):
             return True
         if found == self.ledger.record(name)["digest"]:
+            if name in self.broken:  # HAProxy may have given up meanwhile
+                self.unsure.add(name)
             self.well(name)
             return False
         if found is None:  # a moment's absence is none
@@ -106,7 +108,7 @@ class Node:
             self.broken_at.setdefault(name, time.monotonic())
             return False
         self.well(name)
-        first = self.ledger.record(name)["count"] == 0
+        first = not self.ledger.record(name)["vector"]
         setup = self.from_setup(item)
         self.ledger.note(name, digest(content), setup)
         if not first:
@@ -165,21 +167,20 @@ class Node:
                 self.items[name].install(content, digest(self.read(name)))
             except (Failed, OSError) as error:
                 self.ledger.undo(name)
-                self.refused[name] = f"{error} (from {sender})"
+                self.refused[name] = {"why": f"{error} (from {sender})", "vector": brought["vector"]}
                 log.warning("refused %s from %s: %s", name, sender, error)
                 raise Failed(str(error)) from None
             self.ledger.adopt(name, brought["digest"], brought["vector"])
             self.ledger.told("received", name, sender)
             self.well(name)
-            for found in (self.unloaded, self.refused):
-                found.pop(name, None)
+            self.unloaded.pop(name, None)
             log.info("received %s from %s", name, sender)
             return "taken"
 
     def put_aside(self, name):
         """What is about to be replaced and nobody else has (it was not good) is kept."""
         content = self.read(name)
-        if content is not None and digest(content) != self.ledger.record(name)["digest"]:
+        if content is not None and digest(content) != self.version(name)["digest"]:
             self.ledger.keep(name, self.name, digest(content), content)
 
     def agree(self, name, theirs):
@@ -189,7 +190,6 @@ class Node:
             if mine["digest"] == theirs["digest"]:
                 vector = versions.merged(mine["vector"], theirs["vector"])
                 self.ledger.adopt(name, mine["digest"], vector)
-                self.refused.pop(name, None)
 
     def disagree(self, name, theirs, content, sender):
         """A conflict with that node's version, which is kept; each goes on with its own."""
@@ -219,7 +219,10 @@ class Node:
         lasting = [why for name, why in self.broken.items() if now - self.broken_at.get(name, 0) >= after_s]
         said = [f"{why}; it is neither loaded nor sent" for why in lasting]
         said += [f"{name} was saved and is not in use: {why}" for name, why in self.unloaded.items()]
-        return said + [f"{name} was refused: {why}" for name, why in self.refused.items()]
+        for name, one in self.refused.items():
+            if not versions.has_seen(self.ledger.record(name)["vector"], one["vector"]):
+                said.append(f"{name} was refused: {one['why']}")
+        return said
 
     def tell(self, more=()):
         """The alarms are as things stand. more: sentences of other parts."""

@@ -5,7 +5,6 @@ bytes in base64) or `l` (what: where the link leads). So its digest covers names
 """
 
 import base64
-import binascii
 import contextlib
 import ctypes
 import json
@@ -14,23 +13,27 @@ import re
 import shutil
 import stat
 
+from lbkit.hand import framing
 from lbkit.hand.core import Failed
 
 TEMPORARY = ".lbkit-sync-"
-NAME = re.compile(r"[A-Za-z0-9_.@+=-][A-Za-z0-9_.@+=~: -]*")
+NAME = re.compile(r"[A-Za-z0-9_@+=-][A-Za-z0-9_.@+=~: -]*")  # no leading dot, as `walk` leaves those out
 SECRET = re.compile(r"privkey\d*\.pem|private_key\.json")
 VERSION = re.compile(r"(\D+)(\d+)\.pem")
 RENAME_EXCHANGE, AT_FDCWD = 2, -100
 
 
 def read(root, parts):
-    """The text of these directories below root, as bytes; None where there is no file in any of them."""
-    entries = []
-    for part in parts:
-        entries += walk(root, part)
-    if not any(kind == "f" for _, kind, _, _ in entries):
-        return None
-    return json.dumps(entries, separators=(",", ":")).encode()
+    """The text of these directories below root, as bytes; None where there is no file in any of them. Raises
+    Failed where it is more than can be sent."""
+    texts, size, files = [], 2, 0
+    for entry in (entry for part in parts for entry in walk(root, part)):
+        texts.append(json.dumps(entry, separators=(",", ":")))
+        files += entry[1] == "f"
+        size += len(texts[-1]) + 1
+        if size > framing.BODY_LIMIT:
+            raise Failed(f"{root} ({', '.join(parts)}) comes to more than {framing.BODY_LIMIT} bytes as text")
+    return f"[{','.join(texts)}]".encode() if files else None
 
 
 def walk(root, name):
@@ -40,20 +43,18 @@ def walk(root, name):
     try:
         info = os.lstat(path)
     except FileNotFoundError:
-        return []
+        return
     mode = stat.S_IMODE(info.st_mode)
     if stat.S_ISLNK(info.st_mode):
-        return [[name, "l", 0, os.readlink(path)]]
-    if stat.S_ISREG(info.st_mode):
+        yield [name, "l", 0, os.readlink(path)]
+    elif stat.S_ISREG(info.st_mode):
         with open(path, "rb") as file:
-            return [[name, "f", mode, base64.b64encode(file.read()).decode()]]
-    if not stat.S_ISDIR(info.st_mode):
-        return []
-    found = [[name, "d", mode, ""]]
-    for child in sorted(os.listdir(path)):
-        if not child.startswith("."):
-            found += walk(root, f"{name}/{child}")
-    return found
+            yield [name, "f", mode, base64.b64encode(file.read(framing.BODY_LIMIT)).decode()]
+    elif stat.S_ISDIR(info.st_mode):
+        yield [name, "d", mode, ""]
+        for child in sorted(os.listdir(path)):
+            if not child.startswith("."):
+                yield from walk(root, f"{name}/{child}")
 
 
 def parse(content, parts):
@@ -63,8 +64,10 @@ def parse(content, parts):
         entries = json.loads(content)
         kinds = {}
         for name, kind, mode, what in entries:
+            if not (isinstance(name, str) and isinstance(what, str)):
+                raise ValueError("an entry without name or content")
             look_at(name, kind, mode, what, parts, kinds)
-    except (ValueError, TypeError, KeyError, binascii.Error) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:  # binascii's is a ValueError
         raise Failed(f"not what lbkit sends: {error}") from None
     return entries
 

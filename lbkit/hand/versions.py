@@ -1,7 +1,8 @@
 """Which of two versions of one item is the newer: version vectors and digests, no clocks. Pure.
 
 A version is {"digest", "vector", "setup"}. digest: of the content, None where there is none worth keeping.
-vector: node → how many of that node's changes are in it. setup: written by `inv setup`, and not settled yet.
+vector: writer (a node's ledger) → how many of its changes are in it. setup: written by `inv setup`, and not
+settled yet.
 A record is what a node keeps of an item: its version, and `count`, its own last number, which only grows.
 """
 
@@ -28,6 +29,11 @@ def adopted(record, node, digest, vector):
     """The record after another node's version was taken over."""
     count = max(record["count"], vector.get(node, 0))
     return {"digest": digest, "vector": dict(vector), "setup": False, "count": count}
+
+
+def has_seen(mine, theirs):
+    """Whether all changes of their vector are in mine."""
+    return relation(mine, theirs) in ("same", "newer")
 
 
 def merged(mine, theirs):

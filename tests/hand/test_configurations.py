@@ -75,7 +75,8 @@ def haproxy_accepts(tmp_path: Path, certificate: Path, needs: Callable[[str], No
         text = render.render("etc/haproxy/haproxy.cfg.j2", cluster=cluster)
         assert text.endswith("\n")
         assert "\n\n\n" not in text
-        text = text.replace(cluster.certificate.path, str(certificate))
+        for one in cluster.certificates:
+            text = text.replace(f" {one.path}", f" {certificate}")
         (tmp_path / "server-state").write_text("1\n")  # as on a host, where it is written before each start
         text = text.replace(servers.STATE, str(tmp_path / "server-state"))
         for page in cluster.haproxy.errorfiles:

@@ -8,6 +8,7 @@ import os
 import select
 import socket
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,10 @@ def test_no_file_is_no_content(tmp_path):
         ["live/x", "p", 0o600, ""],
         ["live/x", "f", "600", ""],
         ["live/x", "f"],
+        ["live/x", "l", 0, 7],
+        ["live/..", "d", 0o700, ""],
+        ["live/.x", "f", 0o600, ""],  # never sent: it would count as a change made here
+        [7, "f", 0o600, ""],
         7,
     ],
 )
@@ -238,7 +243,8 @@ def test_what_setup_wrote_is_told_from_the_same_text_saved_later_by_a_person(tmp
     monkeypatch.setattr(marks, "MARKS", str(tmp_path / "marks.json"))
     monkeypatch.setattr(locking, "LOCK", str(tmp_path / "lock"))
     item = items.SavedFile("cfg", str(path))
-    node = syncing.Node({"cfg": item}, ledger.Ledger("a", str(tmp_path / "ledger")))
+    book = ledger.Ledger("a", str(tmp_path / "ledger"))
+    node = syncing.Node({"cfg": item}, book)
     marks.write(str(path), "by setup")
     path.write_text("by setup")
     node.look()
@@ -248,7 +254,7 @@ def test_what_setup_wrote_is_told_from_the_same_text_saved_later_by_a_person(tmp
     assert node.version("cfg")["setup"] is False
     path.write_text("by setup")
     node.look()
-    assert node.version("cfg") == {**node.version("cfg"), "setup": False, "vector": {"a": 3}}
+    assert node.version("cfg") == {**node.version("cfg"), "setup": False, "vector": {book.writer: 3}}
 
 
 def test_what_ended_in_the_middle_of_an_installation_is_the_old_the_new_or_nothing(tmp_path):
@@ -287,3 +293,66 @@ def test_kept_versions_are_for_root_alone_and_the_oldest_of_many_go(tmp_path):
     folder = tmp_path / "ledger/conflicts/x"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert len(list(folder.iterdir())) == ledger.KEPT_MOST
+
+
+def test_the_version_that_is_kept_last_stays_whatever_the_clock_said_before(tmp_path):
+    book = ledger.Ledger("a", str(tmp_path / "ledger"))
+    in_the_future = 4_000_000_000
+    for number in range(ledger.KEPT_MOST):
+        path = book.keep("x", "b", f"{number:064}"[::-1], b"secret")
+        os.utime(path, (in_the_future, in_the_future + number))
+    latest = [book.keep("x", node, digest * 64, b"one of two") for node, digest in (("b", "e"), ("a", "f"))]
+    latest.append(book.keep("x", "b", "e" * 64, b"one of two"))
+    for number in range(ledger.KEPT_MOST - 2):
+        book.keep("x", "b", f"{number:064}"[::-1], b"secret")
+    assert Path(latest[-1]).exists()
+    assert all(Path(book.keep("x", "a", str(n) * 64, b"x")).exists() for n in range(3))
+
+
+def test_what_stands_there_after_an_installation_that_was_cut_off_is_kept_before_it_is_replaced(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(locking, "LOCK", str(tmp_path / "lock"))
+    path, book = tmp_path / "x", ledger.Ledger("a", str(tmp_path / "ledger"))
+    book.note("x", items.digest(b"old"), False)
+    book.begin("x", items.digest(b"new"), {"b": 1})
+    path.write_text("edited before the service was there again")
+    node = syncing.Node({"x": items.SavedFile("x", str(path))}, book)
+    vector = {**book.record("x")["vector"], "b": 1}
+    assert node.take("x", {"digest": items.digest(b"new"), "vector": vector}, b"new", "b") == "taken"
+    kept = [one.read_text() for one in (tmp_path / "ledger/conflicts/x").iterdir()]
+    assert kept == ["edited before the service was there again"]
+
+
+def test_a_tree_that_is_too_large_to_be_sent_is_told_and_stops_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(framing, "BODY_LIMIT", 4096)
+    monkeypatch.setattr(locking, "LOCK", str(tmp_path / "lock"))
+    lineage(tmp_path / "tree")
+    (tmp_path / "tree/archive/site/large.pem").write_bytes(b"x" * 4096)
+    (tmp_path / "x").write_text("1")
+    tree = items.Tree("letsencrypt", str(tmp_path / "tree"), PARTS, whole=trees.check_lineages)
+    both = {"letsencrypt": tree, "x": items.SavedFile("x", str(tmp_path / "x"))}
+    node = syncing.Node(both, ledger.Ledger("a", str(tmp_path / "ledger")))
+    node.look()
+    assert "4096 bytes" in node.broken["letsencrypt"]
+    assert node.version("x")["digest"] == items.digest(b"1")
+
+
+def test_an_operator_is_told_that_the_host_is_locked(tmp_path):
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def serve():
+            connection, _ = listener.accept()
+            with connection:
+                stream = framing.Stream(connection.fileno(), connection.fileno())
+                stream.receive()
+                stream.send({"locked": "locked by somebody"})
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(Failed, match="locked by somebody"):
+            framing.ask_service({"op": "now"}, 10, path)
+        thread.join()

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import json
 import ssl
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass, field
 
@@ -41,7 +42,8 @@ MOST_S = 300
 PORT = 443
 KEPT = {"http1": 20, "http2": 10}  # connections that are kept open, of each kind
 KINDS = ("new", *KEPT)
-MOST_WAITING = 500
+MOST_NEW = 100  # connections at a time
+STREAMS = 10  # at a time, of each connection of HTTP/2
 GOAWAY = 7  # the frame's type (RFC 9113, 6.8)
 
 
@@ -164,27 +166,25 @@ class Http1:
     def __init__(self, server: Server, keep: bool = True) -> None:
         self.server = server
         self.wish = "keep-alive" if keep else "close"
-        self.turn = asyncio.Lock()
 
     async def open(self) -> None:
         self.reader, self.writer = await self.server.connect("http/1.1")
         self.last = False
 
     async def ask(self) -> None:
-        async with self.turn:
-            if self.last or self.reader.at_eof():
-                raise Gone
-            wish = f"GET / HTTP/1.1\r\nHost: {self.server.name}\r\nConnection: {self.wish}\r\n\r\n"
-            self.last = True  # as long as it is not read to its end
-            self.writer.write(wish.encode())
-            head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-            fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:-2])
-            await self.reader.readexactly(int(fields["content-length"]))
-            self.last = fields.get("connection") == "close"
-            if self.last:
-                self.writer.close()
-            if head.split()[1] != "200":
-                raise OSError(f"status {head.split()[1]}")
+        if self.last or self.reader.at_eof():
+            raise Gone
+        self.last = True  # as long as it is not read to its end
+        wish = f"GET / HTTP/1.1\r\nHost: {self.server.name}\r\nConnection: {self.wish}\r\n\r\n"
+        self.writer.write(wish.encode())
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+        fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:-2])
+        await self.reader.readexactly(int(fields["content-length"]))
+        self.last = fields.get("connection") == "close"
+        if self.last:
+            self.writer.close()
+        if head.split()[1] != "200":
+            raise OSError(f"status {head.split()[1]}")
 
 
 class Http2:
@@ -311,15 +311,23 @@ async def counted(kind: Kind, ask: Callable[[], Awaitable[None]]) -> None:
 
 
 async def pace(kind: Kind, clients: list[New] | list[Kept], rate: float, end: asyncio.Event) -> None:
-    """So many requests a second, over the clients by turns, however long the answers before take."""
-    began, asked, waiting = time.monotonic(), 0, set()
+    """So many requests a second, each by the client that is idle for longest. While none is idle nobody asks: on a
+    machine that is too busy there are fewer requests, and none waits for its turn here."""
+    began, asked = time.monotonic(), 0
+    idle, waiting = deque(clients), set()
+
+    def done(task: asyncio.Task[None], client: New | Kept) -> None:
+        waiting.discard(task)
+        idle.append(client)
+
     while not end.is_set():
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(end.wait(), max(0.001, began + asked / rate - time.monotonic()))
-        while asked < (time.monotonic() - began) * rate and len(waiting) < MOST_WAITING:
-            task = asyncio.create_task(counted(kind, clients[asked % len(clients)].ask))
+            await asyncio.wait_for(end.wait(), max(0.005, began + asked / rate - time.monotonic()))
+        while idle and asked < (time.monotonic() - began) * rate:
+            client = idle.popleft()
+            task = asyncio.create_task(counted(kind, client.ask))
             waiting.add(task)
-            task.add_done_callback(waiting.discard)
+            task.add_done_callback(functools.partial(done, client=client))
             asked += 1
     if waiting:
         await asyncio.wait(waiting)
@@ -329,7 +337,7 @@ async def run(address: str, name: str, rate: float) -> Load:
     load, end = Load(), asyncio.Event()
     server = Server(address, name, load)
     clients: dict[str, list] = {
-        "new": [New(server)],
+        "new": [New(server)] * MOST_NEW,
         "http1": [Kept(Http1(server), load.kinds["http1"]) for _ in range(KEPT["http1"])],
         "http2": [Kept(Http2(server), load.kinds["http2"]) for _ in range(KEPT["http2"])],
     }
@@ -341,6 +349,7 @@ async def run(address: str, name: str, rate: float) -> Load:
     loop.call_later(MOST_S, end.set)
     print("ready", flush=True)
     began = time.monotonic()
+    clients["http2"] *= STREAMS
     paces = [pace(load.kinds[kind], clients[kind], rate / len(KINDS), end) for kind in KINDS]
     await asyncio.gather(*paces)
     load.seconds = time.monotonic() - began

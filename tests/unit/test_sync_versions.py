@@ -73,13 +73,13 @@ class Memory:
     name, fails = "cfg", None
 
     def __init__(self):
-        self.content = None
+        self.content, self.refuses = None, b"broken"
 
     def read(self):
         return self.content
 
     def check(self, content):
-        if content.startswith(b"broken"):
+        if content.startswith(self.refuses):
             raise Failed("broken")
 
     def is_good(self):
@@ -104,7 +104,7 @@ class Book(ledger.Ledger):
 
     def __init__(self, node, kept):
         self.node, self.kept = node, kept
-        self.data = {"items": {}, "installing": {}, "conflicts": {}, "marks": {}, "last": {}}
+        self.data = ledger.empty(node)
 
     def write(self):
         pass
@@ -289,3 +289,57 @@ def test_what_is_broken_is_not_sent_and_a_newer_one_replaces_it_and_keeps_it(in_
     assert world.files["a"].content == b"2"
     assert world.nodes["a"].broken == {}
     assert b"broken one" in world.kept
+
+
+@pytest.mark.usefixtures("in_memory")
+@pytest.mark.parametrize("lost", ["a", "b"])
+def test_a_host_that_lost_its_ledger_overwrites_nothing_and_loses_no_edit(lost):
+    world = World("ab", 1)
+    world.loss = 0.0
+    for name in "abbb":
+        world.save(name)
+        world.drive("a")
+    world.files[lost].content = b"edited"
+    world.books[lost] = Book(lost, world.kept)
+    world.boot(lost)
+    world.drive("a")
+    assert {file.content for file in world.files.values()} == {b"4", b"edited"}
+    assert all("cfg" in book.data["conflicts"] for book in world.books.values())
+
+
+@pytest.mark.usefixtures("in_memory")
+@pytest.mark.parametrize("keep", ["a", "b"])
+def test_a_refusal_is_told_until_the_version_here_has_seen_what_was_refused(keep):
+    world = World("ab", 1)
+    world.loss = 0.0
+    world.save("a")
+    world.drive("a")
+    world.files["b"].refuses = b"2"
+    world.save("a")
+    world.drive("a")
+    assert "refused" in str(world.nodes["b"].complaints())
+    world.save("b")
+    world.drive("a")
+    assert "refused" in str(world.nodes["b"].complaints())
+    if keep == "a":
+        world.files["b"].refuses = b"broken"
+    world.nodes[keep].prevail()
+    world.drive("a")
+    assert {file.content for file in world.files.values()} == {b"2" if keep == "a" else b"3"}
+    assert world.nodes["b"].complaints() == []
+
+
+@pytest.mark.usefixtures("in_memory")
+def test_what_was_broken_and_stands_as_before_again_is_put_to_use(monkeypatch):
+    used = []
+    monkeypatch.setattr(Memory, "load", lambda self, content: used.append(content))
+    world = World("ab", 1)
+    world.loss = 0.0
+    world.save("a")
+    world.files["a"].content = b"broken one"
+    world.nodes["a"].look()
+    world.files["a"].content = b"1"
+    used.clear()
+    world.nodes["a"].look()
+    world.nodes["a"].look()
+    assert used == [b"1"]
