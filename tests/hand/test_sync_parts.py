@@ -301,12 +301,12 @@ def test_the_version_that_is_kept_last_stays_whatever_the_clock_said_before(tmp_
     for number in range(ledger.KEPT_MOST):
         path = book.keep("x", "b", f"{number:064}"[::-1], b"secret")
         os.utime(path, (in_the_future, in_the_future + number))
-    latest = [book.keep("x", node, digest * 64, b"one of two") for node, digest in (("b", "e"), ("a", "f"))]
-    latest.append(book.keep("x", "b", "e" * 64, b"one of two"))
-    for number in range(ledger.KEPT_MOST - 2):
-        book.keep("x", "b", f"{number:064}"[::-1], b"secret")
-    assert Path(latest[-1]).exists()
-    assert all(Path(book.keep("x", "a", str(n) * 64, b"x")).exists() for n in range(3))
+    theirs = book.keep("x", "b", "e" * 64, b"one of two")
+    for number in range(ledger.KEPT_MOST):  # saved again and again, with the conflict open
+        book.keep("x", "b", "e" * 64, b"one of two")
+        ours = book.keep("x", "a", f"{number:012}", b"the other of two")
+        assert Path(theirs).exists()
+        assert Path(ours).exists()
 
 
 def test_what_stands_there_after_an_installation_that_was_cut_off_is_kept_before_it_is_replaced(
