@@ -108,6 +108,13 @@ class Ledger:
         self.write()
         return True
 
+    def forget_conflicts(self, items):
+        """Those items are not synced any more."""
+        for item in items:
+            del self.data["conflicts"][item]
+        if items:
+            self.write()
+
     def keep(self, item, node, digest, content):
         """That node's version lies in conflicts/ITEM/, for root alone; those kept first go, of many.
 

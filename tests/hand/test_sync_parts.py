@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lbkit.hand import framing, inotify, items, ledger, locking, marks, syncing, trees
+from lbkit.hand import duty, framing, inotify, items, ledger, locking, marks, syncing, trees
 from lbkit.hand.core import Failed
 
 PARTS = items.CERTBOT_PARTS
@@ -356,3 +356,18 @@ def test_an_operator_is_told_that_the_host_is_locked(tmp_path):
         with pytest.raises(Failed, match="locked by somebody"):
             framing.ask_service({"op": "now"}, 10, path)
         thread.join()
+
+
+def test_a_conflict_about_what_is_synced_no_more_is_over_and_so_is_its_alarm(tmp_path, monkeypatch):
+    monkeypatch.setattr(duty, "ALARMS", str(tmp_path / "alarms"))
+    monkeypatch.setattr(duty, "SPARE", str(tmp_path / "spare"))
+    book = ledger.Ledger("a", str(tmp_path / "ledger"))
+    for name in ("x", "shop.pem"):
+        book.conflict(name, "b", "other", {"b": 1})
+    both = {name: items.SavedFile(name, str(tmp_path / name)) for name in ("x", "shop.pem")}
+    syncing.Node(both, book).tell()
+    assert set(duty.alarms()) == {"sync-conflict-x", "sync-conflict-shop.pem"}
+    del both["shop.pem"]
+    syncing.Node(both, book).tell()
+    assert set(duty.alarms()) == {"sync-conflict-x"}
+    assert set(book.data["conflicts"]) == {"x"}
