@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import resource
 import select
 import socket
 import stat
@@ -371,3 +372,16 @@ def test_a_conflict_about_what_is_synced_no_more_is_over_and_so_is_its_alarm(tmp
     syncing.Node(both, book).tell()
     assert set(duty.alarms()) == {"sync-conflict-x"}
     assert set(book.data["conflicts"]) == {"x"}
+
+
+def test_what_found_no_room_to_be_kept_is_kept_whole_the_next_time(tmp_path):
+    book = ledger.Ledger("a", str(tmp_path / "ledger"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            book.keep("x", "b", "e" * 64, b"a certificate")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert Path(book.keep("x", "b", "e" * 64, b"a certificate")).read_bytes() == b"a certificate"
+    assert len(list((tmp_path / "ledger/conflicts/x").iterdir())) == 1
