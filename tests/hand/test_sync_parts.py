@@ -385,3 +385,9 @@ def test_what_found_no_room_to_be_kept_is_kept_whole_the_next_time(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert Path(book.keep("x", "b", "e" * 64, b"a certificate")).read_bytes() == b"a certificate"
     assert len(list((tmp_path / "ledger/conflicts/x").iterdir())) == 1
+
+
+def test_haproxy_says_the_same_of_the_same_fault_each_time():
+    said = "[NOTICE]   (12) : version\n[ALERT]    ({pid}) : config : parsing [a:1] : unknown keyword\n"
+    told = {items.first_fault(said.format(pid=pid)) for pid in (7, 4711)}
+    assert told == {"[ALERT] config : parsing [a:1] : unknown keyword"}

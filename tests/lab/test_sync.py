@@ -166,6 +166,8 @@ def test_a_haproxy_that_gave_up_on_a_broken_file_runs_again_with_a_good_one(pair
         pair.sh(standby, "systemctl restart haproxy || true")
         assert pair.unit(standby, "haproxy", "ActiveState") == "failed"
         until(lambda: "sync" in alarms(pair, standby))
+        told = "journalctl -u lbkit-sync -o cat | grep -c 'neither loaded nor sent' || true"
+        assert int(pair.sh(standby, told)) <= 2, "it looks again and again"
         if "newer" in mend:
             retries(pair, holder, 8)
         else:
