@@ -6,6 +6,7 @@ An item's content is bytes, None where there is nothing worth keeping: no file, 
 import hashlib
 import json
 import os
+import re
 import stat
 import time
 
@@ -13,6 +14,7 @@ from lbkit.hand import deploying, framing, loaded, looking, pem, served, trees, 
 from lbkit.hand.core import Failed, run
 
 HEALTHY_WITHIN_S = 5
+PROCESS_ID = re.compile(r"(?<=\]) +\(\d+\) :")
 
 
 def digest(content):
@@ -144,7 +146,8 @@ class Configuration(SavedFile):
 
 
 def first_fault(output):
-    """HAProxy's first complaint."""
+    """HAProxy's first complaint, the same each time: without its process id."""
+    output = PROCESS_ID.sub("", output)
     lines = [line.strip() for line in output.splitlines() if "[ALERT]" in line] or output.splitlines()[-1:]
     return lines[0][:300] if lines else "it does not say why"
 

@@ -108,6 +108,13 @@ class Ledger:
         self.write()
         return True
 
+    def forget_conflicts(self, items):
+        """Those items are not synced any more."""
+        for item in items:
+            del self.data["conflicts"][item]
+        if items:
+            self.write()
+
     def keep(self, item, node, digest, content):
         """That node's version lies in conflicts/ITEM/, for root alone; those kept first go, of many.
 
@@ -117,9 +124,7 @@ class Ledger:
         os.makedirs(folder, 0o700, exist_ok=True)
         path = os.path.join(folder, f"{node}-{digest[:12]}")
         if not os.path.exists(path):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-            with open(descriptor, "wb") as file:
-                file.write(content)
+            orders.put(path, content, 0o600)
         others = [one.path for one in os.scandir(folder) if one.path != path]
         others.sort(key=lambda one: os.stat(one).st_mtime_ns)
         at = max([time.time_ns(), *(os.stat(one).st_mtime_ns + 1 for one in others)])

@@ -69,14 +69,19 @@ def maintenance(path=MAINTENANCE):
         return {"who": "somebody", "since": "some time ago", "reason": ""}
 
 
-def put(path, text):
-    """Whole or not at all. The directory may be another user's: nothing there is followed."""
+def put(path, content, mode=0o644):
+    """Text or bytes, whole or not at all. The directory may be another user's: nothing there is followed."""
+    content = content.encode() if isinstance(content, str) else content
     temporary = f"{path}.{os.getpid()}"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        os.unlink(temporary)  # where there is no room, it would go on taking some
+        raise

@@ -123,9 +123,11 @@ class Peer:
                 if not self.due:
                     self.woken.wait(wait_s)
                 self.due = False
-            if self.in_charge() is not True:
+            in_charge = self.in_charge()
+            if in_charge is not True:
                 self.hang_up()
-                self.behind, self.since, self.trouble, failed, wait_s = {}, {}, None, 0, self.interval_s
+                self.behind, self.since, self.trouble, failed = {}, {}, None, 0
+                wait_s = self.interval_s if in_charge is False else AGAIN_S[-1]
                 continue
             try:
                 complete = self.compare()

@@ -17,6 +17,7 @@ from lbkit.hand.items import digest
 
 log = logging.getLogger("lbkit.sync")
 WHO = "lbkit-sync on this host"
+CONFLICT = "sync-conflict-"  # an alarm's name, with the item's
 MENDED_WITHIN_S = 4  # a certificate that is not good is put back by its own watch
 GONE_AFTER_S = 2  # an editor that moves the old file away before it writes the new one is no loss
 
@@ -36,6 +37,7 @@ class Node:
         self.gone, self.broken_at = {}, {}
         self.unsure = set()  # what was noted, and perhaps not put to use, when the process before this ended
         with self.mutex:
+            self.ledger.forget_conflicts(set(self.ledger.data["conflicts"]) - set(self.items))
             for name in self.items:
                 self.ledger.recover(name, digest(self.read(name)))
                 record = self.ledger.record(name)
@@ -234,11 +236,9 @@ class Node:
             duty.raise_alarm("sync", "sync", f"{'. '.join(said[:3])}. {next_step}")
         else:
             duty.end_alarm("sync")
-        for name in self.items:
-            if name in conflicts:
-                others = ", ".join(sorted(conflicts[name]))
-                text = f"{name} was changed here and on {others}: both are kept. "
-                text += "Next: inv sync.now --keep HOST"
-                duty.raise_alarm(f"sync-conflict-{name}", "sync", text)
-            else:
-                duty.end_alarm(f"sync-conflict-{name}")
+        for name, found in conflicts.items():
+            text = f"{name} was changed here and on {', '.join(sorted(found))}: both are kept. "
+            duty.raise_alarm(f"{CONFLICT}{name}", "sync", f"{text}Next: inv sync.now --keep HOST")
+        for alarm in duty.alarms():
+            if alarm.startswith(CONFLICT) and alarm[len(CONFLICT) :] not in conflicts:
+                duty.end_alarm(alarm)

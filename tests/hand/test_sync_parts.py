@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import resource
 import select
 import socket
 import stat
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lbkit.hand import framing, inotify, items, ledger, locking, marks, syncing, trees
+from lbkit.hand import duty, framing, inotify, items, ledger, locking, marks, syncing, trees
 from lbkit.hand.core import Failed
 
 PARTS = items.CERTBOT_PARTS
@@ -301,12 +302,12 @@ def test_the_version_that_is_kept_last_stays_whatever_the_clock_said_before(tmp_
     for number in range(ledger.KEPT_MOST):
         path = book.keep("x", "b", f"{number:064}"[::-1], b"secret")
         os.utime(path, (in_the_future, in_the_future + number))
-    latest = [book.keep("x", node, digest * 64, b"one of two") for node, digest in (("b", "e"), ("a", "f"))]
-    latest.append(book.keep("x", "b", "e" * 64, b"one of two"))
-    for number in range(ledger.KEPT_MOST - 2):
-        book.keep("x", "b", f"{number:064}"[::-1], b"secret")
-    assert Path(latest[-1]).exists()
-    assert all(Path(book.keep("x", "a", str(n) * 64, b"x")).exists() for n in range(3))
+    theirs = book.keep("x", "b", "e" * 64, b"one of two")
+    for number in range(ledger.KEPT_MOST):  # saved again and again, with the conflict open
+        book.keep("x", "b", "e" * 64, b"one of two")
+        ours = book.keep("x", "a", f"{number:012}", b"the other of two")
+        assert Path(theirs).exists()
+        assert Path(ours).exists()
 
 
 def test_what_stands_there_after_an_installation_that_was_cut_off_is_kept_before_it_is_replaced(
@@ -356,3 +357,37 @@ def test_an_operator_is_told_that_the_host_is_locked(tmp_path):
         with pytest.raises(Failed, match="locked by somebody"):
             framing.ask_service({"op": "now"}, 10, path)
         thread.join()
+
+
+def test_a_conflict_about_what_is_synced_no_more_is_over_and_so_is_its_alarm(tmp_path, monkeypatch):
+    monkeypatch.setattr(duty, "ALARMS", str(tmp_path / "alarms"))
+    monkeypatch.setattr(duty, "SPARE", str(tmp_path / "spare"))
+    book = ledger.Ledger("a", str(tmp_path / "ledger"))
+    for name in ("x", "shop.pem"):
+        book.conflict(name, "b", "other", {"b": 1})
+    both = {name: items.SavedFile(name, str(tmp_path / name)) for name in ("x", "shop.pem")}
+    syncing.Node(both, book).tell()
+    assert set(duty.alarms()) == {"sync-conflict-x", "sync-conflict-shop.pem"}
+    del both["shop.pem"]
+    syncing.Node(both, book).tell()
+    assert set(duty.alarms()) == {"sync-conflict-x"}
+    assert set(book.data["conflicts"]) == {"x"}
+
+
+def test_what_found_no_room_to_be_kept_is_kept_whole_the_next_time(tmp_path):
+    book = ledger.Ledger("a", str(tmp_path / "ledger"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            book.keep("x", "b", "e" * 64, b"a certificate")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert Path(book.keep("x", "b", "e" * 64, b"a certificate")).read_bytes() == b"a certificate"
+    assert len(list((tmp_path / "ledger/conflicts/x").iterdir())) == 1
+
+
+def test_haproxy_says_the_same_of_the_same_fault_each_time():
+    said = "[NOTICE]   (12) : version\n[ALERT]    ({pid}) : config : parsing [a:1] : unknown keyword\n"
+    told = {items.first_fault(said.format(pid=pid)) for pid in (7, 4711)}
+    assert told == {"[ALERT] config : parsing [a:1] : unknown keyword"}

@@ -157,6 +157,28 @@ def test_a_broken_save_is_neither_loaded_nor_sent_and_what_one_host_refuses_both
     restored(pair)
 
 
+def test_a_haproxy_that_gave_up_on_a_broken_file_runs_again_with_a_good_one(pair: Rehearsal) -> None:
+    holder, standby = pair.roles()
+    once = "/run/systemd/system/haproxy.service.d/once.conf"  # it gives up at once, not after five starts
+    pair.sh(standby, f"mkdir -p {once.rpartition('/')[0]}; printf '[Service]\\nRestart=no\\n' > {once}")
+    for mend in ("the file of before is back", "the other sends a newer one"):
+        pair.sh(standby, f"cp -p {CFG} /run/kept; echo 'frobnicate yes' >> {CFG}; systemctl daemon-reload")
+        pair.sh(standby, "systemctl restart haproxy || true")
+        assert pair.unit(standby, "haproxy", "ActiveState") == "failed"
+        until(lambda: "sync" in alarms(pair, standby))
+        told = "journalctl -u lbkit-sync -o cat | grep -c 'neither loaded nor sent' || true"
+        assert int(pair.sh(standby, told)) <= 2, "it looks again and again"
+        if "newer" in mend:
+            retries(pair, holder, 8)
+        else:
+            pair.sh(standby, f"cp -p /run/kept {CFG}")
+        until(lambda: pair.unit(standby, "haproxy", "ActiveState") == "active")
+        until(lambda: alarms(pair, standby) == [] and level(pair))
+    assert loaded(pair, standby, "retries 8")
+    pair.sh(standby, f"rm {once}; systemctl daemon-reload")
+    restored(pair)
+
+
 def test_certificates_and_what_certbot_keeps_reach_the_other_and_are_served_there(pair: Rehearsal) -> None:
     holder, standby = pair.roles()
     request = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 60 -subj /CN=x"

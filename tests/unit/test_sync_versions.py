@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import threading
 
 import pytest
 
@@ -343,3 +344,19 @@ def test_what_was_broken_and_stands_as_before_again_is_put_to_use(monkeypatch):
     world.nodes["a"].look()
     world.nodes["a"].look()
     assert used == [b"1"]
+
+
+@pytest.mark.usefixtures("in_memory")
+def test_a_moment_in_which_nobody_knows_who_is_in_charge_delays_a_save_by_no_interval():
+    """As after a clock's jump, until the agent writes again; the rest of the service may not have seen it."""
+    known, compared = iter([None]), threading.Event()
+    world = World("ab", 1)
+    peer = peering.Peer("b", world.nodes["a"], lambda: None, 3600, lambda: next(known, True))
+
+    def compare():
+        compared.set()
+        threading.Event().wait()  # nothing more is asked of this thread
+
+    peer.compare = compare
+    threading.Thread(target=peer.run, daemon=True).start()
+    assert compared.wait(30)
