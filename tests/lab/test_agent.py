@@ -114,8 +114,8 @@ def test_both_rebooted_at_once_end_whole(anywhere: Elastic) -> None:
     for name in NAMES:
         anywhere.sh(name, "systemctl reboot", check=False)
     for name, boot in boots.items():
-        until(lambda name=name, boot=boot: booted_anew(anywhere, name, boot), 60)
-    until(anywhere.whole, 60)
+        until(lambda name=name, boot=boot: booted_anew(anywhere, name, boot), 180)
+    until(anywhere.whole, 180)
 
 
 def booted_anew(elastic: Elastic, name: str, boot: str) -> bool:

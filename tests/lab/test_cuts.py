@@ -52,7 +52,7 @@ def kill_hands(rehearsal: Rehearsal) -> None:
 def run_in_pieces(rehearsal: Rehearsal, cluster: inventory.Cluster, pieces: int = 1) -> list[str]:
     """setup, cut after so many changes, again and again until a run ends by itself. What was written."""
     everything: list[str] = []
-    for _ in range(80):
+    for _ in range(400):
         with cut_after(rehearsal, pieces) as made:
             try:
                 rehearsal.setup(cluster)
