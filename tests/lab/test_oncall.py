@@ -203,13 +203,13 @@ def test_adverts_are_seen_where_they_leave_where_they_arrive_and_where_a_firewal
     assert "Nothing is wrong." in found
     pair.sh(standby, DROP)
     try:
-        until(lambda: "send at once" in pair.refused("vrrp").flat)
+        until(lambda: "send at once" in pair.inv("vrrp").flat)
         assert f"adverts arrive at {standby}, and a firewall on {standby} drops them" in pair.inv("vrrp").flat
     finally:
         pair.sh(standby, "nft delete table inet lost")
     until(pair.whole)
     with pair.lab.partition():
-        until(lambda: "the network drops them" in pair.refused("vrrp").flat)
+        until(lambda: "the network drops them" in pair.inv("vrrp").flat)
     until(pair.whole)
 
 
