@@ -76,6 +76,16 @@ def test_what_was_said_long_before_is_no_reason():
     assert overview.last_failover(lines).why == "lb-1: its keepalived was stopped"
 
 
+def test_what_was_said_after_a_failover_is_no_reason_of_it():
+    lines = {
+        "lb-1": roles(
+            (10, "keepalived: MASTER"), (100.1, "keepalived: STOPPED"), (101, "unfit: HAProxy hangs")
+        ),
+        "lb-2": roles((100, "keepalived: MASTER")),
+    }
+    assert overview.last_failover(lines).why == "lb-1: its keepalived was stopped"
+
+
 def test_an_agent_that_says_again_what_it_is_makes_no_failover():
     assert (
         overview.last_failover({"lb-1": roles((1, "keepalived: MASTER"), (9, "keepalived: MASTER"))}) is None
