@@ -13,7 +13,7 @@ from typing import Any
 from lbkit import certificate, errors, servers, steps, sync
 from lbkit.inventory import Cluster, Host
 
-# A fault on the old MASTER's side is in its log so long before the other takes over. That its keepalived ended
+# A fault of the old MASTER is in its log so long before the other takes over. That its keepalived ended
 # or gave the role up is the failover itself, and is noticed up to a moment after.
 BEFORE_S, NOTICED_S = 30, 3
 
