@@ -258,7 +258,7 @@ def status_lines(found: status.Status, zone: str = "UTC") -> list[str]:
 
 def failover_lines(found: overview.Failover, zone: str) -> list[str]:
     at = datetime.fromtimestamp(found.at, ZoneInfo(zone))
-    said = f"Last failover: {found.source} to {found.to}, {at:%Y-%m-%d %H:%M:%S}. {found.why}."
+    said = f"Last failover: {found.source} to {found.to}, {at:%Y-%m-%d %H:%M:%S %z}. {found.why}."
     return wrapped("", said)
 
 
