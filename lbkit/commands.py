@@ -131,7 +131,7 @@ def setup(only: tuple[str, ...] | None, host: str | None, without: str | None, j
         changed = [{"host": name, **report.change_json(change)} for name, change in outcome.changed]
         report.as_json({"changed": changed})
     else:
-        report.out(report.outcome_lines(outcome, time.monotonic() - began))
+        report.out(report.outcome_lines(outcome, time.monotonic() - began, names))
     return SAME
 
 

@@ -212,8 +212,9 @@ def change_json(change: plan.Change) -> dict[str, str]:
     return {name: getattr(change, name) for name in names}
 
 
-def outcome_lines(outcome: Outcome, seconds: float) -> list[str]:
-    hosts = len(outcome.after.nodes)
+def outcome_lines(outcome: Outcome, seconds: float, names: Sequence[str]) -> list[str]:
+    """names: the hosts that it was about; the others were read all the same."""
+    hosts = len(outcome.after.in_scope(names))
     lines = []
     for name, change in all_changes(outcome.after, [node.host.name for node in outcome.after.nodes]):
         if change.verdict == "warning":
