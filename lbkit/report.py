@@ -18,7 +18,7 @@ from lbkit import adverts, maintenance, overview, pair, plan, status, switchover
 from lbkit.converge import ACCOUNT, Outcome, all_changes
 from lbkit.inventory import Cluster, Eip
 from lbkit.observe import Picture
-from lbkit.steps import IN_ACCOUNT
+from lbkit.steps import IN_ACCOUNT, library
 
 if TYPE_CHECKING:
     from lbkit import cert_install, certificates
@@ -168,7 +168,12 @@ def place_lines(place: Place, step: str = "") -> list[str]:
 
 def change_lines(changes: Sequence[plan.Change]) -> list[str]:
     lines: list[str] = []
-    for change in changes:
+    for change, count in library.together(changes):
+        if count > 1:
+            lines += wrapped(
+                "  ", f"{change.step:<10} {change.action:<8} {count} files in {library.ROOT}: {change.reason}"
+            )
+            continue
         lines += wrapped("  ", f"{change.step:<10} {change.action:<8} {change.label}: {change.reason}")
         if change.next_step:
             lines += wrapped("    ", f"Next: {change.next_step}")
