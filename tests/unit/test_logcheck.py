@@ -27,7 +27,7 @@ def lines(*texts: str, priority: int = 6) -> list[logs.Line]:
         ),
         (
             "haproxy.cfg is neither loaded nor sent: [ALERT] x",
-            "haproxy.cfg is good again",
+            "lb-2 watches",
             "[NOTICE] Loading success.",
         ),
         ("refused haproxy.cfg from lb-1: [ALERT] x", "received haproxy.cfg from lb-1", "received site from lb-1"),
