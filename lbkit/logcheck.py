@@ -27,7 +27,7 @@ OVER = (
     (r"^(?:trouble|alarm): (\S+):", r"^over: {0}:"),
     (
         r"(\S+) (?:is neither loaded nor sent|was saved and is not in use)",
-        r"{0} (?:was changed here|is good again|is in use)|(?:received|sent) {0} |^\S+ watches$",  # who begins anew says it anew
+        r"{0} (?:was changed here|is good again|is in use)|(?:received|sent) {0} |^\S+ watches$",
     ),
     (r"refused (\S+) from ", r"received {0} |{0} was changed here"),
     (r"Server (\S+) is DOWN", r"Server {0} is UP"),
