@@ -131,7 +131,7 @@ def setup(only: tuple[str, ...] | None, host: str | None, without: str | None, j
         changed = [{"host": name, **report.change_json(change)} for name, change in outcome.changed]
         report.as_json({"changed": changed})
     else:
-        report.out(report.outcome_lines(outcome, time.monotonic() - began))
+        report.out(report.outcome_lines(outcome, time.monotonic() - began, names))
     return SAME
 
 
@@ -266,30 +266,33 @@ def renew(name: str | None, force: bool, json: bool) -> int:
 def sync_status(json: bool) -> int:
     from lbkit import inventory, sync
 
-    return show_sync(sync.read(inventory.load()), [], {}, json)
+    cluster = inventory.load()
+    return show_sync(cluster, sync.read(cluster), [], {}, json)
 
 
 def sync_now(keep: str | None, item: str | None, json: bool) -> int:
     from lbkit import inventory, sync
 
-    state, kept = sync.now(inventory.load(), keep, item)
+    cluster = inventory.load()
+    state, kept = sync.now(cluster, keep, item)
     said = [f"{one}: the version of {keep} counts; the others are kept beside it." for one in kept]
-    return show_sync(state, said, {"kept": kept}, json)
+    return show_sync(cluster, state, said, {"kept": kept}, json)
 
 
 def sync_test(json: bool) -> int:
     from lbkit import inventory, sync
 
-    sender, arrived, state = sync.test(inventory.load())
+    cluster = inventory.load()
+    sender, arrived, state = sync.test(cluster)
     said = [
         f"From {sender} to {name}: {f'{took_s:.2f} s' if took_s is not None else 'did not arrive'}."
         for name, took_s in arrived.items()
     ]
-    show_sync(state, said, {"sender": sender, "arrived_s": arrived}, json)
+    show_sync(cluster, state, said, {"sender": sender, "arrived_s": arrived}, json)
     return FAILED if None in arrived.values() else SAME
 
 
-def show_sync(state: sync.State, said: list[str], more: dict[str, Any], json: bool) -> int:
+def show_sync(cluster: Cluster, state: sync.State, said: list[str], more: dict[str, Any], json: bool) -> int:
     """What was asked for, then the state."""
     import dataclasses
 
@@ -298,7 +301,16 @@ def show_sync(state: sync.State, said: list[str], more: dict[str, Any], json: bo
     if json:
         report.as_json({**more, "level": state.level, **dataclasses.asdict(state)})
     else:
-        report.out([*said, *(line for one in sync.lines(state) for line in report.wrapped("", one) or [""])])
+        report.out(
+            [
+                *said,
+                *(
+                    line
+                    for one in sync.lines(state, cluster.timezone)
+                    for line in report.wrapped("", one) or [""]
+                ),
+            ]
+        )
     return SAME if state.level else FAILED
 
 

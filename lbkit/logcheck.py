@@ -21,15 +21,21 @@ QUIET: dict[str, tuple[dict[str, Any], ...]] = {
 }
 EXPECTED = ("haproxy", "keepalived", "agent", "sync")
 
-# An error → what says later that it is over. `{}`: what the error named.
+STARTED = r"Loading success|New worker .*forked"  # systemd's own word of it is not among what is read
+# An error → what says later that it is over. `{0}`: what the error named. The first that fits decides.
 OVER = (
-    (r"Server (\S+) is DOWN", r"Server {} is UP"),
-    (r"[Bb]ackend (\S+) has no server available", r"Server {}/\S+ is UP"),
-    (r"trouble: ([\w-]+):", r"over: {}:"),
+    (r"^(?:trouble|alarm): (\S+):", r"^over: {0}:"),
+    (
+        r"(\S+) (?:is neither loaded nor sent|was saved and is not in use)",
+        r"{0} (?:was changed here|is good again|is in use)|(?:received|sent) {0} |^\S+ watches$",
+    ),
+    (r"refused (\S+) from ", r"received {0} |{0} was changed here"),
+    (r"Server (\S+) is DOWN", r"Server {0} is UP"),
+    (r"[Bb]ackend (\S+) has no server available", r"Server {0}/\S+ is UP"),
     (r"^unfit: ()", r"^fit: "),
     (r"(?:AssociateAddress|notice) .*(?:failed|not delivered)()", r"AssociateAddress \d+ done|holds: "),
-    (r"\[ALERT\].* exited with code ()", r"Loading success|New worker .*forked"),
-    (r"Failed to start (\S+)", r"Started {}"),
+    (r"\[ALERT\].*(?: exited with code|config : |[Bb]inding |cannot bind)()", STARTED),
+    (r"Failed to start (\S+)", rf"Started {{0}}|{STARTED}"),
 )
 
 
@@ -53,6 +59,8 @@ def judge(found: Iterable[logs.Line]) -> Judged:
 
 
 def is_error(line: logs.Line) -> bool:
+    if line.text.startswith("over: "):  # it repeats what is over
+        return False
     return line.priority <= ERROR or "[ALERT]" in line.text or "[EMERG]" in line.text
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lbkit import converge, errors, pair, remote, status, switchover
+from lbkit import converge, errors, pair, remote, startable, status, switchover
 from lbkit.inventory import Cluster
 from lbkit.roll import Tell
 
@@ -40,6 +40,7 @@ def on(cluster: Cluster, name: str, reason: str, command: str, tell: Tell) -> Do
             return Done(name, "on", False, serving(now), row.maintenance)
         to = stand_in(cluster, now, name)
         alive: dict[str, Any] = refuse_missing(opened)
+        startable.refuse_unless(cluster, alive, [to])
         with converge.locked(alive, command):
             entry = {
                 "who": f"{converge.who()}@{socket.gethostname()}",

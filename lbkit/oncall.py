@@ -31,6 +31,8 @@ def logs(host: str | None, unit: str, since: str | None, grep: str | None, follo
         report.told(name, "older lines are left out" + (": a later --since" if since else " (--since)"))
     for why in found.missing.values():
         report.told("", why)
+    if not json:
+        report.told("", f"times of {cluster.timezone}")
     if not follow:
         if json:
             rows = [journals.as_json(line, cluster.timezone) for line in found.lines]

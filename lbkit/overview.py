@@ -13,8 +13,9 @@ from typing import Any
 from lbkit import certificate, errors, servers, steps, sync
 from lbkit.inventory import Cluster, Host
 
-# A fault on the old MASTER's side is in its log so long before the other takes over, or a moment after.
-BEFORE_S, AFTER_S = 30, 3
+# A fault of the old MASTER is in its log so long before the other takes over. That its keepalived ended
+# or gave the role up is the failover itself, and is noticed up to a moment after.
+BEFORE_S, NOTICED_S = 30, 3
 
 
 @dataclass(frozen=True)
@@ -132,15 +133,15 @@ def last_failover(found: Mapping[str, Overview | None]) -> Failover | None:
 
 
 def reason(source: str, at: float, lines: Sequence[tuple[float, str]]) -> str:
-    """What the old MASTER's agent said around that time."""
-    near = [text for when, text in lines if at - BEFORE_S <= when <= at + AFTER_S]
-    unfit = [text.removeprefix("unfit: ") for text in near if text.startswith("unfit: ")]
+    """What the old MASTER's agent said. What it finds unfit afterwards is another fault, or comes of this."""
+    near = [(when, text) for when, text in lines if at - BEFORE_S <= when <= at + NOTICED_S]
+    unfit = [text.removeprefix("unfit: ") for when, text in near if when <= at and text.startswith("unfit: ")]
     if unfit:
         return f"{source}: {unfit[-1]}"
-    ended = [match[1].lower() for text in near if (match := re.match(r"keepalived: (STOPPED|HUNG)", text))]
+    ended = [match[1].lower() for _, text in near if (match := re.match(r"keepalived: (STOPPED|HUNG)", text))]
     if ended:
         return f"{source}: its keepalived was {ended[-1]}"
-    if any(text.startswith("keepalived: ") for text in near):
+    if any(text.startswith("keepalived: ") for _, text in near):
         return f"{source}: keepalived gave the role up"
     return f"{source} said nothing: its machine or its network was gone"
 

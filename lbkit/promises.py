@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lbkit import errors, front, logcheck, names
+from lbkit import errors, front, logcheck, logs, names
 from lbkit.check import Check, split, told
 from lbkit.inventory import Cluster, HttpFrontend
 from lbkit.inventory.backends import Cookie
@@ -114,5 +114,6 @@ def of_log(name: str, session: Any, unit: str, since: Since) -> list[Check]:
     title, fix = f"log of {unit} on {name}", f"inv logs --host {name} --unit {unit} --since 1h"
     judged = logcheck.read(name, session, unit, since)
     if judged is None:
-        return [Check(title, None, "no line of it can be read", f"on {name}: journalctl -u {unit}")]
+        systemd = logs.UNITS[unit][0].partition(".")[0].rstrip("*")
+        return [Check(title, None, "no line of it can be read", f"on {name}: journalctl -u {systemd}")]
     return [Check(title, not judged.errors, logcheck.sentence(judged), fix)]

@@ -18,7 +18,7 @@ from lbkit import adverts, maintenance, overview, pair, plan, status, switchover
 from lbkit.converge import ACCOUNT, Outcome, all_changes
 from lbkit.inventory import Cluster, Eip
 from lbkit.observe import Picture
-from lbkit.steps import IN_ACCOUNT
+from lbkit.steps import IN_ACCOUNT, library
 
 if TYPE_CHECKING:
     from lbkit import cert_install, certificates
@@ -168,7 +168,12 @@ def place_lines(place: Place, step: str = "") -> list[str]:
 
 def change_lines(changes: Sequence[plan.Change]) -> list[str]:
     lines: list[str] = []
-    for change in changes:
+    for change, count in library.together(changes):
+        if count > 1:
+            lines += wrapped(
+                "  ", f"{change.step:<10} {change.action:<8} {count} files in {library.ROOT}: {change.reason}"
+            )
+            continue
         lines += wrapped("  ", f"{change.step:<10} {change.action:<8} {change.label}: {change.reason}")
         if change.next_step:
             lines += wrapped("    ", f"Next: {change.next_step}")
@@ -212,8 +217,9 @@ def change_json(change: plan.Change) -> dict[str, str]:
     return {name: getattr(change, name) for name in names}
 
 
-def outcome_lines(outcome: Outcome, seconds: float) -> list[str]:
-    hosts = len(outcome.after.nodes)
+def outcome_lines(outcome: Outcome, seconds: float, names: Sequence[str]) -> list[str]:
+    """names: the hosts that it was about; the others were read all the same."""
+    hosts = len(outcome.after.in_scope(names))
     lines = []
     for name, change in all_changes(outcome.after, [node.host.name for node in outcome.after.nodes]):
         if change.verdict == "warning":
@@ -258,7 +264,7 @@ def status_lines(found: status.Status, zone: str = "UTC") -> list[str]:
 
 def failover_lines(found: overview.Failover, zone: str) -> list[str]:
     at = datetime.fromtimestamp(found.at, ZoneInfo(zone))
-    said = f"Last failover: {found.source} to {found.to}, {at:%Y-%m-%d %H:%M:%S}. {found.why}."
+    said = f"Last failover: {found.source} to {found.to}, {at:%Y-%m-%d %H:%M:%S %z}. {found.why}."
     return wrapped("", said)
 
 

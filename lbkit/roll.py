@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from lbkit import errors, observe, pair, plan, remote, resources, steps, vrrp
 from lbkit.inventory import Cluster, Host
+from lbkit.steps import library
 
 Tell = Callable[[str, str], None]  # (host name or "", line): narrative for the operator
 
@@ -37,6 +38,7 @@ class Roll:
         self.order = pair.order(self.cluster, self.holder, hosts)
         self.effects = pair.effects(self.cluster, before.nodes, self.holder, names)
         self.changed: list[tuple[str, plan.Change]] = []
+        self.told: set[tuple[str, str]] = set()
         self.rewired: set[str] = set()  # hosts whose new keepalived.conf the old one's readers do not hear
         self.late: list[tuple[Host, plan.Desired]] = []  # what must wait for the MASTER to speak the same
         self.answered = dict(zip(opened, remote.in_parallel(self.serves, list(opened)), strict=True))
@@ -146,7 +148,7 @@ class Roll:
 
     def make(self, host: Host, wanted: plan.Desired, change: plan.Change) -> dict[str, Any]:
         """Does one change; returns the resource's state as read after it."""
-        self.tell(host.name, f"{wanted.step}: {change.action} {change.label} ({change.reason})")
+        self.tell_of(host, wanted.step, change)
         try:
             state: dict[str, Any] = self.opened[host.name].call(
                 "write",
@@ -162,6 +164,18 @@ class Roll:
             raise errors.Unreachable(f"{self.so_far()}\n{error}") from None
         self.changed.append((host.name, change))
         return state
+
+    def tell_of(self, host: Host, step: str, change: plan.Change) -> None:
+        """The hand's modules, thirty of them, are told with the first."""
+        what = change.label
+        if change.label in library.paths():
+            if (host.name, change.action) in self.told:
+                return
+            self.told.add((host.name, change.action))
+            todo = self.before.node(host.name).todo
+            many = sum(one.label in library.paths() and one.action == change.action for one in todo)
+            what = f"{many} files in {library.ROOT}" if many > 1 else change.label
+        self.tell(host.name, f"{step}: {change.action} {what} ({change.reason})")
 
     def so_far(self) -> str:
         if not self.changed:

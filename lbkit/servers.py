@@ -188,7 +188,7 @@ class Done:
     fleeting: where its configuration does not ask for that, so that it lasts until the next reload only.
 
     missing: where it is not, with the reason. sessions: still open when the wait ended, None where nobody
-    counted.
+    counted. was_held: something kept it out of service before, on one host or more.
     """
 
     server: str
@@ -200,6 +200,7 @@ class Done:
     missing: Mapping[str, str]
     sessions: int | None
     waited_s: float
+    was_held: bool = True
 
 
 @dataclass(frozen=True)
@@ -240,7 +241,14 @@ def change(cluster: Cluster, typed: str | None, order: Order, words: str, tell: 
         missing | failed,
         sessions,
         round(time.monotonic() - began, 1),
+        any(is_held(one, name) for one in views.values()),
     )
+
+
+def is_held(view: HostView, name: str) -> bool:
+    """By a record, or by other means as far as HAProxy tells."""
+    seen = (view.views or {}).get(name)
+    return name in view.held or (seen is not None and seen.state != READY)
 
 
 def entry_of(order: Order, standing: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -59,6 +59,8 @@ def done(found: Done) -> list[str]:
     where = " and ".join(found.hosts)
     if not found.hosts:
         lines = []
+    elif found.state == READY and found.weight is None and not found.was_held:
+        lines = wrapped("", f"{found.server} was not held on {where}: there was nothing to do.")
     elif found.state == READY and found.weight is None:
         lines = wrapped("", f"{found.server} is ready on {where}, with its configured weight.")
     elif found.weight is not None:

@@ -8,9 +8,16 @@ from typing import Any
 
 from lbkit import errors, observe, overview, pair, remote, verify
 from lbkit import servers as behind
+from lbkit.hand.locking import OF_PROGRAMS
 from lbkit.inventory import Cluster, Host
 
 CONNECT_S = 1.5  # a host that is down is known to be by then
+STOPPED = (
+    "inactive",
+    "failed",
+    "activating",
+    "deactivating",
+)  # systemd's words of a unit that is not at work
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,7 @@ class Row:
     maintenance: "in maintenance since … by …: reason", empty where it is not. broken: that a failover test
     broke something there on purpose, else empty. alarms: those that stand, as (text, next step). held: the
     servers that are held, which `servers` does not count. overview: HAProxy in figures, where that was asked.
+    sync: the state of its unit. at_work: "COMMAND by WHO since …" of whoever changes the host, else empty.
     """
 
     host: str
@@ -37,6 +45,8 @@ class Row:
     alarms: tuple[tuple[str, str], ...] = ()
     held: behind.Record = field(default_factory=dict)
     overview: overview.Overview | None = None
+    sync: str = "unknown"
+    at_work: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,8 @@ class Status:
     @property
     def well(self) -> bool:
         """Whole, and nothing else is wrong."""
-        return self.whole and not self.differences and not any(row.alarms for row in self.rows)
+        wrong = any(row.alarms or row.sync in STOPPED for row in self.rows)
+        return self.whole and not self.differences and not wrong
 
 
 def read(cluster: Cluster) -> Status:
@@ -63,7 +74,17 @@ def read(cluster: Cluster) -> Status:
     hosts = [one.replace(connect_timeout_s=min(one.connect_timeout_s, CONNECT_S)) for one in cluster.hosts]
     with remote.sessions(hosts) as opened:
         found = of(cluster, opened, figures=True)
-    return replace(found, failover=overview.last_failover({r.host: r.overview for r in found.rows}))
+    failover = overview.last_failover({r.host: r.overview for r in found.rows})
+    return replace(with_work(found), failover=failover)
+
+
+def with_work(found: Status) -> Status:
+    """Where somebody changes the pair just now that is told first: half done, it looks like a fault. Pure."""
+    at_work = next((row.at_work for row in found.rows if row.at_work), "")
+    if not at_work or any(row.broken for row in found.rows):  # a failover test tells of itself
+        return found
+    said = replace(found, verdict=f"At work: {at_work}. {found.verdict}")
+    return said if found.whole else replace(said, next_step="wait until it has ended, then inv status")
 
 
 def of(cluster: Cluster, opened: dict[str, Any], figures: bool = False) -> Status:
@@ -107,7 +128,16 @@ def row(node: pair.Node, holder: str | None, unknown: bool, session: remote.Sess
         pair.broken(node),
         pair.alarms(node),
         held,
+        sync=units.get("lbkit-sync.service") or "unknown",
+        at_work=at_work(node.seen.facts.get("lock")),
     )
+
+
+def at_work(lock: dict[str, Any] | None) -> str:
+    """What a program of the host's own does under the lock, the sync for a moment, is not told."""
+    if not lock or OF_PROGRAMS in lock["who"]:
+        return ""
+    return f"{lock['command']} by {lock['who']} since {lock['since']}"
 
 
 def answered(rows: Sequence[Row]) -> list[Row]:
@@ -142,7 +172,8 @@ def unread(rows: Sequence[Row], missing: dict[str, str], masters: Sequence[str])
     """Some host did not answer: why, and what the others say of the service."""
     others = list(missing)[1:]
     what, next_step = verify.split(next(iter(missing.values())))
-    served = f"{masters[0]} serves alone" if masters else "Whether anyone serves is unknown"
+    what = what.replace("; nothing was changed there", "")  # nobody meant to
+    served = f"{masters[0]} serves" if masters else "Whether anyone serves is unknown"
     more = f" {', '.join(others)} could not be read either." if others else ""
     return Status(f"{what.rstrip('.')}.{more} {served}.", False, next_step, tuple(rows))
 
@@ -181,9 +212,12 @@ def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError
     if out and holders == masters and all(works(one) for one in rows if one.holds):
         alone = " alone" if len(rows) - len(out) < 2 else ""
         said = f"{masters[0]} serves{alone if not out[0].holds else ' all the same'}."
-        return status(
-            f"{out[0].host} is {out[0].maintenance}. {said}", f"inv maintenance off --host {out[0].host}"
-        )
+        off = f"inv maintenance off --host {out[0].host}"
+        for one in sorted(rows, key=lambda one: not one.holds):  # of whoever has the sole charge first
+            for text, next_step in one.alarms:
+                verdict = f"{out[0].host} is {out[0].maintenance}. {said} But on {one.host}: {text}."
+                return status(verdict, f"{next_step}; {off}")
+        return status(f"{out[0].host} is {out[0].maintenance}. {said}", off)
     if holders != masters:
         return status(
             f"{masters[0]} is MASTER, but the address is on {', '.join(holders) or 'nobody'}.", "inv verify"
@@ -199,6 +233,9 @@ def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError
                 f"{one.host}, the standby, is in FAULT: it cannot take over.",
                 f"on {one.host}: journalctl -u keepalived -n 50",
             )
+        if one.agent in STOPPED:
+            verdict = f"lbkit-agent is {one.agent} on {one.host}: nothing watches HAProxy there."
+            return status(verdict, "inv setup")
         if one.servers is None:
             return status(
                 f"HAProxy on {one.host} does not answer on its socket.",
@@ -216,6 +253,9 @@ def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError
                 return status(f"{one.host}: {text}.", next_step)
     standby = ", ".join(one.host for one in rows if not one.holds)
     verdict = f"The pair is whole: {masters[0]} serves, {standby} stands by."
+    for one in rows:
+        if one.sync in STOPPED:
+            return status(f"{verdict} But lbkit-sync is {one.sync} on {one.host}.", "inv setup", whole=True)
     for what, next_step in differences:
         return status(f"{verdict} But {what}.", next_step, whole=True)
     for one in rows:

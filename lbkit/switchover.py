@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lbkit import converge, errors, observe, pair, remote, status, verify
+from lbkit import converge, errors, observe, pair, remote, startable, status, verify
 from lbkit.inventory import Cluster, Host, Vip
 
 ORDER_S = 20  # after so long the hosts themselves forget it
@@ -62,6 +62,7 @@ def run(cluster: Cluster, to: str, command: str, tell: Tell) -> Moved:
     with remote.sessions(cluster.hosts) as opened:
         if refuse(cluster, status.of(cluster, opened), target) is None:
             return Moved(target.name, target.name, 0.0)
+        startable.refuse_unless(cluster, opened, [target.name])
         with converge.locked(opened, command), Clients(cluster, tell) as clients:
             moved = move(cluster, opened, target.name, tell)
             wait_until_whole(cluster, opened)

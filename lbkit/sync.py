@@ -5,10 +5,11 @@ The service on each host is asked by the hand (docs/sync.md); only the node in c
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from lbkit import errors, remote, steps
 from lbkit.inventory import Cluster
@@ -72,7 +73,7 @@ def judge(said: Mapping[str, dict[str, Any] | errors.LbkitError]) -> State:
     """Host name → what its service says, or why it does not. Pure."""
     nodes = {name: one for name, one in said.items() if not isinstance(one, errors.LbkitError)}
     troubles = [
-        Trouble("", what_of(one), f"inv sync; on {name}: journalctl -u lbkit-sync -n 20")
+        Trouble("", what_of(one), way_to(name, one))
         for name, one in said.items()
         if isinstance(one, errors.LbkitError)
     ]
@@ -86,7 +87,15 @@ def judge(said: Mapping[str, dict[str, Any] | errors.LbkitError]) -> State:
 
 def what_of(error: errors.LbkitError) -> str:
     """Its text without the next step; it names the host."""
-    return str(error).partition("\nNext: ")[0].rstrip(".")
+    return str(error).partition("\nNext: ")[0].rstrip(".").replace("; nothing was changed there", "")
+
+
+def way_to(name: str, error: errors.LbkitError) -> str:
+    """What a person does about a host whose service does not answer; where the host itself does not, nothing
+    can be done on it yet."""
+    if isinstance(error, errors.Unreachable):
+        return str(error).partition("\nNext: ")[2] or "inv status"
+    return f"inv sync; on {name}: journalctl -u lbkit-sync -n 20"
 
 
 def of_node(name: str, one: Mapping[str, Any], said: Mapping[str, Any]) -> Iterator[Trouble]:
@@ -168,8 +177,8 @@ def in_charge(opened: Mapping[str, Any]) -> Any:
 # ── shown ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def lines(state: State) -> list[str]:
-    """The verdict, each host's part, and what is wrong with its next step."""
+def lines(state: State, zone: str) -> list[str]:
+    """The verdict, each host's part, and what is wrong with its next step. zone: of the times."""
     others = [name for name in state.nodes if name != state.sends]
     if state.level:
         found = [f"{state.sends} sends, and {' and '.join(others) or 'nobody'} has all that it has."]
@@ -177,26 +186,26 @@ def lines(state: State) -> list[str]:
         many = f"{len(state.troubles)} things are" if len(state.troubles) > 1 else "One thing is"
         found = [f"{many} not in order."]
     for name, one in state.nodes.items():
-        parts = [told(what, one["last"].get(what)) for what in ("sent", "received")]
+        parts = [told(what, one["last"].get(what), zone) for what in ("sent", "received")]
         role = {True: "in charge", False: "stands by", None: "who is in charge is unknown"}[one["in_charge"]]
         found.append(f"  {name}  {role}; {'; '.join(parts)}")
-    return found + trouble_lines(state.troubles)
+    return found + trouble_lines(state.troubles, zone)
 
 
-def trouble_lines(troubles: Sequence[Trouble]) -> list[str]:
+def trouble_lines(troubles: Sequence[Trouble], zone: str) -> list[str]:
     found = []
     for one in troubles:
-        since = f" (since {clock(one.since)})" if one.since else ""
+        since = f" (since {clock(one.since, zone)})" if one.since else ""
         found += ["", f"{one.host + ': ' if one.host else ''}{one.what}{since}.", f"Next: {one.next_step}"]
     return found
 
 
-def told(what: str, last: Mapping[str, Any] | None) -> str:
+def told(what: str, last: Mapping[str, Any] | None, zone: str) -> str:
     if not last:
         return f"nothing {what} yet"
     way = "to" if what == "sent" else "from"
-    return f"last {what}: {last['item']} {way} {last['node']} at {clock(last['at'])}"
+    return f"last {what}: {last['item']} {way} {last['node']} at {clock(last['at'], zone)}"
 
 
-def clock(at: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+def clock(at: int, zone: str) -> str:
+    return f"{datetime.fromtimestamp(at, ZoneInfo(zone)):%Y-%m-%d %H:%M:%S %z}"

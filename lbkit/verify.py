@@ -82,6 +82,8 @@ def services(picture: observe.Picture) -> list[Check]:
     checks = []
     for node in picture.nodes:
         for unit, state in node.seen.facts["units"].items():
+            if unit == "lbkit-sync.service":  # it is asked itself, below
+                continue
             passed = None if state is None else state in pair.RUNNING
             name = unit.removesuffix(".service")
             fix = f"on {node.host.name}: journalctl -u {name} -n 50; then inv setup"
@@ -208,7 +210,7 @@ def health_check(cluster: Cluster, name: str, session: remote.Session) -> list[C
     title = f"{name}'s health check runs"
     script, user = steps.keepalived.CHECK, steps.prereqs.SCRIPT_USER
     if answer["code"] == 0:
-        return [Check(title, True, f"as {user}, and finds HAProxy serving")]
+        return [Check(title, True, f"as {user}; while the agent works it leaves the verdict to it")]
     if answer["code"] == 1:
         return [
             Check(title, False, f"as {user}: HAProxy does not serve", "journalctl -u haproxy on the host")

@@ -74,6 +74,9 @@ def in_command(said: str, name: str, flags: Sequence[str], example: str) -> str:
     word = unknown(said)
     if close := difflib.get_close_matches(word, flags, 1) if word.startswith("-") else []:
         return f"inv {name} has no option {word}; nothing was done.\nNext: {close[0]}? (inv --help {name})"
+    if word.startswith("-"):  # the example would do something else than what was meant
+        looks = "inv plan" if (name, word) == ("setup", "--plan") else f"inv --help {name}"
+        return f"inv {name} does not take {word}; nothing was done.\nNext: {looks}"
     if word:
         what = f"inv {name} does not take {word}"
     elif flag := re.search(r"Argument: ([\w-]+).* needed value", said):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lbkit import converge, errors, observe, pair, remote, status, steps, switchover
+from lbkit import converge, errors, observe, pair, remote, startable, status, steps, switchover
 from lbkit.drill import before, cases, figures, probe
 from lbkit.drill.cases import Case
 from lbkit.drill.result import Facts, Phases, Result, result
@@ -48,6 +48,7 @@ def run(
         before.refuse_armed(opened)
         before.refuse_without_agent(cluster, opened)
         home = before.refuse_unless_whole(cluster, opened)
+        startable.refuse_unless(cluster, opened, list(opened))
         before.refuse_without_tools(chosen, opened)
         before.refuse_ways_through(cluster, home, chosen)
         before.refuse_other_instance(home, instance)

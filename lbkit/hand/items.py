@@ -14,7 +14,6 @@ from lbkit.hand import deploying, framing, loaded, looking, pem, served, trees, 
 from lbkit.hand.core import Failed, run
 
 HEALTHY_WITHIN_S = 5
-PROCESS_ID = re.compile(r"(?<=\]) +\(\d+\) :")
 
 
 def digest(content):
@@ -146,10 +145,10 @@ class Configuration(SavedFile):
 
 
 def first_fault(output):
-    """HAProxy's first complaint, the same each time: without its process id."""
-    output = PROCESS_ID.sub("", output)
+    """HAProxy's first complaint, without its process id: the same fault reads the same the next time."""
     lines = [line.strip() for line in output.splitlines() if "[ALERT]" in line] or output.splitlines()[-1:]
-    return lines[0][:300] if lines else "it does not say why"
+    first = lines[0] if lines else "it does not say why"
+    return re.sub(r"^\[ALERT\]\s*\(\d+\) : (config : )?", "", first)[:300]
 
 
 class Certificate(SavedFile):

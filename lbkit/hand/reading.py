@@ -82,7 +82,7 @@ def parse_packages(output, names):
 
 
 # What every command wants to know of a balancer.
-ALWAYS = ("haproxy.service", "keepalived.service", "lbkit-agent.service")
+ALWAYS = ("haproxy.service", "keepalived.service", "lbkit-agent.service", "lbkit-sync.service")
 UNIT_PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,MainPID,ControlGroup,ActiveEnterTimestamp,"
     "Result,NRestarts"

@@ -118,6 +118,8 @@ class Node:
         return content is not None and not setup and not first
 
     def well(self, name):
+        if name in self.broken:
+            log.info("%s is good again", name)  # `inv verify` takes what was said of it as over
         for found in (self.broken, self.broken_at, self.gone):
             found.pop(name, None)
 
@@ -139,7 +141,8 @@ class Node:
             content = self.items[name].read()
             if digest(content) == self.ledger.record(name)["digest"]:
                 self.items[name].load(content)
-            self.unloaded.pop(name, None)
+            if self.unloaded.pop(name, None):
+                log.info("%s is in use", name)
         except (Failed, OSError) as error:
             log.warning("%s was saved and is not in use: %s", name, error)
             self.unloaded[name] = str(error)

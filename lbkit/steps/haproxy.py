@@ -18,7 +18,6 @@ STATS_SOCKET = "/run/haproxy/admin.sock"
 
 
 def resources(cluster: Cluster, host: Host) -> list[Resource]:
-    environment = (("LBKIT_PRIVATE_ADDRESS", host.private_address),)
     config = render.render(f"{CONFIG[1:]}.j2", cluster=cluster)
     return [
         Ports("haproxy", tuple(binds(cluster, host)), moving=cluster.address.ip),
@@ -33,7 +32,7 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
             group="haproxy",
             mode=0o640,  # it holds the password of the stats page
             check=("haproxy", "-c", "-f", "{}"),  # with -q 3.0 would not say what is wrong
-            check_env=environment,
+            check_env=environment(host),
             secrets=tuple(secret.reveal() for secret in cluster.secrets),
         ),
         Service(
@@ -48,6 +47,11 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
             stats_socket=STATS_SOCKET,
         ),
     ]
+
+
+def environment(host: Host) -> tuple[tuple[str, str], ...]:
+    """What the unit's drop-in gives HAProxy, as (name, value)."""
+    return (("LBKIT_PRIVATE_ADDRESS", host.private_address),)
 
 
 def certificate_paths(cluster: Cluster) -> list[str]:

@@ -6,8 +6,11 @@ them as `lbkit.hand.NAME` once it has put /usr/local/lib first in `sys.path`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources as packaged
+from typing import Any
 
+from lbkit import plan
 from lbkit.resources import Directory, File, Resource
 
 ROOT = "/usr/local/lib/lbkit/hand"
@@ -51,6 +54,18 @@ def resources() -> list[Resource]:
         File(path(name), content=(source / f"{name}.py").read_text(encoding="utf-8")) for name in MODULES
     ]
     return [Directory("/usr/local/lib/lbkit"), Directory(ROOT), *files]
+
+
+def together(changes: Sequence[plan.Change]) -> list[tuple[plan.Change, int]]:
+    """(change, 1) of each, for a person to read; what is done alike to several of these files stands
+    once, as (the first, how many)."""
+    found: dict[Any, tuple[plan.Change, int]] = {}
+    for number, change in enumerate(changes):
+        ours = change.verdict == "change" and change.label in paths()
+        key = (change.step, change.action) if ours else number
+        first, count = found.get(key, (change, 0))
+        found[key] = (first, count + 1)
+    return list(found.values())
 
 
 def path(name: str) -> str:

@@ -182,7 +182,7 @@ def test_a_failover_is_told_with_its_reason_and_its_errors_are_over_when_it_is(p
     with pair.lab.ssh_cut(holder):
         cut = pair.refused("status").flat
     assert f"{holder}: no ssh to" in cut
-    assert f"{standby} serves alone" in cut
+    assert f"{standby} serves" in cut
     assert "apps/app-1 UP" in cut
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lbkit import hand
+from lbkit import hand, plan
 from lbkit.steps import library
 from tests.unit.conftest import ROOT
 
@@ -40,3 +40,11 @@ def test_what_a_program_imports_is_installed(program: Path) -> None:
 def test_what_is_sent_imports_only_what_was_sent_before(name: str) -> None:
     before = hand.MODULES[: hand.MODULES.index(name)]
     assert imported(FOLDER / f"{name}.py") <= set(before)
+
+
+def test_what_is_done_alike_to_many_modules_stands_once_and_all_else_by_itself() -> None:
+    first, *rest = [plan.Change("agent", path, "create", "is not there") for path in library.paths()]
+    other = plan.Change("agent", "/etc/x", "create", "is not there")
+    broken = plan.Change("agent", library.path("core"), "create", "is a directory", verdict="blocked")
+    found = library.together([other, first, *rest, broken])
+    assert found == [(other, 1), (first, len(library.MODULES)), (broken, 1)]

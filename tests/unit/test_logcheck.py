@@ -18,6 +18,21 @@ def lines(*texts: str, priority: int = 6) -> list[logs.Line]:
         ("Server apps/app-1 is DOWN, reason: …", "Server apps/app-1 is UP, reason: …", "Server apps/app-2 is UP"),
         ("backend apps has no server available!", "Server apps/app-1 is UP", "Server other/app-1 is UP"),
         ("trouble: api: no right", "over: api: no right", "over: haproxy: no right"),
+        ("alarm: sync: x [ALERT] y", "over: sync: x [ALERT] y", "over: certificate-site: x"),
+        ("alarm: sync-conflict-haproxy.cfg: x", "over: sync-conflict-haproxy.cfg: x", "over: sync: x"),
+        (
+            "haproxy.cfg is neither loaded nor sent: [ALERT] (1) : config : x",
+            "haproxy.cfg was changed here",
+            "site was changed here",
+        ),
+        (
+            "haproxy.cfg is neither loaded nor sent: [ALERT] x",
+            "lb-2 watches",
+            "[NOTICE] Loading success.",
+        ),
+        ("refused haproxy.cfg from lb-1: [ALERT] x", "received haproxy.cfg from lb-1", "received site from lb-1"),
+        ("[ALERT] (12) : config : parsing [/etc/haproxy/haproxy.cfg:3]", "[NOTICE] (14) : Loading success.", "x"),
+        ("Failed to start haproxy.service - HAProxy", "[NOTICE] (14) : New worker (15) forked", "x"),
         ("unfit: HAProxy is dead", "fit: HAProxy serves", "unfit: HAProxy hangs"),
         ("AssociateAddress 3 failed after 20 ms (503): …", "AssociateAddress 4 done in 9 ms", "leaves: x"),
         (
@@ -41,6 +56,11 @@ def test_what_is_no_error_is_counted_as_read():
     judged = logcheck.judge(lines("fit: HAProxy serves", "keepalived: MASTER"))
     assert (judged.lines, judged.errors) == (2, ())
     assert logcheck.sentence(judged) == "2 lines, no error that is not over"
+
+
+def test_the_word_that_something_is_over_is_no_error_though_it_repeats_it():
+    (line,) = lines("over: sync: haproxy.cfg is not valid: [ALERT] (1) : config : x")
+    assert logcheck.judge([line]).errors == ()
 
 
 def test_an_alert_on_standard_error_counts_whatever_its_priority():

@@ -63,7 +63,7 @@ def test_the_last_failover_is_told_with_what_the_old_master_said():
     )
     assert found == overview.Failover(100, "lb-1", "lb-2", "lb-1: HAProxy is dead")
     (line,) = report.failover_lines(found, "UTC")
-    assert line == "Last failover: lb-1 to lb-2, 1970-01-01 00:01:40. lb-1: HAProxy is dead."
+    assert line == "Last failover: lb-1 to lb-2, 1970-01-01 00:01:40 +0000. lb-1: HAProxy is dead."
 
 
 def test_what_was_said_long_before_is_no_reason():
@@ -73,6 +73,16 @@ def test_what_was_said_long_before_is_no_reason():
     }
     assert overview.last_failover(lines).why == "lb-1 said nothing: its machine or its network was gone"
     lines["lb-1"] = roles((10, "keepalived: MASTER"), (99, "keepalived: STOPPED"))
+    assert overview.last_failover(lines).why == "lb-1: its keepalived was stopped"
+
+
+def test_what_was_said_after_a_failover_is_no_reason_of_it():
+    lines = {
+        "lb-1": roles(
+            (10, "keepalived: MASTER"), (100.1, "keepalived: STOPPED"), (101, "unfit: HAProxy hangs")
+        ),
+        "lb-2": roles((100, "keepalived: MASTER")),
+    }
     assert overview.last_failover(lines).why == "lb-1: its keepalived was stopped"
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from lbkit import promises
 from lbkit.inventory.backends import Cookie
+from lbkit.since import Since
 
 QUESTION = {"connect": ("10.77.9.100", 443), "name": "a.test", "http": True, "tls": True, "path": "/"}
 
@@ -70,3 +71,13 @@ def test_http_leads_to_https_where_the_inventory_says_so(cluster, given, passed)
     (found,) = promises.redirects(cluster, "10.77.9.100", Client(answer(**given)))
     assert found.passed is passed
     assert found.name == "port 80 leads to HTTPS"
+
+
+def test_a_log_without_a_line_leads_to_the_unit_as_systemd_knows_it():
+    class Silent:
+        def call(self, _op, **_asked):
+            return {"lines": []}
+
+    for unit, systemd in (("agent", "lbkit-agent"), ("sync", "lbkit-sync"), ("haproxy", "haproxy")):
+        (found,) = promises.of_log("lb-1", Silent(), unit, Since(at=1.0))
+        assert found.next_step == f"on lb-1: journalctl -u {systemd}"

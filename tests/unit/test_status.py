@@ -17,9 +17,7 @@ def row(host, vrrp, holds=None):
 
 def test_host_that_does_not_answer_is_named_with_its_reason_and_the_service_with_what_is_known():
     found = status.judge([row("lb-1", "MASTER", True), row("lb-2", "UNKNOWN")], {"lb-2": GONE}, None)
-    assert found.verdict == (
-        "lb-2: no ssh to 10.0.0.2 port 22 (no answer); nothing was changed there. lb-1 serves alone."
-    )
+    assert found.verdict == ("lb-2: no ssh to 10.0.0.2 port 22 (no answer). lb-1 serves.")
     assert not found.whole
 
 
@@ -107,3 +105,32 @@ def test_a_server_that_is_held_on_one_host_alone_is_a_fault_that_keeps_nobody_fr
     assert (found.whole, found.well) == (True, False)
     assert "but not on lb-2" in found.verdict
     assert found.next_step.startswith("inv backend.drain apps/app-1")
+
+
+def test_a_pair_without_its_agent_or_its_sync_is_not_well():
+    master = row("lb-1", "MASTER", True)
+    found = status.judge([master, dataclasses.replace(row("lb-2", "BACKUP"), agent="failed")], {}, None)
+    assert (found.whole, found.next_step) == (False, "inv setup")
+    assert found.verdict.startswith("lbkit-agent is failed on lb-2")
+    found = status.judge([dataclasses.replace(master, sync="inactive"), row("lb-2", "BACKUP")], {}, None)
+    assert (found.whole, found.well, found.next_step) == (True, False, "inv setup")
+    assert found.verdict.endswith("But lbkit-sync is inactive on lb-1.")
+
+
+def test_maintenance_does_not_hide_what_is_wrong_on_the_host_in_sole_charge():
+    alarmed = dataclasses.replace(
+        row("lb-1", "MASTER", True), alarms=(("haproxy.cfg is not valid", "mend it"),)
+    )
+    out = dataclasses.replace(row("lb-2", "FAULT"), maintenance="in maintenance since 12:00")
+    found = status.judge([alarmed, out], {}, None)
+    assert "But on lb-1: haproxy.cfg is not valid." in found.verdict
+    assert found.next_step == "mend it; inv maintenance off --host lb-2"
+
+
+def test_a_set_up_at_work_is_told_first_and_no_other_is_proposed_beside_it():
+    lock = {"who": "kim@desk", "since": "12:00", "command": "inv setup"}
+    busy = dataclasses.replace(row("lb-1", "BACKUP"), at_work=status.at_work(lock))
+    found = status.with_work(status.judge([busy, row("lb-2", "BACKUP")], {}, None))
+    assert found.verdict.startswith("At work: inv setup by kim@desk since 12:00. Nobody is MASTER")
+    assert found.next_step == "wait until it has ended, then inv status"
+    assert status.at_work({**lock, "who": "lbkit-sync on this host"}) == ""

@@ -142,10 +142,20 @@ CASES = [
 def test_what_is_wrong_is_told_with_its_next_step(said, what, next_step):
     state = sync.judge(said)
     assert state.level is (what is None)
-    text = "\n".join(sync.lines(state))
+    text = "\n".join(sync.lines(state, "Asia/Seoul"))
     if what:
         assert what in text
         assert next_step in state.troubles[0].next_step
     else:
         assert text.startswith("lb-1 sends, and lb-2 has all that it has.\n")
         assert "last sent: haproxy.cfg to lb-2 at 2023-11-1" in text
+
+
+def test_a_host_that_is_not_reached_is_mended_as_status_says_and_not_on_it():
+    gone = errors.Unreachable("lb-2: no ssh to it; nothing was changed there.\nNext: is the host up?")
+    trouble = sync.judge({"lb-1": node(True), "lb-2": gone}).troubles[0]
+    assert (trouble.what, trouble.next_step) == ("lb-2: no ssh to it", "is the host up?")
+
+
+def test_times_are_the_pairs_and_say_so():
+    assert sync.clock(1700000000, "Asia/Seoul") == "2023-11-15 07:13:20 +0900"

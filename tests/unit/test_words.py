@@ -25,7 +25,9 @@ def check(line: str) -> None:
         ("--hots", "There is no option --hots", "inv --list"),
         ("setup --hots lb-1", "inv setup has no option --hots", "--host? (inv --help setup)"),
         ("lab.up --siute trixie", "inv lab.up has no option --siute", "--suite? (inv --help lab.up)"),
-        ("plan -x", "inv plan does not take -x", "inv plan --host passive"),
+        ("plan -x", "inv plan does not take -x", "inv --help plan"),
+        ("setup --plan", "inv setup does not take --plan", "inv plan"),
+        ("cert.renew --host lb-1", "inv cert.renew does not take --host", "inv --help cert.renew"),
         ("switchover lb-2", "inv switchover does not take lb-2", "inv switchover --to lb-2"),
         ("plan --host", "inv plan: --host needs a value", "inv plan --host passive"),
         (
