@@ -6,6 +6,7 @@ An item's content is bytes, None where there is nothing worth keeping: no file, 
 import hashlib
 import json
 import os
+import re
 import stat
 import time
 
@@ -144,9 +145,10 @@ class Configuration(SavedFile):
 
 
 def first_fault(output):
-    """HAProxy's first complaint."""
+    """HAProxy's first complaint, without the process and the part of it that says so."""
     lines = [line.strip() for line in output.splitlines() if "[ALERT]" in line] or output.splitlines()[-1:]
-    return lines[0][:300] if lines else "it does not say why"
+    first = lines[0] if lines else "it does not say why"
+    return re.sub(r"^\[ALERT\]\s*\(\d+\) : (config : )?", "", first)[:300]
 
 
 class Certificate(SavedFile):

@@ -18,6 +18,7 @@ from lbkit.hand.items import digest
 log = logging.getLogger("lbkit.sync")
 WHO = "lbkit-sync on this host"
 MENDED_WITHIN_S = 4  # a certificate that is not good is put back by its own watch
+AGAIN_S = 3  # what is broken may be mended elsewhere: by a certificate that a configuration names
 GONE_AFTER_S = 2  # an editor that moves the old file away before it writes the new one is no loss
 
 
@@ -34,6 +35,7 @@ class Node:
         self.mutex = threading.RLock()
         self.broken, self.unloaded, self.refused = {}, {}, {}
         self.gone, self.broken_at = {}, {}
+        self.checked = {}  # item → (digest, when) of what was found broken last
         self.unsure = set()  # what was noted, and perhaps not put to use, when the process before this ended
         with self.mutex:
             for name in self.items:
@@ -73,18 +75,21 @@ class Node:
             return
         with locking.held(WHO, "sync: saved here"):
             with self.mutex:
+                before = [self.version(name) for name in names]
                 fresh = [name for name in names if self.note(name)]
-            self.changed()
+                noted = before != [self.version(name) for name in names]
+            if noted or self.unsure:  # the others look here in turn: told of nothing, they would for ever
+                self.changed()
             for name in {*fresh, *self.unsure}:
                 self.load(name)
             self.unsure.clear()
 
     def differs(self, name):
-        """Whether what stands there is not what is noted."""
+        """Whether what stands there is not what is noted, nor what was found broken a moment ago."""
         try:
             found = digest(self.items[name].read())
         except (Failed, OSError):
-            return True
+            return not self.was_broken(name, None)
         if found == self.ledger.record(name)["digest"]:
             if name in self.broken:  # HAProxy may have given up meanwhile
                 self.unsure.add(name)
@@ -92,11 +97,16 @@ class Node:
             return False
         if found is None:  # a moment's absence is none
             return time.monotonic() - self.gone.setdefault(name, time.monotonic()) > GONE_AFTER_S
-        return True
+        return not self.was_broken(name, found)
+
+    def was_broken(self, name, found):
+        """Whether just this was found broken a moment ago. found: its digest, None for what cannot be read."""
+        before, at = self.checked.get(name, (None, 0))
+        return name in self.broken and before == found and time.monotonic() - at < AGAIN_S
 
     def note(self, name):
         """Whether there is something new to be put to use."""
-        item = self.items[name]
+        item, content = self.items[name], None
         try:
             content = item.read()
             if content is not None:
@@ -105,6 +115,7 @@ class Node:
             if self.broken.get(name) != str(error):
                 log.warning("%s is neither loaded nor sent: %s", name, error)
             self.broken[name] = str(error)
+            self.checked[name] = (digest(content), time.monotonic())
             self.broken_at.setdefault(name, time.monotonic())
             return False
         self.well(name)
@@ -116,7 +127,7 @@ class Node:
         return content is not None and not setup and not first
 
     def well(self, name):
-        for found in (self.broken, self.broken_at, self.gone):
+        for found in (self.broken, self.broken_at, self.checked, self.gone):
             found.pop(name, None)
 
     def from_setup(self, item):
