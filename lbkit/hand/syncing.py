@@ -100,7 +100,7 @@ class Node:
         return not self.was_broken(name, found)
 
     def was_broken(self, name, found):
-        """Whether just this was found broken a moment ago. found: its digest, None for what cannot be read."""
+        """Whether just this was found broken a moment ago. found: digest, None for what cannot be read."""
         before, at = self.checked.get(name, (None, 0))
         return name in self.broken and before == found and time.monotonic() - at < AGAIN_S
 

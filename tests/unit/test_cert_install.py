@@ -210,6 +210,19 @@ def test_too_little_time_is_told_by_days_or_of_a_short_life_by_share(cluster, li
     assert [text.startswith("site on lb-1 ends in ") for text in texts(found)] == [True] * told
 
 
+def test_a_self_signed_one_where_an_issuer_is_wanted_is_not_well(cluster):
+    import time
+
+    own = pem.inspect(certificate.self_signed(cluster.domains, 90, "ecdsa"), cluster.domains)
+    answer = said(authority.issue("A", tuple(cluster.domains)), cluster.domains)
+    answer["site"]["disk"] = own
+    for issuer, expected in (("own", []), ("acme", ["site on lb-1 is self-signed, and not its issuer's"])):
+        wanted = cluster.certificates[0]._replace(issuer=issuer)
+        found = certificates.found(wanted, 14.0, {"lb-1": answer}, time.time())
+        assert texts(found) == expected
+        assert all(one.next_step == "inv cert.renew" for one in found.troubles)
+
+
 def test_each_trouble_has_its_next_step(cluster):
     one = authority.issue("A", tuple(cluster.domains))
     expired = authority.issue("B", tuple(cluster.domains), begins=-9, ends=-1)
