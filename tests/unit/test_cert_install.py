@@ -34,6 +34,12 @@ def test_files_become_one(files):
     assert cert_install.text_of(f"{folder}/crt", f"{folder}/key", f"{folder}/chain") == leaf.pem
 
 
+def test_a_chain_without_a_certificate_is_refused_and_not_passed_over(files):
+    folder, _ = files
+    with pytest.raises(errors.Refused, match="there is no certificate in it"):
+        cert_install.text_of(f"{folder}/crt", f"{folder}/key", f"{folder}/key")
+
+
 @pytest.mark.parametrize(
     ("cert", "key", "expected"),
     [
@@ -217,7 +223,7 @@ def test_a_self_signed_one_where_an_issuer_is_wanted_is_not_well(cluster):
     answer = said(authority.issue("A", tuple(cluster.domains)), cluster.domains)
     answer["site"]["disk"] = own
     for issuer, expected in (("own", []), ("acme", ["site on lb-1 is self-signed, and not its issuer's"])):
-        wanted = cluster.certificates[0]._replace(issuer=issuer)
+        wanted = cluster.certificates[0].replace(issuer=issuer)
         found = certificates.found(wanted, 14.0, {"lb-1": answer}, time.time())
         assert texts(found) == expected
         assert all(one.next_step == "inv cert.renew" for one in found.troubles)
