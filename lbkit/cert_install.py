@@ -118,7 +118,7 @@ def install(cluster: Cluster, wanted: ServedCertificate, pem: str, command: str,
         verdict["fingerprint"],
         tuple(verdict["names"]),
         verdict["not_after"],
-        tuple(verdict["notes"]),
+        certificates.placed(verdict["notes"], " and ".join(hosts)),
     )
 
 

@@ -138,12 +138,17 @@ def copy_of(host: str, said: dict[str, Any]) -> Copy:
         names=None if disk["names"] is None else tuple(disk["names"]),
         placeholder=bool(disk["placeholder"]),
         self_signed=bool(disk["self_signed"]),
-        why=tuple(disk["why"]),
-        notes=tuple(disk["notes"]),
+        why=placed(disk["why"], host),
+        notes=placed(disk["notes"], host),
         served=tuple(dict.fromkeys(shown)) if said["haproxy"] else None,
         current=bool(served) and all(one["same"] for one in served),
-        alarms=tuple(said["alarms"]),
+        alarms=placed(said["alarms"], host),
     )
+
+
+def placed(texts: Sequence[str], host: str) -> tuple[str, ...]:
+    """What a host's own program said, for somebody who looks from elsewhere."""
+    return tuple(text.replace("this host", host) for text in texts)
 
 
 def troubles_of(wanted: ServedCertificate, copy: Copy, min_days: float, now: float) -> list[Trouble]:

@@ -199,6 +199,12 @@ def test_a_pair_that_serves_the_same_good_one_is_well(cluster):
     assert certificates.rows(found)[1][-1] == "the same"
 
 
+def test_a_host_is_called_by_its_name_where_somebody_looks_from_elsewhere(cluster):
+    answer = said(authority.issue("A", tuple(cluster.domains)), cluster.domains)
+    answer["site"]["disk"]["notes"] = ["unknown to this host"]
+    assert judged(cluster, {"lb-1": answer}).copies[0].notes == ("unknown to lb-1",)
+
+
 def test_different_ones_are_told(cluster):
     one, other = (authority.issue(name, tuple(cluster.domains)) for name in "AB")
     found = judged(cluster, {"lb-1": said(one, cluster.domains), "lb-2": said(other, cluster.domains)})
