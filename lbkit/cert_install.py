@@ -62,6 +62,11 @@ def text_of(cert: str | None, key: str | None, chain: str | None) -> str:
             "Which certificate, and which key? Nothing was touched.\n"
             "Next: inv cert.install --cert FILE --key FILE (with --chain FILE where it is a file of its own)"
         )
+    if chain and "-----BEGIN CERTIFICATE-----" not in content(chain):
+        raise errors.Refused(
+            f"{chain}: there is no certificate in it, so it is no chain. Nothing was touched.\n"
+            "Next: the issuer's intermediate certificates as PEM, or no --chain"
+        )
     return "".join(content(path).rstrip("\n") + "\n" for path in (cert, chain, key) if path)
 
 
@@ -125,7 +130,7 @@ def install(cluster: Cluster, wanted: ServedCertificate, pem: str, command: str,
         verdict["fingerprint"],
         tuple(verdict["names"]),
         verdict["not_after"],
-        tuple(verdict["notes"]),
+        certificates.placed(verdict["notes"], " and ".join(hosts)),
     )
 
 

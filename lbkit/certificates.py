@@ -31,6 +31,7 @@ class Copy:
     days_left: float | None
     fingerprint: str | None
     placeholder: bool
+    self_signed: bool
     why: tuple[str, ...]
     notes: tuple[str, ...]
     served: tuple[str, ...] | None
@@ -136,12 +137,18 @@ def copy_of(host: str, said: dict[str, Any]) -> Copy:
         **{key: disk[key] for key in ("issuer", "not_before", "not_after", "days_left", "fingerprint")},
         names=None if disk["names"] is None else tuple(disk["names"]),
         placeholder=bool(disk["placeholder"]),
-        why=tuple(disk["why"]),
-        notes=tuple(disk["notes"]),
+        self_signed=bool(disk["self_signed"]),
+        why=placed(disk["why"], host),
+        notes=placed(disk["notes"], host),
         served=tuple(dict.fromkeys(shown)) if said["haproxy"] else None,
         current=bool(served) and all(one["same"] for one in served),
-        alarms=tuple(said["alarms"]),
+        alarms=placed(said["alarms"], host),
     )
+
+
+def placed(texts: Sequence[str], host: str) -> tuple[str, ...]:
+    """What a host's own program said, for somebody who looks from elsewhere."""
+    return tuple(text.replace("this host", host) for text in texts)
 
 
 def troubles_of(wanted: ServedCertificate, copy: Copy, min_days: float, now: float) -> list[Trouble]:
@@ -152,6 +159,8 @@ def troubles_of(wanted: ServedCertificate, copy: Copy, min_days: float, now: flo
     troubles = []
     if copy.placeholder:
         troubles.append(Trouble(f"{name} on {host} is a self-signed placeholder", fix))
+    elif wanted.is_issued and copy.self_signed:
+        troubles.append(Trouble(f"{name} on {host} is self-signed, and not its issuer's", fix))
     elif renewing.is_urgent(dates_of(copy), min_days, now):
         troubles.append(Trouble(f"{name} on {host} ends in {copy.days_left:.1f} days", fix))
     if copy.served is None:

@@ -100,7 +100,7 @@ def alarms(node: Node) -> tuple[tuple[str, str], ...]:
     """(what is wrong, what to do) of the alarms that the host's own programs have raised."""
     found = []
     for entry in node.seen.facts.get("alarms", {}).values():
-        what, _, next_step = entry["text"].partition("\nNext: ")
+        what, _, next_step = entry["text"].replace("this host", node.host.name).partition("\nNext: ")
         found.append((what.rstrip("."), next_step.rstrip(".")))
     return tuple(found)
 

@@ -336,7 +336,8 @@ def _(wanted: resources.Certificate, state: dict[str, Any]) -> list[Change]:
         return []
     request = {"kind": wanted.kind, "names": (wanted.name,)}
     if state["why"]:
-        reason = f"{state['why']}; from {wanted.server}"
+        named = wanted.server in state["why"]
+        reason = state["why"] if named else f"{state['why']}; from {wanted.server}"
         return [change(wanted, "issue", reason, request=request)]
     if not state["in_place"]:
         return [change(wanted, "deploy", "certbot's is not the one in place", request=request)]

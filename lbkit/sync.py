@@ -12,6 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from lbkit import errors, remote, steps
+from lbkit.hand import versions
 from lbkit.inventory import Cluster
 
 WITHIN_S = 60
@@ -115,6 +116,23 @@ def of_node(name: str, one: Mapping[str, Any], said: Mapping[str, Any]) -> Itera
                 )
         if found["trouble"] and not found["behind"]:
             yield Trouble(peer, f"is not reached from {name}: {found['trouble']}", "inv sync")
+        if not found["trouble"]:
+            yield from not_compared(name, one, peer, said.get(peer))
+
+
+def not_compared(
+    name: str, one: Mapping[str, Any], peer: str, other: Mapping[str, Any] | errors.LbkitError | None
+) -> Iterator[Trouble]:
+    """What differs between the node in charge and a peer by their own words: saved since they compared."""
+    if other is None or isinstance(other, errors.LbkitError):
+        return
+    told = {*one["peers"][peer]["behind"], *one["conflicts"], *other["conflicts"]}
+    for item in sorted({*one["items"]} & {*other["items"]} - told):
+        mine, theirs = one["items"][item], other["items"][item]
+        if mine["digest"] != theirs["digest"]:
+            newer = versions.relation(mine["vector"], theirs["vector"]) == "newer"
+            where = f"saved on {name}" if newer else "saved there"
+            yield Trouble(peer, f"{item} differs: {where}, not compared yet", "inv sync.now", item)
 
 
 def way(why: str, sender: str) -> str:
@@ -136,6 +154,8 @@ def now(cluster: Cluster, keep: str | None, item: str | None) -> tuple[State, li
     """
     names = [host.name for host in cluster.select(keep)] if keep else []
     with remote.sessions(cluster.hosts) as opened:
+        if item:
+            refuse_unknown(item, of(opened))
         kept: list[str] = []
         if keep:
             if len(names) != 1:
@@ -153,6 +173,14 @@ def now(cluster: Cluster, keep: str | None, item: str | None) -> tuple[State, li
                 )
         ask(in_charge(opened), "now")
         return of(opened), kept
+
+
+def refuse_unknown(item: str, state: State) -> None:
+    known = sorted({one for node in state.nodes.values() for one in node["items"]})
+    if known and item not in known:
+        raise errors.Refused(
+            f"The sync has no item {item!r}; nothing was decided.\nNext: --item one of {', '.join(known)}"
+        )
 
 
 def test(cluster: Cluster) -> tuple[str, dict[str, float | None], State]:

@@ -28,8 +28,8 @@ def failure(output, certificate, renew):
     said = refusal(output) or last_words(output)
     for sign, step in SIGNS.items():
         if re.search(sign, said, re.I):
-            return said, step.format(**renew)
-    return said, "read /var/log/letsencrypt/letsencrypt.log on that host"
+            return plain(said), step.format(**renew)
+    return plain(said), "read /var/log/letsencrypt/letsencrypt.log on that host"
 
 
 # By ACME's own error types; RFC 8555, section 6.7.
@@ -45,7 +45,7 @@ SIGNS = {
     r"rejectedIdentifier|policy forbids": "leave that name out of the inventory, or ask another issuer",
     r"already in use|problem binding": "what listens on port {port}? ss -tlnp 'sport = :{port}'",
     r"another instance of certbot": "wait until the other certbot has ended, then the same again",
-    r"refused|timed out|unreachable|resol|SSL": "does this host reach {directory}? curl -v {directory}",
+    r"refused|timed out|unreachable|route|resol|SSL": "does this host reach {directory}? curl -v {directory}",
     r"no such file": "inv prereqs (the snap's: sudo snap install --classic certbot)",
 }
 
@@ -58,6 +58,22 @@ def refusal(output):
     """What stands behind certbot's word that something unexpected happened."""
     found = re.search(r"An unexpected error occurred:\n(.+?)(?:\nAsk for help|\Z)", output, re.DOTALL)
     return " ".join(found[1].split()) if found else ""
+
+
+# What Python's libraries say of a server that is not reached, in two forms.
+NOT_REACHED = (
+    r"^(?:\w+: )?Requesting (?P<host>[^/\s]+)\S*: (?P<why>.+?)\.?$",
+    r"host='(?P<host>[^']+)'.*(?P<why>Connection refused|timed out|No route to host|Network is unreachable|"
+    r"Name or service not known|Temporary failure in name resolution|certificate verify failed)",
+)
+
+
+def plain(said):
+    """The same without the names of Python's exceptions."""
+    for pattern in NOT_REACHED:
+        if found := re.search(pattern, said, re.I):
+            return f"{found['host']} is not reached: {found['why']}"
+    return re.sub(r"^[\w.]*(Error|Exception): ", "", said)
 
 
 BOILERPLATE = re.compile(

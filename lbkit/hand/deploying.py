@@ -13,6 +13,7 @@ import time
 from lbkit.hand import duty, locking, pem, renewing, served, writing
 from lbkit.hand.core import Failed
 
+PROGRAM = "/usr/local/lib/lbkit/cert-deploy"
 CONFIG = "/etc/lbkit/certificates.json"
 KEPT = "/var/lib/lbkit/certificates"
 OURS = "/etc/haproxy/"  # below it certificates are ours to put in place; elsewhere only on a person's word
@@ -227,9 +228,9 @@ def refuse(certificate, content, why):
 
 
 def better(certificate):
-    """How a good one comes, from the operator's machine."""
+    """How a good one comes."""
     if certificate.get("issuer") == "acme":
-        return "inv cert.renew --force, if certbot's own is no better: inv cert.status"
+        return f"certbot's own, on this host: sudo {PROGRAM} install {certificate['name']}"
     return f"a good one: inv cert.install --cert FILE --key FILE --name {certificate['name']}"
 
 

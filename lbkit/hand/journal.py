@@ -7,7 +7,7 @@ import select
 import subprocess
 import time
 
-FIELDS = "MESSAGE,PRIORITY,UNIT,_SYSTEMD_UNIT"
+FIELDS = "MESSAGE,PRIORITY,UNIT,OBJECT_SYSTEMD_UNIT,_SYSTEMD_UNIT"
 OPTIONS = (("lines", "newest"), ("priority", "priority"))
 IDLE_S = 60  # the operator's machine shows life every 15 s
 
@@ -91,5 +91,6 @@ def matched(entry, request):
         text = bytes(text).decode(errors="replace")
     if request["grep"] and not re.search(request["grep"], text):
         return None
-    unit = entry.get("UNIT") or entry.get("_SYSTEMD_UNIT") or ""
+    about = (entry.get(field) for field in ("UNIT", "OBJECT_SYSTEMD_UNIT", "_SYSTEMD_UNIT"))
+    unit = next((one for one in about if one), "")
     return [int(entry["__REALTIME_TIMESTAMP"]), unit, int(entry.get("PRIORITY", 6)), text]

@@ -127,7 +127,7 @@ def wrong_chain(facts):
     if len(chain) == 1:
         said = f"the chain is incomplete: the certificate of its issuer ({last['issuer']}) is missing"
         return [said], []
-    return [], [f"the chain ends at {last['issuer']}, which this host does not know: a private authority?"]
+    return [], [f"the chain ends at {last['issuer']}, unknown to this host: a private authority?"]
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────

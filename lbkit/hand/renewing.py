@@ -137,19 +137,26 @@ def decide(certificate, server, seen, charge, failures, now, asked=False, force=
             return "deploy", "certbot's stands not in place yet"
         return "nothing", f"good until {day(period(seen['lineage'])[1])}"
     free = free_again(failures, now, asked)
-    return ("later", f"{why}; tried in vain, again from {moment(free)} on") if free > now else ("issue", why)
+    if free <= now:
+        return "issue", why
+    often = f" {MOST_PER_HOUR} times within an hour, the most that are made" if spent(failures, now) else ""
+    return "later", f"{why}; tried in vain{often}, again from {moment(free)} on"
 
 
 def free_again(failures, now, asked=False):
     """When it may be tried again: after each failure the timer waits longer; a person need not wait, but for
     the limit of the hour. A failure in the future is of a clock that jumped."""
     past = sorted(at for at in failures if at <= now)
-    last_hour = [at for at in past if at > now - HOUR_S]
-    if len(last_hour) >= MOST_PER_HOUR:
-        return last_hour[-MOST_PER_HOUR] + HOUR_S
+    if spent(past, now):
+        return past[-MOST_PER_HOUR] + HOUR_S
     if not past or asked:
         return now
     return past[-1] + min(FIRST_PAUSE_S * 2 ** (len(past) - 1), LONGEST_PAUSE_S)
+
+
+def spent(failures, now):
+    """Whether the hour's tries are made."""
+    return sum(now - HOUR_S < at <= now for at in failures) >= MOST_PER_HOUR
 
 
 def neglected(certificate, seen, charge, now):

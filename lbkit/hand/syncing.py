@@ -19,6 +19,7 @@ log = logging.getLogger("lbkit.sync")
 WHO = "lbkit-sync on this host"
 CONFLICT = "sync-conflict-"  # an alarm's name, with the item's
 MENDED_WITHIN_S = 4  # a certificate that is not good is put back by its own watch
+AGAIN_S = 3  # what is broken may be mended elsewhere: by a certificate that a configuration names
 GONE_AFTER_S = 2  # an editor that moves the old file away before it writes the new one is no loss
 
 
@@ -35,6 +36,7 @@ class Node:
         self.mutex = threading.RLock()
         self.broken, self.unloaded, self.refused = {}, {}, {}
         self.gone, self.broken_at = {}, {}
+        self.checked = {}  # item → (digest, when) of what was found broken last
         self.unsure = set()  # what was noted, and perhaps not put to use, when the process before this ended
         with self.mutex:
             self.ledger.forget_conflicts(set(self.ledger.data["conflicts"]) - set(self.items))
@@ -75,18 +77,21 @@ class Node:
             return
         with locking.held(WHO, "sync: saved here"):
             with self.mutex:
+                before = [self.version(name) for name in names]
                 fresh = [name for name in names if self.note(name)]
-            self.changed()
+                noted = before != [self.version(name) for name in names]
+            if noted or self.unsure:  # the others look here in turn: told of nothing, they would for ever
+                self.changed()
             for name in {*fresh, *self.unsure}:
                 self.load(name)
             self.unsure.clear()
 
     def differs(self, name):
-        """Whether what stands there is not what is noted."""
+        """Whether what stands there is not what is noted, nor what was found broken a moment ago."""
         try:
             found = digest(self.items[name].read())
         except (Failed, OSError):
-            return True
+            return not self.was_broken(name, None)
         if found == self.ledger.record(name)["digest"]:
             if name in self.broken:  # HAProxy may have given up meanwhile
                 self.unsure.add(name)
@@ -94,11 +99,16 @@ class Node:
             return False
         if found is None:  # a moment's absence is none
             return time.monotonic() - self.gone.setdefault(name, time.monotonic()) > GONE_AFTER_S
-        return True
+        return not self.was_broken(name, found)
+
+    def was_broken(self, name, found):
+        """Whether just this was found broken a moment ago. found: digest, None for what cannot be read."""
+        before, at = self.checked.get(name, (None, 0))
+        return name in self.broken and before == found and time.monotonic() - at < AGAIN_S
 
     def note(self, name):
         """Whether there is something new to be put to use."""
-        item = self.items[name]
+        item, content = self.items[name], None
         try:
             content = item.read()
             if content is not None:
@@ -107,6 +117,7 @@ class Node:
             if self.broken.get(name) != str(error):
                 log.warning("%s is neither loaded nor sent: %s", name, error)
             self.broken[name] = str(error)
+            self.checked[name] = (digest(content), time.monotonic())
             self.broken_at.setdefault(name, time.monotonic())
             return False
         self.well(name)
@@ -120,7 +131,7 @@ class Node:
     def well(self, name):
         if name in self.broken:
             log.info("%s is good again", name)  # `inv verify` takes what was said of it as over
-        for found in (self.broken, self.broken_at, self.gone):
+        for found in (self.broken, self.broken_at, self.checked, self.gone):
             found.pop(name, None)
 
     def from_setup(self, item):

@@ -364,8 +364,13 @@ RENEW = "/usr/local/lib/lbkit/cert-renew"
 def write_certificate(change, say):
     """It is issued, or put in place, by the program that renews it; this process has the lock."""
     force = ["--force"] if change.get("force") else []
+
+    def progress(line):
+        if not line.startswith(("cert-renew: ", "Next: ")):  # a fault is told once: as the error
+            say(line)
+
     try:
-        follow([RENEW, "--locked", "--asked", *force, *change["names"]], {}, say)
+        follow([RENEW, "--locked", "--asked", *force, *change["names"]], {}, progress)
     except FileNotFoundError:
         raise Failed(f"{RENEW} is not there yet.\nNext: inv ssl") from None
     except Failed as error:

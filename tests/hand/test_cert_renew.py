@@ -72,7 +72,7 @@ def test_settings_that_cannot_be_read_are_told_of_until_they_can(renew):
     assert "certificate-renewal" not in duty.alarms()
 
 
-def test_a_person_who_asks_is_told_and_no_alarm_stands(renew, capsys):
+def test_a_person_who_asks_is_told_beside_the_alarms(renew, capsys):
     assert renew.main(["--asked"]) == 1
-    assert duty.alarms() == {}
+    assert sorted(duty.alarms()) == ["certificate-shop-renewal", "certificate-site-renewal"]
     assert "this host is locked" in capsys.readouterr().err

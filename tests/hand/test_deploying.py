@@ -379,6 +379,17 @@ def test_one_that_nobody_renews_raises_an_alarm_before_it_ends(balancer, second,
     assert list(alarms()) == ["certificate-site-age"]
 
 
+def test_what_was_put_back_is_what_counts_once_it_is_installed_again(balancer, first, second, middle):
+    """The way out that costs no issue: certbot's own is good, and is what stands there again."""
+    make, expected = next(iter(BROKEN.values()))
+    balancer.path.write_text(make(second, middle))
+    with pytest.raises(Failed, match=expected):
+        balancer.serve()
+    assert balancer.install(first.pem) == "unchanged"
+    assert alarms() == {}
+    assert not Path(deploying.refused_path(balancer.site)).exists()
+
+
 def test_alarms_of_what_the_inventory_has_no_more_end(balancer):
     certbots = {**balancer.site, "name": "shop", "lineage": "/etc/letsencrypt/live/shop"}
     config = {**balancer.config, "certificates": [balancer.site, certbots]}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import stat
 import time
 
@@ -72,3 +73,13 @@ def test_what_is_no_alarm_is_none(tmp_path, text):
     (tmp_path / "odd").write_text(text)
     (tmp_path / ".half").write_text("{}")
     assert duty.alarms(str(tmp_path)) == {}
+
+
+def test_a_line_for_the_journal_names_the_unit_that_it_is_about_and_no_journal_is_no_fault(tmp_path):
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(path)
+        duty.journal("x.service", "it failed.\nNext: mend it", duty.ERROR, path)
+        lines = listener.recv(4096).decode().splitlines()
+    assert {"PRIORITY=3", "OBJECT_SYSTEMD_UNIT=x.service", "MESSAGE=it failed. Next: mend it"} <= set(lines)
+    duty.journal("x.service", "said", path=str(tmp_path / "none"))

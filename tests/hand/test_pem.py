@@ -52,7 +52,7 @@ def test_one_without_a_subject_is_as_good_as_any(middle):
 
 def test_an_unknown_authority_is_odd_and_no_fault(leaf, root):
     assert pem.inspect(leaf.pem, NAMES)["notes"] == [
-        "the chain ends at CN=Root, which this host does not know: a private authority?"
+        "the chain ends at CN=Root, unknown to this host: a private authority?"
     ]
     assert pem.inspect(leaf.crt + leaf.chain + root.crt + leaf.private, NAMES)["notes"] == []
 

@@ -387,7 +387,34 @@ def test_what_found_no_room_to_be_kept_is_kept_whole_the_next_time(tmp_path):
     assert len(list((tmp_path / "ledger/conflicts/x").iterdir())) == 1
 
 
-def test_haproxy_says_the_same_of_the_same_fault_each_time():
-    said = "[NOTICE]   (12) : version\n[ALERT]    ({pid}) : config : parsing [a:1] : unknown keyword\n"
-    told = {items.first_fault(said.format(pid=pid)) for pid in (7, 4711)}
-    assert told == {"[ALERT] config : parsing [a:1] : unknown keyword"}
+def test_a_broken_configuration_is_checked_once_and_again_when_saved_or_after_a_while(tmp_path, monkeypatch):
+    """Peers that are woken look here again: what is told of nothing would go round for ever."""
+    monkeypatch.setattr(locking, "LOCK", str(tmp_path / "lock"))
+    item = items.SavedFile("x", str(tmp_path / "x"))
+    path, checked, woken = Path(item.path), [], []
+    node = syncing.Node({"x": item}, ledger.Ledger("a", str(tmp_path / "ledger")), lambda: woken.append(1))
+    path.write_text("good")
+    node.look()
+    woken.clear()
+
+    def check(content):
+        checked.append(content)
+        raise Failed("it is broken")
+
+    monkeypatch.setattr(item, "check", check)
+    path.write_text("broken")
+    for _ in range(3):
+        node.look()
+    assert (checked, woken) == ([b"broken"], [])
+    path.write_text("otherwise broken")
+    node.look()
+    assert checked == [b"broken", b"otherwise broken"]
+    monkeypatch.setattr(syncing, "AGAIN_S", 0)
+    monkeypatch.setattr(item, "check", lambda content: None)
+    node.look()
+    assert (node.complaints(), woken) == ([], [1])
+
+
+def test_a_fault_reads_the_same_whichever_process_of_haproxy_found_it():
+    said = "[NOTICE]   (7) : haproxy version is 2.6.12\n[ALERT]    ({}) : config : parsing [x.cfg:12] : no"
+    assert {items.first_fault(said.format(pid)) for pid in (7, 2358)} == {"parsing [x.cfg:12] : no"}

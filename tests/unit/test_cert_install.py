@@ -44,6 +44,12 @@ def test_files_become_one(files):
     assert cert_install.text_of(f"{folder}/crt", f"{folder}/key", f"{folder}/chain") == leaf.pem
 
 
+def test_a_chain_without_a_certificate_is_refused_and_not_passed_over(files):
+    folder, _ = files
+    with pytest.raises(errors.Refused, match="there is no certificate in it"):
+        cert_install.text_of(f"{folder}/crt", f"{folder}/key", f"{folder}/key")
+
+
 @pytest.mark.parametrize(
     ("cert", "key", "expected"),
     [
@@ -213,6 +219,12 @@ def test_where_none_is_served_none_is_called_good():
     assert report.certificate_lines(()) == ["By this inventory no frontend serves a certificate."]
 
 
+def test_a_host_is_called_by_its_name_where_somebody_looks_from_elsewhere(cluster):
+    answer = said(authority.issue("A", tuple(cluster.domains)), cluster.domains)
+    answer["site"]["disk"]["notes"] = ["unknown to this host"]
+    assert judged(cluster, {"lb-1": answer}).copies[0].notes == ("unknown to lb-1",)
+
+
 def test_different_ones_are_told(cluster):
     one, other = (authority.issue(name, tuple(cluster.domains)) for name in "AB")
     found = judged(cluster, {"lb-1": said(one, cluster.domains), "lb-2": said(other, cluster.domains)})
@@ -228,6 +240,19 @@ def test_too_little_time_is_told_by_days_or_of_a_short_life_by_share(cluster, li
     one = authority.issue("A", tuple(cluster.domains), begins=left - life, ends=left)
     found = judged(cluster, {"lb-1": said(one, cluster.domains)})
     assert [text.startswith("site on lb-1 ends in ") for text in texts(found)] == [True] * told
+
+
+def test_a_self_signed_one_where_an_issuer_is_wanted_is_not_well(cluster):
+    import time
+
+    own = pem.inspect(certificate.self_signed(cluster.domains, 90, "ecdsa"), cluster.domains)
+    answer = said(authority.issue("A", tuple(cluster.domains)), cluster.domains)
+    answer["site"]["disk"] = own
+    for issuer, expected in (("own", []), ("acme", ["site on lb-1 is self-signed, and not its issuer's"])):
+        wanted = cluster.certificates[0].replace(issuer=issuer)
+        found = certificates.found(wanted, 14.0, {"lb-1": answer}, time.time())
+        assert texts(found) == expected
+        assert all(one.next_step == "inv cert.renew" for one in found.troubles)
 
 
 def test_each_trouble_has_its_next_step(cluster):

@@ -78,6 +78,22 @@ def test_the_renewal_file_that_certbot_writes_is_true_on_every_host():
             "Connection refused",
             "does this host reach https://acme.test/dir?",
         ),
+        (
+            UNEXPECTED.format(said="ValueError: Requesting acme.test/dir: Connection refused.") + TAIL,
+            "acme.test is not reached: Connection refused",
+            "does this host reach https://acme.test/dir?",
+        ),
+        (
+            UNEXPECTED.format(
+                said="requests.exceptions.ConnectionError: HTTPSConnectionPool(host='acme.test', port=443): "
+                "Max retries exceeded with url: /dir (Caused by NewConnectionError('<urllib3.connection."
+                "HTTPSConnection object at 0x7f>: Failed to establish a new connection: [Errno 113] No route "
+                "to host'))"
+            )
+            + TAIL,
+            "acme.test is not reached: No route to host",
+            "does this host reach",
+        ),
         ("Saving debug log to /x\n\ntimed out after 300 s", "timed out after 300 s", "does this host reach"),
         (
             "Could not bind TCP port 9090 because it is already in use by another process on this system",
@@ -98,3 +114,4 @@ def test_a_failure_is_told_with_the_issuers_reason_and_the_next_step(output, rea
     assert reason in said
     assert step in next_step
     assert "\n" not in said + next_step
+    assert "Error" not in said

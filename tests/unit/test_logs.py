@@ -115,6 +115,8 @@ def test_an_expression_filters_and_a_message_of_bytes_is_read():
     entry = {"MESSAGE": list("ok \xff".encode("latin-1")), "__REALTIME_TIMESTAMP": "5", "_SYSTEMD_UNIT": "u"}
     assert journal.matched(entry, {"grep": "^ok"}) == [5, "u", 6, "ok �"]
     assert journal.matched(entry, {"grep": "no"}) is None
+    about = {**entry, "OBJECT_SYSTEMD_UNIT": "lbkit-cert-renew.service"}
+    assert journal.matched(about, {"grep": None})[1] == "lbkit-cert-renew.service"
 
 
 def test_following_ends_with_the_operators_side(monkeypatch):

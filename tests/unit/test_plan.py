@@ -286,3 +286,13 @@ def test_step_alone_on_a_host_without_the_packages_names_the_step_that_brings_th
     found = plan.changes(wanted, plan.Seen(tuple(state for _, state in pairs), {}))
     assert found[-1].verdict == verdict
     assert verdict != "blocked" or found[-1].next_step.startswith("inv prereqs")
+
+
+def test_an_issue_names_the_issuer_once():
+    site = resources.Certificate("site", "{}", "https://acme.test/dir", first=True)
+    for why in (
+        "there is none yet",
+        "it is from https://old.test/dir, and shall be from https://acme.test/dir",
+    ):
+        (found,) = plan.diff(site, {"charge": True, "why": why, "in_place": False})
+        assert found.reason.count("https://acme.test/dir") == 1

@@ -146,7 +146,9 @@ def test_the_timer_waits_longer_after_each_failure(failures, wait_min):
     ],
 )
 def test_a_person_need_not_wait_but_for_the_limit_of_the_hour(failures, what):
-    assert decide(seen(None), failures=failures, asked=True)[0] == what
+    does, why = decide(seen(None), failures=failures, asked=True)
+    assert does == what
+    assert ("4 times within an hour" in why) is (what == "later")
 
 
 def test_no_hour_has_five_tries_that_fail_whoever_asks():

@@ -102,7 +102,12 @@ def test_the_configuration_names_every_peer_and_no_secret(cluster):
 def node(in_charge=False, **more):
     last = {"sent": {"item": "haproxy.cfg", "node": "lb-2", "at": 1_700_000_000}} if in_charge else {}
     peers = {"lb-2": {"trouble": None, "behind": {}, "compared": 1}} if in_charge else {}
-    return {"in_charge": in_charge, "last": last, "complaints": [], "conflicts": {}, "peers": peers, **more}
+    same = {"complaints": [], "conflicts": {}, "items": items("a", {"A": 1})}
+    return {"in_charge": in_charge, "last": last, **same, "peers": peers, **more}
+
+
+def items(digest, vector):
+    return {"haproxy.cfg": {"digest": digest, "vector": vector, "setup": False}}
 
 
 def behind(why):
@@ -135,7 +140,22 @@ CASES = [
         "not reached",
         "inv sync.now",
     ),
+    (
+        {"lb-1": node(True), "lb-2": node(items=items("b", {"A": 1, "B": 1}))},
+        "lb-2: haproxy.cfg differs: saved there, not compared yet",
+        "inv sync.now",
+    ),
+    (
+        {"lb-1": node(True, items=items("b", {"A": 2})), "lb-2": node()},
+        "lb-2: haproxy.cfg differs: saved on lb-1, not compared yet",
+        "inv sync.now",
+    ),
 ]
+
+
+def test_an_item_that_there_is_not_is_refused_with_those_that_there_are():
+    with pytest.raises(errors.Refused, match=r"no item 'nope'.*\n.*haproxy.cfg"):
+        sync.refuse_unknown("nope", sync.judge({"lb-1": node(True), "lb-2": node()}))
 
 
 @pytest.mark.parametrize(("said", "what", "next_step"), CASES)

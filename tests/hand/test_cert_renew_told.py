@@ -1,0 +1,51 @@
+"""The program cert-renew, with a certbot that fails in its place: who is told, whoever started it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lbkit.hand import deploying, duty
+from tests.unit import agent
+
+CERTBOT = "#!/bin/sh\necho 'An unexpected error occurred:'\necho 'ValueError: Requesting acme.test/dir: Connection refused'\nexit 1\n"
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    module = agent.load("cert-renew")
+    certbot = tmp_path / "certbot"
+    certbot.write_text(CERTBOT)
+    certbot.chmod(0o755)
+    site = {"name": "site", "path": str(tmp_path / "site.pem"), "domains": ["a.test"], "served_on": []}
+    site |= {"lineage": str(tmp_path / "live/site"), "key_type": "ecdsa", "min_days": 14}
+    renew = {
+        "certbot": str(certbot),
+        "directory": "https://acme.test/dir",
+        "ca": None,
+        "email": "",
+        "port": 9,
+    }
+    config = tmp_path / "certificates.json"
+    config.write_text(json.dumps({"socket": "none", "certificates": [site], "renew": renew}))
+    monkeypatch.setattr(deploying.load_config, "__defaults__", (str(config),))
+    monkeypatch.setattr(duty, "ALARMS", str(tmp_path / "alarms"))
+    monkeypatch.setattr(duty, "SPARE", str(tmp_path / "spare"))
+    monkeypatch.setattr(duty, "in_charge", lambda: True)
+    monkeypatch.setattr(module, "FAILURES", str(tmp_path / "renewals.json"))
+    return module
+
+
+@pytest.mark.parametrize("asked", [[], ["--asked"]])
+def test_a_failure_raises_the_alarm_and_stands_in_the_journal_whoever_asked(program, monkeypatch, asked):
+    written = []
+    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+    monkeypatch.setattr(duty, "journal", lambda unit, text, priority: written.append((unit, priority, text)))
+    assert program.main(["--locked", *asked]) == 1
+    (entry,) = duty.alarms().items()
+    assert entry[0] == "certificate-site-renewal"
+    assert "Connection refused" in entry[1]["text"]
+    unit, priority, text = written[-1]
+    assert (unit, priority) == ("lbkit-cert-renew.service", duty.ERROR)
+    assert "Connection refused" in text
