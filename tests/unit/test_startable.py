@@ -27,7 +27,7 @@ def test_a_configuration_that_could_not_start_is_refused_with_host_fault_and_nex
         startable.refuse_unless(cluster, opened, ["lb-1", "lb-2"])
     text = str(refusal.value)
     assert "HAProxy on lb-2" in text
-    assert "[ALERT] : config : parsing [/etc/haproxy/haproxy.cfg:3]: unknown keyword 'x'" in text
+    assert "parsing [/etc/haproxy/haproxy.cfg:3]: unknown keyword 'x'" in text
     assert "Next: " in text
     startable.refuse_unless(cluster, opened, ["lb-1"])
 
