@@ -30,8 +30,6 @@ def journal(unit, text, priority=NOTE, path=JOURNAL):
 def in_charge(path=AGENT_STATE):
     """Whether this node is the MASTER confirmed to hold the address; None where the agent does not say.
 
-    A virtual address is where keepalived is MASTER: nobody else moves it (stance `none`), and none is asked.
-
     Clocks jump: a state from the future is as little worth as an old one, for the moment until it is written
     again.
     """
@@ -41,7 +39,7 @@ def in_charge(path=AGENT_STATE):
             age_s = time.time() - os.fstat(file.fileno()).st_mtime
         if not -FRESH_S < age_s < FRESH_S:
             return None
-        return state["role"] == "MASTER" and (state["holder"] == "me" or state.get("stance") == "none")
+        return state["role"] == "MASTER" and state["holder"] == "me"
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import authority
 from tests.certificates import self_signed
 
 if TYPE_CHECKING:
@@ -39,6 +40,18 @@ def certificate(tmp_path_factory: pytest.TempPathFactory, needs: Callable[[str],
     pem = folder / "site.pem"
     pem.write_text(chain.read_text() + key.read_text())
     return pem
+
+
+@pytest.fixture(scope="session")
+def root() -> authority.Issued:
+    """A certificate authority of the tests' own."""
+    return authority.issue("Root", ca=True)
+
+
+@pytest.fixture(scope="session")
+def middle(root: authority.Issued) -> authority.Issued:
+    """The one in between, which issues."""
+    return authority.issue("Middle", by=root, ca=True)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import stat
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from lbkit.hand import deploying, duty, loaded, locking, looking, served, writin
 from lbkit.hand.core import Failed
 from tests import authority
 from tests.hand.test_writing import ME
+from tests.waiting import until
 
 NAMES = ("a.example.com", "b.example.com")
 CONFIG = """
@@ -103,23 +104,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def until(true: Callable[[], bool], within_s: float = 20) -> None:
-    deadline = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < deadline, "did not become true in time"
-        time.sleep(0.05)
-
-
-@pytest.fixture(scope="module")
-def root():
-    return authority.issue("Root", ca=True)
-
-
-@pytest.fixture(scope="module")
-def middle(root):
-    return authority.issue("Middle", by=root, ca=True)
 
 
 @pytest.fixture(scope="module")

@@ -21,13 +21,6 @@ def test_in_charge_is_the_master_that_holds_the_address(tmp_path, role, holder, 
     assert duty.in_charge(str(state)) is expected
 
 
-@pytest.mark.parametrize("role", ["MASTER", "BACKUP"])
-def test_in_charge_of_a_virtual_address_is_the_master(tmp_path, role):
-    state = tmp_path / "agent.json"
-    state.write_text(json.dumps({"role": role, "holder": None, "stance": "none"}))
-    assert duty.in_charge(str(state)) is (role == "MASTER")
-
-
 @pytest.mark.parametrize("text", [None, "", "{", "[]", '{"role": "MASTER"}'])
 def test_an_agent_that_does_not_say_leaves_it_unknown(tmp_path, text):
     state = tmp_path / "agent.json"

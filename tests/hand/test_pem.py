@@ -16,16 +16,6 @@ NAMES = ("a.example.com", "b.example.com")
 
 
 @pytest.fixture(scope="module")
-def root():
-    return authority.issue("Root", ca=True)
-
-
-@pytest.fixture(scope="module")
-def middle(root):
-    return authority.issue("Middle", by=root, ca=True)
-
-
-@pytest.fixture(scope="module")
 def leaf(middle):
     return authority.issue("Leaf", NAMES, middle)
 
