@@ -78,7 +78,7 @@ OPERATIONS = {
     "met": lambda _request, _say: meeting.stop(),
     "last_change": lambda _request, _say: loaded.last_change(),
     "handshake": lambda request, _say: looking.handshake(request),
-    "overview": lambda _request, _say: overview.overview(),
+    "overview": lambda request, _say: overview.overview(request["page"]),
     "logs": lambda request, _say: journal.logs(request),
     "follow": lambda request, say: journal.follow(request, say),
     "sync": lambda request, _say: framing.ask_service(request["request"], request["within_s"]),

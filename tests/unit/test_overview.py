@@ -6,7 +6,11 @@ import pytest
 
 from lbkit import overview, report, servers
 
-SERVERS = {"stat": None, "state": None, "record": {}}
+SILENT = {
+    "servers": {"stat": None, "state": None, "record": {}},
+    **dict.fromkeys(("info", "frontends", "workers", "served", "sync")),
+    "roles": [],
+}
 INFO = "Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nUptime_sec: 7200\n"
 FRONTENDS = "# pxname,svname,scur,req_tot,hrsp_5xx,req_rate\nweb,FRONTEND,3,1200,4,7\nlbkit-health,FRONTEND,1,9,0,10\n"
 
@@ -16,25 +20,15 @@ def roles(*lines):
 
 
 def test_figures_are_of_the_clients_frontends_alone():
-    found = overview.of({"servers": SERVERS, "info": INFO, "frontends": FRONTENDS, "workers": 2, "roles": []})
+    found = overview.of({**SILENT, "info": INFO, "frontends": FRONTENDS, "workers": 2})
     assert found.haproxy == overview.HaProxy("2.6.12", 7200, 2, 3, 1200, 4, 7)
     assert overview.haproxy_rows({"lb-1": found, "lb-2": None})[1:] == [
         ("lb-1", "2.6.12", "2h", "2", "3", "7", "4 of 1,200", "none", "unknown")
     ]
-    silent = overview.of({"servers": SERVERS, "info": None, "frontends": None, "workers": None, "roles": []})
+    silent = overview.of(SILENT)
     assert (silent.haproxy, silent.servers) == (None, None)
     assert overview.haproxy_rows({"lb-1": silent})[1] == ("lb-1", *"??????", "none", "unknown")
     assert overview.haproxy_rows({"lb-1": None}) == []
-
-
-class Sync:
-    """A session whose sync says this of itself."""
-
-    def __init__(self, **said):
-        self.said = {"conflicts": [], "complaints": [], "in_charge": True, "peers": {}, **said}
-
-    def call(self, _op, **_asked):
-        return self.said
 
 
 @pytest.mark.parametrize(
@@ -48,7 +42,8 @@ class Sync:
     ],
 )
 def test_the_sync_is_told_in_a_word(said, word):
-    assert overview.sync_word(Sync(**said)) == word
+    usual = {"conflicts": [], "complaints": [], "in_charge": True, "peers": {}}
+    assert overview.sync_word({**usual, **said}) == word
 
 
 def test_the_last_failover_is_told_with_what_the_old_master_said():
