@@ -56,6 +56,14 @@ def wanted(cluster: Cluster, only: Sequence[str]) -> dict[str, tuple[plan.Desire
     return {host.name: steps.desired(cluster, host, only) for host in cluster.hosts}
 
 
+def prepare(cluster: Cluster) -> None:
+    """What `holder_of` needs is made, while there is time."""
+    if isinstance(cluster.address, Eip):
+        from lbkit.aws import api
+
+        api.of(cluster).warm("ec2")
+
+
 def read(cluster: Cluster, only: Sequence[str], opened: dict[str, Any]) -> Picture:
     """One round trip to each host, side by side."""
     asked = wanted(cluster, only)

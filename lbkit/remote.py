@@ -299,7 +299,7 @@ def reason(error: BaseException) -> str:
     if isinstance(error, paramiko.ChannelException):  # the jump host's sshd answers for the host
         return str(error.text)
     # A host that takes the connection and says nothing: paramiko's two words for it.
-    silent = str(error) in ("Error reading SSH protocol banner", "No existing session")
+    silent = str(error).startswith(("Error reading SSH protocol banner", "No existing session"))
     if isinstance(error, TimeoutError) or silent:
         return "no answer"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -73,7 +73,7 @@ class Status:
 def read(cluster: Cluster) -> Status:
     """The pair as it is now, in figures too; a host that does not answer is a row of its own."""
     hosts = [one.replace(connect_timeout_s=min(one.connect_timeout_s, CONNECT_S)) for one in cluster.hosts]
-    with remote.sessions(hosts) as opened:
+    with remote.sessions(hosts, lambda: observe.prepare(cluster)) as opened:
         found = of(cluster, opened, figures=True)
     failover = overview.last_failover({r.host: r.overview for r in found.rows})
     return replace(with_work(found), failover=failover)
@@ -91,29 +91,34 @@ def with_work(found: Status) -> Status:
 def of(cluster: Cluster, opened: dict[str, Any], figures: bool = False) -> Status:
     """The same over sessions that are open already. figures: with the rows' overviews."""
     picture = observe.read(cluster, (), opened)
-    try:
-        holder, doubt = observe.holder_of(picture), None
-    except errors.Undecided as error:
-        holder, doubt = None, error
     answered = {node.host.name: node for node in picture.nodes}
 
-    def of_host(host: Host) -> Row:
+    def look(host: Host | None) -> Any:
+        if host is None:
+            return holder(picture)
         if host.name not in answered:
             return Row(host.name, host.role, "UNKNOWN", None, "unknown", "unknown", None)
         seen = overview.read(cluster, host, opened[host.name]) if figures else None
-        return row(answered[host.name], holder, doubt is not None, opened[host.name], seen)
+        return row(answered[host.name], opened[host.name], seen)
 
-    rows = remote.in_parallel(of_host, [host for host in cluster.hosts if host.name in opened])
-    return judge(rows, picture.missing, doubt)
+    hosts = [host for host in cluster.hosts if host.name in opened]
+    *rows, held_by = remote.in_parallel(look, [*hosts, None])
+    if isinstance(held_by, errors.Undecided):
+        return judge(rows, picture.missing, held_by)
+    known = [replace(one, holds=one.host == held_by) if one.host in answered else one for one in rows]
+    return judge(known, picture.missing, None)
 
 
-def row(
-    node: pair.Node,
-    holder: str | None,
-    unknown: bool,
-    session: remote.Session,
-    figures: overview.Overview | None = None,
-) -> Row:
+def holder(picture: observe.Picture) -> str | errors.Undecided | None:
+    """As of observe.holder_of, or why it cannot be told."""
+    try:
+        return observe.holder_of(picture)
+    except errors.Undecided as error:
+        return error
+
+
+def row(node: pair.Node, session: remote.Session, figures: overview.Overview | None = None) -> Row:
+    """But for whether it holds the address."""
     held = node.seen.facts.get("servers", {})
     units, agent = node.seen.facts["units"], node.seen.facts.get("agent")
     runs = units.get("lbkit-agent.service")
@@ -125,7 +130,7 @@ def row(
         node.host.name,
         node.host.role,
         state,
-        None if unknown else node.host.name == holder,
+        None,
         units["haproxy.service"] or "unknown",
         units["keepalived.service"] or "unknown",
         count(overview.views(figures) if figures else views(session), held),
