@@ -181,7 +181,7 @@ class Session:
 
 def failed(name: str, error: dict[str, str]) -> errors.CommandFailed:
     output = "".join(f"\n  | {line}" for line in error["output"].splitlines())
-    return errors.CommandFailed(f"{name}: {error['what']}{output}")
+    return errors.told_by(name, f"{error['what']}{output}")
 
 
 # ── opening ──────────────────────────────────────────────────────────────────────────────────────────────

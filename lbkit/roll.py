@@ -162,7 +162,6 @@ class Roll:
             )
         except errors.CommandFailed as error:
             what, _, step = str(error).partition("\nNext: ")
-            step = step or "mend the cause, then run the same command again."
             raise errors.CommandFailed(f"{what}\n{self.so_far()}\nNext: {step}") from None
         except errors.Unreachable as error:
             raise errors.Unreachable(f"{self.so_far()}\n{error}") from None
