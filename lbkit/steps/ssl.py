@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lbkit import render
+from lbkit.hand import renewing
 from lbkit.inventory import Cluster, Host, HttpFrontend, ServedCertificate
 from lbkit.inventory.cluster import whole_name
 from lbkit.resources import Certificate, Directory, File, Masked, Resource, Service
@@ -63,7 +64,7 @@ def configuration(cluster: Cluster) -> list[Resource]:
 
 def config(cluster: Cluster) -> dict[str, Any]:
     """{socket, certificates: [{name, path, domains, issuer, key_type, lineage, served_on, min_days}], renew:
-    {certbot, directory, ca, email, port}}. No secret is in it."""
+    {certbot, directory, ca, email, port, tries_per_hour}}. No secret is in it."""
     shared = cluster.certificate
     return {
         "socket": haproxy.STATS_SOCKET,
@@ -86,6 +87,7 @@ def config(cluster: Cluster) -> dict[str, Any]:
             "ca": shared.ca,
             "email": cluster.email,
             "port": shared.challenge_port,
+            "tries_per_hour": renewing.share(len(cluster.hosts)),
         },
     }
 

@@ -26,6 +26,7 @@ def program(tmp_path, monkeypatch):
         "ca": None,
         "email": "",
         "port": 9,
+        "tries_per_hour": 2,
     }
     config = tmp_path / "certificates.json"
     config.write_text(json.dumps({"socket": "none", "certificates": [site], "renew": renew}))

@@ -10,11 +10,12 @@ import select
 import socket
 import stat
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from lbkit.hand import duty, framing, inotify, items, ledger, locking, marks, syncing, trees
+from lbkit.hand import duty, framing, inotify, items, ledger, lineages, locking, marks, syncing, trees
 from lbkit.hand.core import Failed
 
 PARTS = items.CERTBOT_PARTS
@@ -42,7 +43,7 @@ def lineage(root, number=1, name="site"):
 def moved(source, target):
     content = trees.read(str(source), PARTS)
     entries = trees.parse(content, PARTS)
-    trees.check_lineages(entries)
+    lineages.check(entries, str(source))
     trees.install(str(target), PARTS, entries)
     return content
 
@@ -131,21 +132,6 @@ def test_a_link_cannot_be_written_through():
     entries = [["live", "d", 0o700, ""], ["live/a", "l", 0, "b"], ["live/a/x", "f", 0o600, data]]
     with pytest.raises(Failed, match="in no directory"):
         trees.parse(json.dumps(entries).encode(), PARTS)
-
-
-def test_files_of_two_renewals_are_not_sent(tmp_path):
-    lineage(tmp_path, 1)
-    lineage(tmp_path, 2)
-    link = tmp_path / "live/site/cert.pem"
-    link.unlink()
-    link.symlink_to("../../archive/site/cert1.pem")
-    entries = trees.parse(trees.read(str(tmp_path), PARTS), PARTS)
-    with pytest.raises(Failed, match="different renewals"):
-        trees.check_lineages(entries)
-    (tmp_path / "archive/site/cert1.pem").unlink()
-    entries = trees.parse(trees.read(str(tmp_path), PARTS), PARTS)
-    with pytest.raises(Failed, match="which is not there"):
-        trees.check_lineages(entries)
 
 
 # ── messages ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -331,7 +317,12 @@ def test_a_tree_that_is_too_large_to_be_sent_is_told_and_stops_nothing_else(tmp_
     lineage(tmp_path / "tree")
     (tmp_path / "tree/archive/site/large.pem").write_bytes(b"x" * 4096)
     (tmp_path / "x").write_text("1")
-    tree = items.Tree("letsencrypt", str(tmp_path / "tree"), PARTS, whole=trees.check_lineages)
+    tree = items.Tree(
+        "letsencrypt",
+        str(tmp_path / "tree"),
+        PARTS,
+        whole=partial(lineages.check, root=str(tmp_path / "tree")),
+    )
     both = {"letsencrypt": tree, "x": items.SavedFile("x", str(tmp_path / "x"))}
     node = syncing.Node(both, ledger.Ledger("a", str(tmp_path / "ledger")))
     node.look()
@@ -415,6 +406,44 @@ def test_a_broken_configuration_is_checked_once_and_again_when_saved_or_after_a_
     assert (node.complaints(), woken) == ([], [1])
 
 
-def test_a_fault_reads_the_same_whichever_process_of_haproxy_found_it():
-    said = "[NOTICE]   (7) : haproxy version is 2.6.12\n[ALERT]    ({}) : config : parsing [x.cfg:12] : no"
-    assert {items.first_fault(said.format(pid)) for pid in (7, 2358)} == {"parsing [x.cfg:12] : no"}
+# ── certificates ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_certificate_behind_a_link_is_synced_and_noticed_where_it_is_saved(tmp_path):
+    real = tmp_path / "of 2026/site.pem"
+    real.parent.mkdir()
+    real.write_text("chain and key")
+    (tmp_path / "site.pem").symlink_to(real)
+    item = items.Certificate("site.pem", str(tmp_path / "site.pem"), "site")
+    assert item.read() == b"chain and key"
+    assert item.watched() == [str(tmp_path), str(real.parent)]
+    assert item.concerns(str(real.parent), "site.pem")
+    assert item.concerns(str(tmp_path), "site.pem")
+    assert not item.concerns(str(tmp_path), "other.pem")
+    with pytest.raises(Failed, match="is a link"):  # of what is put in place by renaming
+        items.SavedFile("cfg", str(tmp_path / "site.pem")).read()
+
+
+def test_one_fault_of_a_certificate_raises_one_alarm_and_it_is_not_the_syncs(tmp_path, monkeypatch):
+    monkeypatch.setattr(duty, "ALARMS", str(tmp_path / "alarms"))
+    monkeypatch.setattr(duty, "SPARE", str(tmp_path / "spare"))
+    monkeypatch.setattr(locking, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(syncing, "MENDED_WITHIN_S", 0)
+
+    def broken(content):
+        raise Failed("it is broken")
+
+    for item, raised in (
+        (items.Certificate("x", str(tmp_path / "x"), "site"), set()),  # cert-deploy raises it
+        (items.SavedFile("x", str(tmp_path / "x")), {"sync"}),
+    ):
+        monkeypatch.setattr(item, "check", broken)
+        (tmp_path / "x").write_text("broken")
+        node = syncing.Node({"x": item}, ledger.Ledger("a", str(tmp_path / f"ledger-{len(raised)}")))
+        node.look()
+        node.tell()
+        assert set(duty.alarms()) == raised
+        assert node.complaints() == ["it is broken; it is neither loaded nor sent"]
+        node.tell(["lb-2 refused it"])  # what the other says of it is told here
+        assert set(duty.alarms()) == {"sync"}
+        duty.end_alarm("sync")
