@@ -84,6 +84,6 @@ def check_renewal(name, text, where):
         if key not in allowed or not re.fullmatch(allowed[key], value):
             shown = key if re.fullmatch(r"\w{1,40}", key) else "a line"
             raise Failed(
-                f"{name}: {shown} is not as lbkit has it there, and could have certbot run something as root; "
+                f"{name}: {shown} is not as lbkit has it there, and could have certbot run things as root; "
                 f"take that out, or, where nothing needs it: certbot delete --cert-name {name[8:-5]}"
             )
