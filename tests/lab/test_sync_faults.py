@@ -1,0 +1,174 @@
+"""The sync and the certificates where several things go wrong at once: both hosts renewed, no room, an intruder on
+the other host, IPv6, an Elastic IP."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from lbkit.lab import acme, nodes
+from tests.lab import test_sync as sync
+from tests.lab.elastic import Elastic
+from tests.lab.rehearsal import CFG, NAMES, Rehearsal, until
+from tests.lab.test_certificates import LONG, OFTEN, served
+
+pytestmark = pytest.mark.lab
+
+PEM = "/etc/haproxy/certs/site.pem"
+CERTBOT = ("certbot", "renew", "--force-renewal", "--no-random-sleep-on-renew")
+ITEMS = ("letsencrypt", "site.pem")
+
+
+def alarms(pair: Rehearsal) -> dict[str, dict[str, str]]:
+    """Host → alarm → text, of those that stand on the disk and of those for which that had no room."""
+    found: dict[str, dict[str, str]] = {}
+    for name in NAMES:
+        said = pair.sh(name, "cd /; for f in var/lib/lbkit/alarms/* run/lbkit-alarms/*; do echo $f; cat $f; echo; done 2>&1")
+        lines = said.splitlines()
+        found[name] = {
+            path.rpartition("/")[2]: json.loads(text)["text"]
+            for path, text in zip(lines, lines[1:], strict=False)
+            if text.startswith("{")
+        }
+    return found
+
+
+def quiet(pair: Rehearsal) -> bool:
+    """No alarm stands, and all have the same."""
+    return alarms(pair) == {name: {} for name in NAMES} and sync.level(pair)
+
+
+def shown(pair: Rehearsal) -> list[str]:
+    """What each host shows clients."""
+    return [served(pair, name) for name in NAMES]
+
+
+def test_certificates_that_both_renewed_while_apart_are_kept_and_served_until_one_is_chosen(
+    pair: Rehearsal,
+) -> None:
+    holder, standby = pair.roles()
+    pair.sh(standby, "systemctl stop lbkit-sync")
+    for name in NAMES:  # each as the one in charge would, while it knows nothing of the other
+        pair.on(name, *CERTBOT)
+    apart = shown(pair)
+    assert len(set(apart)) == 2
+    pair.sh(standby, "systemctl start lbkit-sync")
+    conflicts = {f"sync-conflict-{item}" for item in ITEMS}
+    until(lambda: [set(one) for one in alarms(pair).values()] == [conflicts, conflicts])
+    assert shown(pair) == apart
+    for name in NAMES:
+        for item in ITEMS:
+            kept = pair.sh(name, f"ls {sync.KEPT}/{item}").split()
+            assert {one.rpartition("-")[0] for one in kept} == set(NAMES)
+    told = pair.refused("sync.status").flat
+    assert all(f"Next: inv sync.now --keep lb-1|lb-2 --item {item}" in told for item in ITEMS)
+    pair.done("sync.now", "--keep", standby)
+    until(lambda: set(shown(pair)) == {apart[NAMES.index(standby)]})
+    until(lambda: quiet(pair))
+    assert "is not due" in pair.done("cert.renew").flat  # what was chosen is certbot's on both, and in place
+
+
+@contextlib.contextmanager
+def full(pair: Rehearsal, name: str, *folders: str) -> Iterator[None]:
+    """These directories are on a disk of their own, which is full."""
+    for folder in folders:
+        pair.sh(
+            name,
+            f"cp -a {folder} /run/was; mount -t tmpfs -o size=512k,mode=$(stat -c %a {folder}) none {folder}; "
+            f"cp -a /run/was/. {folder}; rm -rf /run/was; dd if=/dev/zero of={folder}/fill bs=4k 2>/dev/null || true",
+        )
+    try:
+        yield
+    finally:
+        for folder in folders:
+            pair.sh(name, f"rm -f {folder}/fill; cp -a {folder} /run/was; umount {folder}; cp -a /run/was/. {folder}; rm -rf /run/was")
+
+
+def test_a_full_disk_cuts_nothing_off_is_told_by_both_and_what_was_missed_comes_when_there_is_room(
+    pair: Rehearsal,
+) -> None:
+    holder, standby = pair.roles()
+    good, was = pair.read(standby, CFG), shown(pair)
+    with full(pair, standby, "/etc/haproxy", "/var/lib/lbkit"):
+        sync.retries(pair, holder, 6)
+        until(lambda: all("No space left" in one.get("sync", "") for one in alarms(pair).values()))
+        assert pair.read(standby, CFG) == good
+        assert "No space left" in pair.refused("sync.status").flat
+        assert sync.loaded(pair, holder, "retries 6")
+    until(lambda: sync.loaded(pair, standby, "retries 6"), 120)
+    until(lambda: quiet(pair), 120)
+
+    with full(pair, holder, PEM.rpartition("/")[0]):
+        assert "No space left" in pair.refused("cert.renew", "--force").flat
+        assert shown(pair) == was
+        assert "No space left" in alarms(pair)[holder]["certificate-site-renewal"]
+    pair.done("cert.renew")  # which certbot has already: the issuer is not asked again
+    until(lambda: len(set(shown(pair))) == 1 and shown(pair) != was)
+    until(lambda: quiet(pair))
+    sync.restored(pair)
+    assert pair.leftovers() == []
+
+
+def test_who_is_root_on_one_host_has_certbot_run_nothing_on_the_other(pair: Rehearsal) -> None:
+    holder, standby = pair.roles()
+    conf = "/etc/letsencrypt/renewal/site.conf"
+    before = pair.read(standby, conf)
+    # The intruder's own lbkit checks nothing.
+    module = "/usr/local/lib/lbkit/hand/lineages.py"
+    pair.sh(holder, f"cp -p {module} /run/module; sed -i 's/^def check(entries, root):/&\\n    return/' {module}")
+    pair.sh(holder, f"systemctl restart lbkit-sync; cp -p {conf} /run/conf; echo 'pre_hook = touch /run/hooked' >> {conf}")
+    until(lambda: all("pre_hook" in one.get("sync", "") for one in alarms(pair).values()))
+    assert pair.read(standby, conf) == before
+    assert f"{standby}: letsencrypt: {standby} refused it" in pair.refused("sync.status").flat
+    # One that checks does not even send it.
+    pair.sh(holder, f"cp -p /run/module {module}; systemctl restart lbkit-sync")
+    until(lambda: "neither loaded nor sent" in alarms(pair)[holder].get("sync", ""))
+    pair.sh(holder, f"cp -p /run/conf {conf}")
+    until(lambda: quiet(pair))
+
+
+PAGE = ("[haproxy.frontends.web]\n", '[haproxy]\nerrorfiles.503 = "503.http"\n[haproxy.frontends.web]\n')
+
+
+def test_over_ipv6_the_sync_brings_pages_too(pair: Rehearsal) -> None:
+    page = pair.directory / "503.http"
+    page.write_text("HTTP/1.0 503 Sorry\r\n\r\nfrom the inventory\n")
+    edits = [PAGE]
+    pair.done("haproxy", hosts=pair.hosts(*edits))
+    for number, name in enumerate(NAMES, 1):
+        pair.sh(name, f"ip -6 address replace fd77::1{number}/64 dev lan0 nodad")
+        edits.append((f'"10.77.9.1{number}"', f'"fd77::1{number}"'))
+    edits.append(('"10.77.9.100/24"', '"fd77::100/64"'))
+    six = pair.hosts(*edits)
+    pair.done("sync.install", hosts=six)
+    holder, standby = pair.roles()
+    pair.sh(holder, "sed -i 's/from the inventory/from a person/' /etc/haproxy/pages/503.http")
+    until(lambda: "from a person" in pair.read(standby, "/etc/haproxy/pages/503.http"))
+    assert "fd77::" in pair.sh(standby, "ss -Htn state established 'sport = :22' src [fd77::]/64")
+    pair.done("sync.install")
+    sync.restored(pair)
+
+
+def test_with_an_elastic_ip_the_holder_sends_and_who_takes_over_renews_and_sends(elastic: Elastic) -> None:
+    def certificate(name: str) -> str:
+        return served(elastic, name, "eip.lab.test")
+
+    sync.retries(elastic, "lb-1", 4)
+    until(lambda: sync.loaded(elastic, "lb-2", "retries 4"))
+    elastic.done("setup", hosts=elastic.hosts((LONG, acme.directory("short"))))  # certificates of a minute
+    until(lambda: certificate("lb-1") == certificate("lb-2") != "")
+    was = certificate("lb-2")
+    elastic.lab.host("lb-1").power_off()
+    until(lambda: elastic.served_by("lb-2"))
+    elastic.sh("lb-2", OFTEN)
+    until(lambda: certificate("lb-2") not in ("", was), 120)
+    sync.retries(elastic, "lb-2", 5)
+    elastic.lab.host("lb-1").power_on()
+    elastic.lab.host("lb-1").wait_ready()
+    elastic.sh("lb-2", "systemctl stop lbkit-cert-renew.timer")
+    until(lambda: sync.loaded(elastic, "lb-1", "retries 5"))
+    until(lambda: certificate("lb-1") == certificate("lb-2") and sync.level(elastic))
+    assert served(elastic, nodes.ELASTIC_IP, "eip.lab.test") == certificate("lb-2")
