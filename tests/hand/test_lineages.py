@@ -6,7 +6,7 @@ import pytest
 
 from lbkit.hand import items, ledger, lineages, locking, syncing, trees
 from lbkit.hand.core import Failed
-from tests.hand.test_sync_parts import PARTS, lineage
+from tests.hand.test_sync_trees import PARTS, lineage
 
 # As certbot 2.1 and 4.2 wrote it on the lab's hosts.
 RENEWAL = """\

@@ -23,17 +23,12 @@ ITEMS = ("letsencrypt", "site.pem")
 
 
 def alarms(pair: Rehearsal) -> dict[str, dict[str, str]]:
-    """Host → alarm → text, of those that stand on the disk and of those for which that had no room."""
-    found: dict[str, dict[str, str]] = {}
-    for name in NAMES:
-        said = pair.sh(name, "cd /; for f in var/lib/lbkit/alarms/* run/lbkit-alarms/*; do echo $f; cat $f; echo; done 2>&1")
-        lines = said.splitlines()
-        found[name] = {
-            path.rpartition("/")[2]: json.loads(text)["text"]
-            for path, text in zip(lines, lines[1:], strict=False)
-            if text.startswith("{")
-        }
-    return found
+    """Host → alarm → text, of those that stand."""
+    script = """
+import json, sys; sys.path.insert(0, "/usr/local/lib")
+from lbkit.hand import duty
+print(json.dumps({name: one["text"] for name, one in duty.alarms().items()}))"""
+    return {name: json.loads(pair.on(name, "python3", "-IS", "-c", script)) for name in NAMES}
 
 
 def quiet(pair: Rehearsal) -> bool:
@@ -49,7 +44,7 @@ def shown(pair: Rehearsal) -> list[str]:
 def test_certificates_that_both_renewed_while_apart_are_kept_and_served_until_one_is_chosen(
     pair: Rehearsal,
 ) -> None:
-    holder, standby = pair.roles()
+    _, standby = pair.roles()
     pair.sh(standby, "systemctl stop lbkit-sync")
     for name in NAMES:  # each as the one in charge would, while it knows nothing of the other
         pair.on(name, *CERTBOT)
@@ -84,7 +79,10 @@ def full(pair: Rehearsal, name: str, *folders: str) -> Iterator[None]:
         yield
     finally:
         for folder in folders:
-            pair.sh(name, f"rm -f {folder}/fill; cp -a {folder} /run/was; umount {folder}; cp -a /run/was/. {folder}; rm -rf /run/was")
+            pair.sh(
+                name,
+                f"rm -f {folder}/fill; cp -a {folder} /run/was; umount {folder}; cp -a /run/was/. {folder}; rm -rf /run/was",
+            )
 
 
 def test_a_full_disk_cuts_nothing_off_is_told_by_both_and_what_was_missed_comes_when_there_is_room(
@@ -118,8 +116,13 @@ def test_who_is_root_on_one_host_has_certbot_run_nothing_on_the_other(pair: Rehe
     before = pair.read(standby, conf)
     # The intruder's own lbkit checks nothing.
     module = "/usr/local/lib/lbkit/hand/lineages.py"
-    pair.sh(holder, f"cp -p {module} /run/module; sed -i 's/^def check(entries, root):/&\\n    return/' {module}")
-    pair.sh(holder, f"systemctl restart lbkit-sync; cp -p {conf} /run/conf; echo 'pre_hook = touch /run/hooked' >> {conf}")
+    pair.sh(
+        holder, f"cp -p {module} /run/module; sed -i 's/^def check(entries, root):/&\\n    return/' {module}"
+    )
+    pair.sh(
+        holder,
+        f"systemctl restart lbkit-sync; cp -p {conf} /run/conf; echo 'pre_hook = touch /run/hooked' >> {conf}",
+    )
     until(lambda: all("pre_hook" in one.get("sync", "") for one in alarms(pair).values()))
     assert pair.read(standby, conf) == before
     assert f"{standby}: letsencrypt: {standby} refused it" in pair.refused("sync.status").flat
