@@ -177,15 +177,17 @@ class Node:
         with locking.held(WHO, f"sync: {name} from {sender}"), self.mutex:
             if versions.decide(self.version(name), {**brought, "setup": False}) != "fetch":
                 return "changed"
-            self.put_aside(name)
-            self.ledger.begin(name, brought["digest"], brought["vector"])
             try:
+                self.put_aside(name)
+                self.ledger.begin(name, brought["digest"], brought["vector"])
                 self.items[name].install(content, digest(self.read(name)))
             except (Failed, OSError) as error:
-                self.ledger.undo(name)
-                self.refused[name] = {"why": f"{error} (from {sender})", "vector": brought["vector"]}
-                log.warning("refused %s from %s: %s", name, sender, error)
-                raise Failed(str(error)) from None
+                with contextlib.suppress(OSError):  # no room for that either; what stands there counts
+                    self.ledger.undo(name)
+                why = (isinstance(error, OSError) and error.strerror) or str(error)
+                self.refused[name] = {"why": f"{why} (from {sender})", "vector": brought["vector"]}
+                log.warning("refused %s from %s: %s", name, sender, why)
+                raise Failed(why) from None
             self.ledger.adopt(name, brought["digest"], brought["vector"])
             self.ledger.told("received", name, sender)
             self.well(name)

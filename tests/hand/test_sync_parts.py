@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import select
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lbkit.hand import duty, framing, inotify, items, ledger, locking, marks, syncing
+from lbkit.hand import duty, framing, inotify, items, ledger, locking, marks, orders, syncing
 from lbkit.hand.core import Failed
 
 PARTS = items.CERTBOT_PARTS
@@ -266,6 +267,29 @@ def test_a_broken_configuration_is_checked_once_and_again_when_saved_or_after_a_
     monkeypatch.setattr(item, "check", lambda content: None)
     node.look()
     assert (node.complaints(), woken) == ([], [1])
+
+
+def test_what_finds_no_room_is_refused_told_here_too_and_taken_when_there_is_room(tmp_path, monkeypatch):
+    monkeypatch.setattr(locking, "LOCK", str(tmp_path / "lock"))
+    path, book = tmp_path / "x", ledger.Ledger("a", str(tmp_path / "ledger"))
+    path.write_text("old")
+    node = syncing.Node({"x": items.SavedFile("x", str(path))}, book)
+    node.look()
+    monkeypatch.setattr(items.SavedFile, "install", lambda self, content, was: path.write_bytes(content))
+    vector = {**book.record("x")["vector"], "b": 1}
+    brought = {"digest": items.digest(b"new"), "vector": vector}
+    with monkeypatch.context() as patch:
+        patch.setattr(orders, "put", full)
+        with pytest.raises(Failed, match="No space left"):
+            node.take("x", brought, b"new", "b")
+    assert path.read_text() == "old"
+    assert "x was refused: No space left on device (from b)" in node.complaints()
+    assert node.take("x", brought, b"new", "b") == "taken"
+    assert node.complaints() == []
+
+
+def full(path, content, mode=0o644):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 # ── certificates ─────────────────────────────────────────────────────────────────────────────────────────

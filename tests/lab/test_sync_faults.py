@@ -142,6 +142,7 @@ def test_over_ipv6_the_sync_brings_pages_too(pair: Rehearsal) -> None:
         pair.sh(name, f"ip -6 address replace fd77::1{number}/64 dev lan0 nodad")
         edits.append((f'"10.77.9.1{number}"', f'"fd77::1{number}"'))
     edits.append(('"10.77.9.100/24"', '"fd77::100/64"'))
+    edits.append(("[haproxy.frontends.web]\n", '[haproxy.frontends.web]\naddresses = ["::"]\n'))
     six = pair.hosts(*edits)
     pair.done("sync.install", hosts=six)
     holder, standby = pair.roles()
