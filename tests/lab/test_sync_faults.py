@@ -102,7 +102,7 @@ def test_a_full_disk_cuts_nothing_off_is_told_by_both_and_what_was_missed_comes_
     with full(pair, holder, PEM.rpartition("/")[0]):
         assert "No space left" in pair.refused("cert.renew", "--force").flat
         assert shown(pair) == was
-        assert "No space left" in alarms(pair)[holder]["certificate-site-renewal"]
+        assert "No space left" in alarms(pair)[holder]["certificate-site"]
     pair.done("cert.renew")  # which certbot has already: the issuer is not asked again
     until(lambda: len(set(shown(pair))) == 1 and shown(pair) != was)
     until(lambda: quiet(pair))
@@ -145,6 +145,7 @@ def test_over_ipv6_the_sync_brings_pages_too(pair: Rehearsal) -> None:
     edits.append(("[haproxy.frontends.web]\n", '[haproxy.frontends.web]\naddresses = ["::"]\n'))
     six = pair.hosts(*edits)
     pair.done("sync.install", hosts=six)
+    until(lambda: sync.level(pair))
     holder, standby = pair.roles()
     pair.sh(holder, "sed -i 's/from the inventory/from a person/' /etc/haproxy/pages/503.http")
     until(lambda: "from a person" in pair.read(standby, "/etc/haproxy/pages/503.http"))
