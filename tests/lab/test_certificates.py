@@ -133,10 +133,9 @@ def test_timer_that_fails_raises_an_alarm_waits_and_ends_it_when_it_worked(pair)
     assert "Next: does this host reach" in json.loads(pair.read("lb-1", alarm))["text"]
     pair.on("lb-1", *renew)
     assert "tried in vain" in pair.on("lb-1", "journalctl", "-u", "lbkit-cert-renew", "-o", "cat", "-n", "20")
-    for _ in range(3):
-        pair.on("lb-1", "/usr/local/lib/lbkit/cert-renew", "--asked", check=False)
+    pair.on("lb-1", "/usr/local/lib/lbkit/cert-renew", "--asked", check=False)
     limited = pair.sh("lb-1", "/usr/local/lib/lbkit/cert-renew --asked 2>&1", check=False)
-    assert re.search(r"tried in vain 4 times .*, again from \d\d:\d\d", limited)
+    assert re.search(r"tried in vain 2 times .*, again from \d\d:\d\d", limited)
     assert asked(pair) == before
     pair.done("setup")
     pair.on("lb-1", *renew)

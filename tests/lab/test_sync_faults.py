@@ -10,14 +10,16 @@ from collections.abc import Iterator
 import pytest
 
 from lbkit.lab import acme, nodes
+from tests import authority
 from tests.lab import test_sync as sync
 from tests.lab.elastic import Elastic
 from tests.lab.rehearsal import CFG, NAMES, Rehearsal, until
-from tests.lab.test_certificates import LONG, OFTEN, served
+from tests.lab.test_certificates import LONG, OFTEN, SERVED, served
 
 pytestmark = pytest.mark.lab
 
 PEM = "/etc/haproxy/certs/site.pem"
+INSTALL = ["/usr/local/lib/lbkit/cert-deploy", "install", "site", "--from", "-"]
 CERTBOT = ("certbot", "renew", "--force-renewal", "--no-random-sleep-on-renew")
 ITEMS = ("letsencrypt", "site.pem")
 
@@ -130,30 +132,6 @@ def test_who_is_root_on_one_host_has_certbot_run_nothing_on_the_other(pair: Rehe
     until(lambda: quiet(pair))
 
 
-PAGE = ("[haproxy.frontends.web]\n", '[haproxy]\nerrorfiles.503 = "503.http"\n[haproxy.frontends.web]\n')
-
-
-def test_over_ipv6_the_sync_brings_pages_too(pair: Rehearsal) -> None:
-    page = pair.directory / "503.http"
-    page.write_text("HTTP/1.0 503 Sorry\r\n\r\nfrom the inventory\n")
-    edits = [PAGE]
-    pair.done("haproxy", hosts=pair.hosts(*edits))
-    for number, name in enumerate(NAMES, 1):
-        pair.sh(name, f"ip -6 address replace fd77::1{number}/64 dev lan0 nodad")
-        edits.append((f'"10.77.9.1{number}"', f'"fd77::1{number}"'))
-    edits.append(('"10.77.9.100/24"', '"fd77::100/64"'))
-    edits.append(("[haproxy.frontends.web]\n", '[haproxy.frontends.web]\naddresses = ["::"]\n'))
-    six = pair.hosts(*edits)
-    pair.done("sync.install", hosts=six)
-    until(lambda: sync.level(pair))
-    holder, standby = pair.roles()
-    pair.sh(holder, "sed -i 's/from the inventory/from a person/' /etc/haproxy/pages/503.http")
-    until(lambda: "from a person" in pair.read(standby, "/etc/haproxy/pages/503.http"))
-    assert "[fd77::1" in pair.sh(standby, "ss -Htn state established 'sport = :22'")
-    pair.done("sync.install")
-    sync.restored(pair)
-
-
 def test_with_an_elastic_ip_the_holder_sends_and_who_takes_over_renews_and_sends(elastic: Elastic) -> None:
     def certificate(name: str) -> str:
         return served(elastic, name, "eip.lab.test")
@@ -174,3 +152,32 @@ def test_with_an_elastic_ip_the_holder_sends_and_who_takes_over_renews_and_sends
     until(lambda: sync.loaded(elastic, "lb-1", "retries 5"))
     until(lambda: certificate("lb-1") == certificate("lb-2") and sync.level(elastic))
     assert served(elastic, nodes.ELASTIC_IP, "eip.lab.test") == certificate("lb-2")
+
+
+def shown_on_ipv6(pair: Rehearsal, name: str) -> str:
+    """sha256 of the certificate."""
+    said = pair.sh(name, SERVED.format("[::1]", "api.lab.test", "-fingerprint -sha256"), check=False)
+    return said.strip().partition("=")[2].replace(":", "").lower()
+
+
+def test_a_pair_with_ipv6_between_its_hosts_syncs_certificates_and_pages(pair: Rehearsal) -> None:
+    """Its client would need IPv6 too; so who serves is told by the hosts, and the pair is no whole one after it."""
+    (pair.directory / "503.http").write_text("HTTP/1.0 503 Sorry\r\n\r\nfrom the inventory\n")
+    web, page = "[haproxy.frontends.web]\n", "/etc/haproxy/pages/503.http"
+    edits = [(web, f'[haproxy]\nerrorfiles.503 = "503.http"\n{web}addresses = ["::"]\n')]
+    edits.append(('"10.77.9.100/24"', '"fd77::100/64"'))
+    for number, name in enumerate(NAMES, 1):
+        pair.sh(name, f"ip -6 address replace fd77::1{number}/64 dev lan0 nodad")
+        edits.append((f'"10.77.9.1{number}"', f'"fd77::1{number}"'))
+    six = pair.hosts(*edits)
+    pair.done("setup", hosts=six)
+    until(lambda: pair.inv("sync.status", hosts=six).code == 0)
+    for sender, receiver in (NAMES, NAMES[::-1]):
+        pair.done("switchover", "--to", sender, hosts=six)
+        pair.sh(sender, f"sed -i 's/^from .*/from a person on {sender}/' {page}")
+        until(lambda sender=sender, receiver=receiver: sender in pair.read(receiver, page))
+        assert "[fd77::1" in pair.sh(receiver, "ss -Htn state established 'sport = :22'")
+        fresh = authority.issue("six", ("api.lab.test",))
+        pair.lab.host(sender).exec(INSTALL, input=fresh.pem)
+        until(lambda receiver=receiver, fresh=fresh: shown_on_ipv6(pair, receiver) == fresh.fingerprint)
+    assert pair.inv("sync.status", hosts=six).code == 0
