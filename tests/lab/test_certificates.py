@@ -11,8 +11,7 @@ import re
 
 import pytest
 
-from lbkit.lab import acme, nodes
-from tests.lab.elastic import Elastic
+from lbkit.lab import acme
 from tests.lab.rehearsal import NAMES, VIP, Rehearsal, until
 
 pytestmark = pytest.mark.lab
@@ -179,10 +178,3 @@ def test_active_that_is_dead_for_good_leaves_the_renewal_to_the_passives_timer(p
     pair.lab.host("lb-1").wait_ready()
     pair.sh("lb-2", "systemctl stop lbkit-cert-renew.timer")
     until(lambda: same_on_both(pair))
-
-
-def test_with_an_elastic_ip_the_challenge_comes_through_it(elastic: Elastic):
-    assert "Pebble" in served(elastic, nodes.ELASTIC_IP, "eip.lab.test", "-issuer")
-    was = served(elastic, nodes.ELASTIC_IP, "eip.lab.test")
-    elastic.done("cert.renew", "--force")
-    assert served(elastic, nodes.ELASTIC_IP, "eip.lab.test") not in ("", was)
