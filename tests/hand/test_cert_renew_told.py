@@ -54,6 +54,18 @@ def test_a_failure_raises_the_alarm_and_stands_in_the_journal_whoever_asked(prog
     assert "Connection refused" in text
 
 
+def test_the_limit_of_an_hour_is_an_issuers(program, capsys, tmp_path):
+    for _ in range(2):
+        assert program.main(["--locked", "--asked"]) == 1
+    assert "tried in vain" not in capsys.readouterr().err
+    assert program.main(["--locked", "--asked"]) == 1
+    assert "tried in vain 2 times within an hour" in capsys.readouterr().err
+    config = tmp_path / "certificates.json"
+    config.write_text(config.read_text().replace("acme.test", "staging.test"))
+    assert program.main(["--locked", "--asked"]) == 1
+    assert "gave none" in capsys.readouterr().err
+
+
 HANGS = """#!/bin/sh
 sleep 1000 & echo $! >> PIDS
 echo $$ >> PIDS
@@ -71,8 +83,7 @@ def test_a_certbot_that_does_not_end_is_ended_with_all_that_it_started_and_told(
     assert program.main(["--locked"]) == 1
     assert "timed out after 0.5 s" in duty.alarms()["certificate-site-renewal"]["text"]
     until(lambda: not [pid for pid in pids.read_text().split() if runs(pid)])
-    (failed,) = program.load_failures()["site"]
-    assert failed > 0
+    assert len(*program.load_failures().values()) == 1
 
 
 def runs(pid):
