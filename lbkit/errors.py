@@ -32,11 +32,13 @@ class Fault:
 
     key: dotted path as written in hosts.toml (`hosts[1].port`). value: its repr, never a secret.
     expected: what would have been right, as a phrase that completes "expected …".
+    mend: what puts it right, where that is not an edit of the inventory.
     """
 
     key: str
     value: str
     expected: str
+    mend: str = ""
 
     def __str__(self) -> str:
         if self.value == "(missing)":
@@ -51,7 +53,8 @@ class InventoryError(LbkitError):
         self.path, self.faults = path, faults
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         lines = [f"{path}: {count}; nothing was contacted.", *(f"  {fault}" for fault in faults)]
-        lines.append(f"Next: mend {path}, then `inv plan`.")
+        steps = dict.fromkeys(fault.mend or f"mend {path}" for fault in faults)
+        lines.append(f"Next: {', '.join(steps)}, then `inv plan`.")
         super().__init__("\n".join(lines))
 
 

@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 
-from lbkit.hand import keys, loaded, looking, reading, servers
+from lbkit.hand import files, keys, loaded, looking, servers
 from lbkit.hand.core import Failed, last_lines, run
 
 
@@ -102,7 +102,7 @@ def write_file(change, _say):
         fill(temporary, content, change)
         if change.get("check"):
             check(change, temporary)
-        now = reading.read_file({"path": path}, None)
+        now = files.read_file({"path": path}, None)
         if now.get("sha256", now.get("link")) != change["was"]:
             raise Failed(f"{path} was changed by somebody else while lbkit was at work; run it again")
         os.rename(temporary, path)
@@ -205,7 +205,7 @@ def has_group(name):
 def write_kept_addresses(change, say):
     """The drop-in stands, and networkd goes by it: its reload alone drops no address any more."""
     write_directory({"path": os.path.dirname(change["path"]), "mode": 0o755, **ROOT}, say)
-    was = reading.read_file({"path": change["path"]}, None).get("sha256")
+    was = files.read_file({"path": change["path"]}, None).get("sha256")
     write_file({**change, **ROOT, "mode": 0o644, "was": was}, say)
     run(["networkctl", "reload"])
 

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 
 class Wrong(ValueError):
-    """A value is not in its form; the text completes "expected …"."""
+    """A value is not in its form; the text completes "expected …". mend: as in Fault."""
+
+    def __init__(self, text: str, mend: str = "") -> None:
+        super().__init__(text)
+        self.mend = mend
 
 
 class Form:

@@ -20,6 +20,8 @@ from lbkit.inventory.record import Record
 if TYPE_CHECKING:
     from pydantic_core import core_schema
 
+LAB = ".lab"  # where `inv lab.up` makes the secrets that the inventory in the repository names
+
 
 class Secret(Record):
     """A value that no output shows.
@@ -62,7 +64,8 @@ class Secret(Record):
         except UnicodeDecodeError:
             raise Wrong(f"{path} to hold text") from None
         except OSError as error:
-            raise Wrong(f"{path} to exist and be readable ({error.strerror})") from None
+            mend = "`inv lab.up`, which makes it" if LAB in path.parts and not path.exists() else ""
+            raise Wrong(f"{path} to exist and be readable ({error.strerror})", mend) from None
 
     def __str__(self) -> str:
         return f"(secret from {self.source})"
@@ -145,4 +148,4 @@ def faults(**named: Secret | None) -> Iterator[errors.Fault]:
             if secret:
                 secret.reveal()
         except Wrong as wrong:
-            yield errors.Fault(name.replace("__", "."), str(secret), str(wrong))
+            yield errors.Fault(name.replace("__", "."), str(secret), str(wrong), wrong.mend)

@@ -12,9 +12,13 @@ import pytest
 
 from tests import authority
 from tests.certificates import self_signed
+from tests.hand.serving import balancer, first, second
 
 if TYPE_CHECKING:
     from tests.hand import fake_api
+
+
+__all__ = ["balancer", "first", "second"]  # fixtures, made where their HAProxy is
 
 
 @pytest.fixture(scope="session")

@@ -44,8 +44,9 @@ def test_the_committed_inventory_loads_before_its_secrets_exist(tmp_path: Path) 
     cluster = inventory.load(path, secrets=False)
     assert cluster.name == "lab"
     assert cluster.active.key == tmp_path / ".lab/id_ed25519"
-    with pytest.raises(errors.InventoryError, match=r"haproxy\.stats\.password.*to exist"):
+    with pytest.raises(errors.InventoryError, match=r"haproxy\.stats\.password.*to exist") as missed:
         inventory.load(path)
+    assert str(missed.value).endswith("Next: `inv lab.up`, which makes it, then `inv plan`.")
 
 
 def test_a_good_inventory_is_validated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
