@@ -1,6 +1,9 @@
 """What `inv status` shows of HAProxy beyond whether it runs, and the agent's words on who was MASTER:
 one look."""
 
+import os
+import time
+
 from lbkit.hand import journal, looking, servers, sockets
 from lbkit.hand.core import Failed, run
 
@@ -10,11 +13,11 @@ AMONG = 3000
 
 
 def overview():
-    """{servers, info, frontends, workers, roles}.
+    """{servers, info, frontends, workers, roles, booted}.
 
     servers: as of `servers`. info, frontends: `show info` and `show stat` of the frontends, None where
     HAProxy does not answer. workers: its processes without the master; old ones still have connections.
-    roles: lines as of `logs`.
+    roles: lines as of `logs`. booted: when systemd began here, s since 1970.
     """
     try:
         info, frontends = (looking.stats(servers.SOCKET, text) for text in ("show info", "show stat -1 1 -1"))
@@ -27,7 +30,15 @@ def overview():
         "frontends": frontends,
         "workers": workers(),
         "roles": journal.logs(asked)["lines"],
+        "booted": booted(),
     }
+
+
+def booted():
+    """By the age of process 1: a container's own, as a machine's."""
+    with open("/proc/1/stat") as file:
+        ticks = int(file.read().rpartition(")")[2].split()[19])
+    return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def workers():

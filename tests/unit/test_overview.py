@@ -16,12 +16,16 @@ def roles(*lines):
 
 
 def test_figures_are_of_the_clients_frontends_alone():
-    found = overview.of({"servers": SERVERS, "info": INFO, "frontends": FRONTENDS, "workers": 2, "roles": []})
+    found = overview.of(
+        {"servers": SERVERS, "info": INFO, "frontends": FRONTENDS, "workers": 2, "roles": [], "booted": 1.0}
+    )
     assert found.haproxy == overview.HaProxy("2.6.12", 7200, 2, 3, 1200, 4, 7)
     assert overview.haproxy_rows({"lb-1": found, "lb-2": None})[1:] == [
         ("lb-1", "2.6.12", "2h", "2", "3", "7", "4 of 1,200", "none", "unknown")
     ]
-    silent = overview.of({"servers": SERVERS, "info": None, "frontends": None, "workers": None, "roles": []})
+    silent = overview.of(
+        {"servers": SERVERS, "info": None, "frontends": None, "workers": None, "roles": [], "booted": None}
+    )
     assert (silent.haproxy, silent.servers) == (None, None)
     assert overview.haproxy_rows({"lb-1": silent})[1] == ("lb-1", *"??????", "none", "unknown")
     assert overview.haproxy_rows({"lb-1": None}) == []
@@ -84,6 +88,35 @@ def test_what_was_said_after_a_failover_is_no_reason_of_it():
         "lb-2": roles((100, "keepalived: MASTER")),
     }
     assert overview.last_failover(lines).why == "lb-1: its keepalived was stopped"
+
+
+@pytest.mark.parametrize(
+    ("late_s", "booted", "why"),
+    [
+        (0.2, None, "lb-1: HAProxy was stopped"),
+        (7, 5, "lb-1: HAProxy was stopped"),  # the machine was busy, or systemd had to start the agent anew
+        (7, 103, "lb-1 said nothing: its machine or its network was gone"),  # up again, HAProxy not yet
+        (90, 5, "lb-1 said nothing: its machine or its network was gone"),
+    ],
+)
+def test_an_agent_that_came_late_with_the_reason_is_heard_unless_its_machine_was_gone(late_s, booted, why):
+    said = [(10, "keepalived: MASTER"), (100 + late_s, "keepalived: UNKNOWN")]
+    lines = (*said, (100.01 + late_s, "unfit: HAProxy was stopped"))
+    found = {
+        "lb-1": overview.Overview(None, None, lines, booted),
+        "lb-2": roles((100, "keepalived: MASTER")),
+    }
+    assert overview.last_failover(found).why == why
+
+
+def test_a_fault_well_after_the_role_was_given_up_is_another():
+    lines = {
+        "lb-1": roles(
+            (10, "keepalived: MASTER"), (100.1, "keepalived: BACKUP"), (109, "unfit: HAProxy hangs")
+        ),
+        "lb-2": roles((100, "keepalived: MASTER")),
+    }
+    assert overview.last_failover(lines).why == "lb-1: keepalived gave the role up"
 
 
 def test_an_agent_that_says_again_what_it_is_makes_no_failover():
