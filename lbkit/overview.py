@@ -6,7 +6,7 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from lbkit.inventory import Cluster, Host
 # A fault of the old MASTER is in its log so long before the other takes over. That its keepalived ended
 # or gave the role up is the failover itself, and is noticed up to a moment after.
 BEFORE_S, NOTICED_S = 30, 3
-# An agent of a busy machine, or one that systemd had to start anew, says later why it was; by then in one breath.
+# An agent of a busy machine, or one that systemd had to start anew, says why later, and all in one breath.
 LATE_S, TOGETHER_S = 30, 1
 
 
