@@ -26,6 +26,7 @@ MODULES = (
     "loaded",
     "networkd",
     "orders",
+    "logfile",
     "journal",
     "servers",
     "marks",
