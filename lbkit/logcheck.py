@@ -15,8 +15,9 @@ MOST = 5000
 BEFORE_S = 60
 EXPECTED = ("haproxy", "keepalived", "agent", "sync")
 
-# rsyslog was started anew. Whether it runs is looked at by itself: it is a service of the inventory's.
-NO_LOG = "sendmsg()/writev() failed in logger"
+# What repeats that something is over; a server that a person took out; rsyslog that was started anew (whether
+# it runs is looked at by itself: it is a service of the inventory's).
+NO_ERROR = r"^over: |is going DOWN for maintenance|sendmsg\(\)/writev\(\) failed in logger"
 STARTED = r"Loading success|New worker .*forked"  # systemd's own word of it is not among what is read
 # An error → what says later that it is over. `{0}`: what the error named. The first that fits decides.
 OVER = (
@@ -55,7 +56,7 @@ def judge(found: Iterable[logs.Line]) -> Judged:
 
 
 def is_error(line: logs.Line) -> bool:
-    if line.text.startswith("over: ") or NO_LOG in line.text:  # the first repeats what is over
+    if re.search(NO_ERROR, line.text):
         return False
     return line.priority <= ERROR or "[ALERT]" in line.text or "[EMERG]" in line.text
 
