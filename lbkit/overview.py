@@ -68,9 +68,10 @@ def read(cluster: Cluster, host: Host, session: Any) -> Overview | None:
     page = steps.own_page(cluster, host)
     question = page.question() if page else {"tls": False}
     try:
+        found = of(session.call("overview"))  # before our own handshake, which HAProxy counts as a request
         served = session.call("handshake", **question) if question["tls"] else None
         hours = certificate.read(served).hours_left if served else None
-        return replace(of(session.call("overview")), certificate_hours=hours, sync=sync_word(session))
+        return replace(found, certificate_hours=hours, sync=sync_word(session))
     except errors.LbkitError:
         return None
 

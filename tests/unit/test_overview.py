@@ -31,6 +31,20 @@ def test_figures_are_of_the_clients_frontends_alone():
     assert overview.haproxy_rows({"lb-1": None}) == []
 
 
+def test_requests_a_second_are_counted_before_status_itself_asks_the_frontend(cluster):
+    """The session is not real: it keeps the order in which it was asked."""
+
+    class Asked(list):
+        def call(self, op, **_asked):
+            self.append(op)
+            nothing = {"info": None, "frontends": None, "workers": None, "roles": [], "booted": None}
+            return {"overview": {"servers": SERVERS, **nothing}, "handshake": None}.get(op, Sync().said)
+
+    asked = Asked()
+    assert overview.read(cluster, cluster.hosts[0], asked)
+    assert asked.index("overview") < asked.index("handshake")
+
+
 class Sync:
     """A session whose sync says this of itself."""
 
