@@ -33,6 +33,7 @@ MODULES = (
     "framing",
     "keys",
     "duty",
+    "room",
     "pem",
     "renewing",
     "overview",

@@ -65,7 +65,8 @@ def patience(said):
     page = re.search(r"https?://\S+[^\s.,;:)]", said)
     limits = f" ({page[0]})" if page else ""
     when = f"until {until[1]}" if until else WAIT
-    return f'wait {when}{limits}; the timer then tries by itself. To try out: [certificate] directory = "staging"'
+    step = f"wait {when}{limits}; the timer then tries by itself"
+    return f'{step}. To try out: [certificate] directory = "staging"'
 
 
 WAIT = "an hour after failed tries, up to a week after too many certificates (Let's Encrypt)"
