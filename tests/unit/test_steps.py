@@ -31,7 +31,7 @@ PAGES = ("[haproxy.frontends.web]", '[haproxy]\nerrorfiles = { 503 = "503.http" 
 
 
 def service(cluster):
-    return next(r for r in haproxy.resources(cluster, cluster.active) if isinstance(r, resources.Service))
+    return next(r for r in haproxy.resources(cluster, cluster.active) if r.label == "haproxy.service")
 
 
 def files(cluster, host):
