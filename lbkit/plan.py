@@ -164,6 +164,7 @@ def _(wanted: resources.File, state: dict[str, Any]) -> list[Change]:
         "was": state.get("sha256", state.get("link")),
         "check": wanted.check,
         "check_env": dict(wanted.check_env),
+        "keep": True,
     }
     if not state["exists"]:
         shown = diffs.unified("", wanted.content, wanted)

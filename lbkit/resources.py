@@ -82,7 +82,7 @@ class File(Owned):
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(self.content.encode()).hexdigest()
+        return hashlib.sha256(self.content.encode(errors="surrogateescape")).hexdigest()
 
     def spec(self) -> dict[str, Any]:
         return {"kind": self.kind, "path": self.path, "sha256": self.sha256}

@@ -117,6 +117,11 @@ def check_lineages(entries):
         raise Failed(f"{torn[0]}: its files are of different renewals")
 
 
+def contents(content):
+    """Name → bytes of the files in such a text."""
+    return {name: base64.b64decode(what) for name, kind, _, what in json.loads(content) if kind == "f"}
+
+
 def install(root, parts, entries):
     """The directories are these; each was complete beside its place before it was exchanged for the old one,
     and no key is readable by others at any moment."""

@@ -28,6 +28,8 @@ MODULES = (
     "breaking",
     "placeholders",
     "reading",
+    "keeping",
+    "packages",
     "writing",
     "duty",
     "pem",

@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lbkit.hand import keeping
 from tests import authority
 from tests.certificates import self_signed
 
 if TYPE_CHECKING:
     from tests.hand import fake_api
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What tests replace is kept there, and not on this machine."""
+    folder = tmp_path / ".kept"
+    monkeypatch.setattr(keeping, "DIRECTORY", str(folder))
+    return folder
 
 
 @pytest.fixture(scope="session")

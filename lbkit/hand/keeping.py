@@ -1,0 +1,131 @@
+"""What stood where lbkit put something else: kept on this host, so that it can be put back.
+
+Below DIRECTORY each path has a directory of its own (its name is the path, quoted), and there each version is
+one file, named by a number that only grows: a line of JSON (see `keep`), then the bytes. Written whole before
+anything is replaced, so that a cut in between leaves a version that is still in its place, and harms nothing.
+Number 1 is what stood there before lbkit came: it is kept for good, and of the others the last MOST.
+"""
+
+import contextlib
+import difflib
+import hashlib
+import json
+import os
+import time
+import urllib.parse
+
+from lbkit.hand import locking, orders, reading
+from lbkit.hand.core import Failed, sync_directory
+
+DIRECTORY = "/var/lib/lbkit/kept"
+MOST = 10
+COUNTED_MOST = 1 << 18  # bytes of a file whose lines are compared
+NOBODY = {"who": "lbkit on this host", "since": "", "command": ""}
+
+
+def keep(path, becomes, certificate=None):
+    """What stands at `path` is kept. becomes: the bytes that take its place, None where it goes, or a link
+    comes. certificate: the name of the one that it is, which is put back by another way than files are.
+
+    Of a version is kept {path, exists, link, owner, group, mode, sha256; becomes: the digest of what replaced
+    it; added, removed: lines by that, None where they were not counted; who, since, command: of whoever had
+    the host's lock; at: s since 1970; certificate}. The same content is not kept twice in a row: then the
+    newest version is told anew. Raises Failed; then nothing is to be replaced.
+    """
+    state, content = reading.standing(path)
+    before, after = text(content), text(becomes)
+    record = {
+        "path": path,
+        **state,
+        "becomes": None if becomes is None else hashlib.sha256(becomes).hexdigest(),
+        **dict(zip(("added", "removed"), counted(before, after))),
+        **(locking.read() or NOBODY),
+        "at": round(time.time(), 3),
+        "certificate": certificate,
+    }
+    folder = folder_of(path)
+    try:
+        os.makedirs(DIRECTORY, 0o700, exist_ok=True)
+        os.makedirs(folder, 0o700, exist_ok=True)
+        remove_leftovers(folder)
+        known = numbers(folder)
+        again = known and is_same(header(folder, known[-1]), state)
+        number = known[-1] if again else (known[-1] if known else 0) + 1
+        orders.put(os.path.join(folder, str(number)), json.dumps(record).encode() + b"\n" + content, 0o600)
+        sync_directory(folder)
+        for old in [one for one in known if one not in (1, number)][: -(MOST - 1)]:
+            os.unlink(os.path.join(folder, str(old)))
+    except OSError as error:
+        what = f"{path} is left as it is, for it could not be kept in {DIRECTORY} first: {error.strerror}"
+        raise Failed(f"{what}.\nNext: room there, then the same again") from None
+
+
+def is_same(version, state):
+    return all(version.get(name) == state.get(name) for name in ("exists", "link", "sha256"))
+
+
+def text(content):
+    """Its lines; None of what is too much to be compared."""
+    if content is None:
+        return []
+    return content.decode(errors="replace").split("\n") if len(content) <= COUNTED_MOST else None
+
+
+def counted(before, after):
+    """(lines added, lines removed); None for both where they are too many to be counted."""
+    if before is None or after is None:
+        return None, None
+    changed = [one for one in difflib.SequenceMatcher(None, before, after).get_opcodes() if one[0] != "equal"]
+    return sum(one[4] - one[3] for one in changed), sum(one[2] - one[1] for one in changed)
+
+
+# ── what is kept ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def listing():
+    """[{number, original, and what `keep` tells}] of all paths, the newest of each last. One that cannot be
+    read is left out: it cannot be put back either."""
+    found = []
+    with contextlib.suppress(FileNotFoundError):
+        for name in sorted(os.listdir(DIRECTORY)):
+            folder = os.path.join(DIRECTORY, name)
+            for number in numbers(folder):
+                version = header(folder, number)
+                if version.get("path"):
+                    found.append({**version, "number": number, "original": number == 1})
+    return found
+
+
+def content(request):
+    """{content} of the version {path, number}, as text in which each byte that is none is a surrogate."""
+    try:
+        with open(os.path.join(folder_of(request["path"]), str(int(request["number"]))), "rb") as file:
+            file.readline()
+            return {"content": file.read().decode(errors="surrogateescape")}
+    except FileNotFoundError:
+        raise Failed(f"that version of {request['path']} is not kept any more.\nNext: inv rollback") from None
+
+
+def folder_of(path):
+    return os.path.join(DIRECTORY, urllib.parse.quote(path, safe=""))
+
+
+def numbers(folder):
+    """Of the versions, the oldest first."""
+    return sorted(int(name) for name in os.listdir(folder) if name.isdecimal())
+
+
+def header(folder, number):
+    """What `keep` told of a version; nothing where that is no such file."""
+    try:
+        with open(os.path.join(folder, str(number)), "rb") as file:
+            return dict(json.loads(file.readline()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def remove_leftovers(folder):
+    """What a run that was killed had half written."""
+    for name in os.listdir(folder):
+        if not name.isdecimal():
+            os.unlink(os.path.join(folder, name))
