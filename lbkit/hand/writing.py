@@ -9,8 +9,10 @@ from lbkit.hand.core import Failed, follow, run, sync_directory
 
 
 def write_file(change, _say):
-    """The file is as wanted, or as it was. Its temporary one gets owner and mode while it is still empty, then
-    the content (text, in which a surrogate stands for a byte that is none, or bytes)."""
+    """The file is as wanted, or as it was. Its temporary one gets owner and mode while it is still empty.
+
+    content: bytes, or text, in which a surrogate stands for a byte that is no text.
+    """
     content = change["content"]
     content = content.encode(errors="surrogateescape") if isinstance(content, str) else content
     install(change, content, lambda temporary: fill(temporary, content, change))
