@@ -35,7 +35,7 @@ def unified(old: str, new: str, wanted: resources.File) -> str:
         lines_of(masked(old, secrets)),
         lines_of(masked(new, secrets)),
         f"{wanted.path} (on the host)",
-        f"{wanted.path} (inventory)",
+        f"{wanted.path} ({wanted.source.removeprefix('the ')})",
         lineterm="",
     )
     return "\n".join(lines) or "(only a secret differs)"

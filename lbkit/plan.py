@@ -83,7 +83,7 @@ def changes(
     new: set[str] = set()  # those of another content: what is only owned anew asks for no restart
     for wanted, state in zip(desired, seen.items, strict=True):
         mine = diff(wanted.resource, state)
-        new |= {c.label for c in mine if c.request.get("kind") in ("file", "placeholder")}
+        new |= {c.label for c in mine if c.request.get("kind") in REPLACES}
         written |= new | {c.label for c in mine if c.request.get("kind") == "ownership"}
         if isinstance(wanted.resource, resources.Service):
             mine = with_coming_load(wanted.resource, mine, written, new)
@@ -91,6 +91,9 @@ def changes(
                 mine = [stop(wanted.resource, "blocked", "is not installed", "inv prereqs")]
         found += [replace(change, step=wanted.step) for change in mine]
     return tuple(found)
+
+
+REPLACES = ("file", "placeholder", "link", "removal")  # kinds of request after which a file says otherwise
 
 
 def with_coming_load(
@@ -175,7 +178,7 @@ def _(wanted: resources.File, state: dict[str, Any]) -> list[Change]:
     rewires = wanted.wire and (old is None or vrrp.wire(old) != vrrp.wire(wanted.content))
     action, reason = (
         "update",
-        "differs from the inventory" if old is not None else "differs (too large to show)",
+        f"differs from {wanted.source}" if old is not None else "differs (too large to show)",
     )
     drops = vrrp.lost(old, wanted.content) if wanted.wire and old else ()
     if "link" in state:

@@ -20,7 +20,6 @@ from lbkit.hand.core import Failed, sync_directory
 DIRECTORY = "/var/lib/lbkit/kept"
 MOST = 10
 COUNTED_MOST = 1 << 18  # bytes of a file whose lines are compared
-NOBODY = {"who": "lbkit on this host", "since": "", "command": ""}
 
 
 def keep(path, becomes, certificate=None):
@@ -39,7 +38,7 @@ def keep(path, becomes, certificate=None):
         **state,
         "becomes": None if becomes is None else hashlib.sha256(becomes).hexdigest(),
         **dict(zip(("added", "removed"), counted(before, after))),
-        **(locking.read() or NOBODY),
+        **(locking.read() or {"who": "somebody", "since": f"{time.time():.3f}", "command": ""}),
         "at": round(time.time(), 3),
         "certificate": certificate,
     }
