@@ -1,4 +1,4 @@
-"""What each command does: inventory in, exit code out. `tasks.py` holds only their names and help.
+"""What each command does: inventory in, exit code out. Their names and help are in tasks/.
 
 Imports that cost time stand in the functions, so that `inv --list` stays quick.
 """

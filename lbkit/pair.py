@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lbkit import errors, plan
+from lbkit import compare, errors, plan
 from lbkit.inventory import Cluster, Host, Vip
 
 VrrpState = Literal["MASTER", "BACKUP", "STOPPED", "UNKNOWN"]
@@ -45,7 +45,7 @@ def node(
     """told: host name → its public keys."""
     carries = carries_address(cluster, host, seen.facts)
     state = vrrp_state(seen.facts["units"]["keepalived.service"], carries)
-    return Node(host, seen, plan.changes(desired, seen, told), state, carries)
+    return Node(host, seen, compare.changes(desired, seen, told), state, carries)
 
 
 def vrrp_state(keepalived: str | None, carries: bool | None) -> VrrpState:

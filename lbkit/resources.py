@@ -1,11 +1,12 @@
 """What must be true of a host: the kinds of resource that a step may name. Frozen values, no I/O.
 
-Each kind says what the hand must read to judge it (`spec`); `plan.py` compares what comes back. The last
+Each kind says what the hand must read to judge it (`spec`); `compare.py` compares what comes back. The last
 four are requirements: they are judged and never written, since putting them right is not ours to do.
 """
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -13,14 +14,27 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 
+class Phase(enum.Enum):
+    """When a run over the hosts brings a resource."""
+
+    HOST = "with its host, in the order of the steps"
+    PAIR = "when all hosts are done: it needs what each of them tells"
+    CHARGE = "last of all: it needs a node in charge"
+
+
 @dataclass(frozen=True)
 class Resource:
     """kind: the hand's name for it. label: how it is called in a plan."""
 
     kind: ClassVar[str]
+    phase: ClassVar[Phase] = Phase.HOST
 
     def spec(self) -> dict[str, Any]:
         raise TypeError(f"{type(self).__name__} says nothing to read")
+
+    def settled(self, told: Mapping[str, Mapping[str, Sequence[str]]]) -> Resource:
+        """The same, with what the hosts told of their keys: host name → {public, host_keys}."""
+        return self
 
     @property
     def label(self) -> str:
@@ -156,6 +170,7 @@ class PeerKeys(Owned):
     """
 
     kind: ClassVar[str] = "file"
+    phase: ClassVar[Phase] = Phase.PAIR
     which: str = "public"
     peers: tuple[tuple[str, str], ...] = ()
     told: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -165,7 +180,6 @@ class PeerKeys(Owned):
         return {"kind": self.kind, "path": self.path}
 
     def settled(self, told: Mapping[str, Mapping[str, Sequence[str]]]) -> PeerKeys:
-        """The same, with what the hosts told of their keys."""
         return replace(self, told=tuple((name, tuple(keys[self.which])) for name, keys in told.items()))
 
     def content(self, old: str) -> str:
@@ -299,6 +313,7 @@ class Certificate(Resource):
     """
 
     kind: ClassVar[str] = "certificate"
+    phase: ClassVar[Phase] = Phase.CHARGE
     name: str
     settings: str  # as JSON
     server: str

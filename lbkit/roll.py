@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from lbkit import errors, observe, pair, plan, remote, resources, steps, vrrp
+from lbkit import compare, errors, observe, pair, plan, remote, resources, steps, vrrp
 from lbkit.inventory import Cluster, Host
+from lbkit.resources import Phase
 from lbkit.steps import library
 
 Tell = Callable[[str, str], None]  # (host name or "", line): narrative for the operator
@@ -66,10 +67,9 @@ class Roll:
         node, last = self.before.node(host.name), host is self.order[-1]
         planned = {(change.step, change.label) for change in node.todo}
         for wanted, state in zip(self.asked[host.name], node.seen.items, strict=True):
-            last_of_all = isinstance(wanted.resource, resources.Certificate)
-            if last_of_all or (wanted.step, wanted.resource.label) not in planned:
+            if wanted.resource.phase is not Phase.HOST:
                 continue
-            if isinstance(wanted.resource, resources.PeerKeys):  # what all have is known at the end
+            if (wanted.step, wanted.resource.label) not in planned:
                 continue
             if isinstance(wanted.resource, resources.Service) or self.installed_on(host):
                 state = self.state(host, wanted)  # what was done before it may have changed it
@@ -79,14 +79,21 @@ class Roll:
 
     def introduce(self) -> None:
         """The hosts know each other's keys, some of which were made in this run."""
-        if not any(isinstance(one.resource, resources.PeerKeys) for one in self.asked[self.names[0]]):
-            return
-        told = observe.keys(observe.read(self.cluster, (), self.opened))
-        for name in self.names:
-            for wanted in plan.settled(self.asked[name], told):
-                if isinstance(wanted.resource, resources.PeerKeys):
-                    host = self.cluster.host(name)
-                    self.bring(host, wanted, self.state(host, wanted), last=True)
+        asked = self.of(Phase.PAIR)
+        told = observe.keys(observe.read(self.cluster, (), self.opened)) if asked else {}
+        for host, wanted in asked:
+            (settled,) = plan.settled((wanted,), told)
+            self.bring(host, settled, self.state(host, settled), last=True)
+
+    def of(self, phase: Phase) -> list[tuple[Host, plan.Desired]]:
+        """What the hosts that are to change are asked for in that phase."""
+        return [
+            (host, wanted)
+            for host in self.cluster.hosts
+            if host.name in self.names and host.name in self.opened
+            for wanted in self.asked[host.name]
+            if wanted.resource.phase is phase
+        ]
 
     def installed_on(self, host: Host) -> bool:
         """Packages were installed there in this run: they bring files, users and units of their own."""
@@ -100,7 +107,7 @@ class Roll:
     def bring(self, host: Host, wanted: plan.Desired, state: dict[str, Any], *, last: bool) -> bool:
         """The resource is true on the host; False where it must wait for a MASTER elsewhere."""
         done: set[tuple[str, str]] = set()
-        while changes := [c for c in plan.diff(wanted.resource, state) if c.verdict != "warning"]:
+        while changes := [c for c in compare.diff(wanted.resource, state) if c.verdict != "warning"]:
             change = changes[0]
             if change.verdict != "change":
                 raise errors.Refused(
@@ -224,13 +231,7 @@ class Roll:
 
     def certify(self) -> None:
         """Certificates come last of all: the pair is done by now, and the node in charge obtains them."""
-        asked = [
-            (host, wanted)
-            for host in self.cluster.hosts
-            if host.name in self.names and host.name in self.opened
-            for wanted in self.asked[host.name]
-            if isinstance(wanted.resource, resources.Certificate)
-        ]
+        asked = self.of(Phase.CHARGE)
         deadline = time.monotonic() + CHARGE_DEADLINE_S
         while asked:
             found = [(host, wanted, self.state(host, wanted)) for host, wanted in asked]

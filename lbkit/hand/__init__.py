@@ -19,6 +19,7 @@ Standard library only, Python 3.9 or later; imports that cost milliseconds stand
 
 MODULES = (
     "core",
+    "files",
     "locking",
     "sockets",
     "looking",

@@ -14,7 +14,7 @@ import os
 import time
 import urllib.parse
 
-from lbkit.hand import locking, orders, reading
+from lbkit.hand import files, locking, orders
 from lbkit.hand.core import Failed, sync_directory
 
 DIRECTORY = "/var/lib/lbkit/kept"
@@ -31,7 +31,7 @@ def keep(path, becomes, certificate=None):
     the host's lock; at: s since 1970; certificate}. The same content is not kept twice in a row: then the
     newest version is told anew. Raises Failed; then nothing is to be replaced.
     """
-    state, content = reading.standing(path)
+    state, content = files.standing(path)
     before, after = text(content), text(becomes)
     record = {
         "path": path,

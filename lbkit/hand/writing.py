@@ -4,7 +4,7 @@ import json
 import os
 import time
 
-from lbkit.hand import keeping, keys, loaded, looking, packages, reading, servers
+from lbkit.hand import files, keeping, keys, loaded, looking, packages, servers
 from lbkit.hand.core import Failed, follow, run, sync_directory
 
 
@@ -45,7 +45,7 @@ def install(change, content, make):
 
 def refuse_changed(change):
     """What was read still stands there, or Failed."""
-    now = reading.read_file({"path": change["path"]}, None)
+    now = files.read_file({"path": change["path"]}, None)
     if now.get("sha256", now.get("link")) != change["was"]:
         raise Failed(f"{change['path']} was changed by somebody else while lbkit was at work; run it again")
 
@@ -139,7 +139,7 @@ def has_group(name):
 def write_kept_addresses(change, say):
     """The drop-in stands, and networkd goes by it: its reload alone drops no address any more."""
     write_directory({"path": os.path.dirname(change["path"]), "mode": 0o755, **ROOT}, say)
-    was = reading.read_file({"path": change["path"]}, None).get("sha256")
+    was = files.read_file({"path": change["path"]}, None).get("sha256")
     write_file({**change, **ROOT, "mode": 0o644, "was": was, "keep": True}, say)
     run(["networkctl", "reload"])
 

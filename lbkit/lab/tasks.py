@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from invoke import Collection, Context, Exit, task
+from invoke import Collection, Context
 
 from lbkit import commands
+from lbkit.tasks.command import command
 
 
-@task(
-    auto_shortflags=False,
+@command(
     help={
         "suite": "Debian release of the hosts: bookworm or trixie.",
         "bare": "If the lab is up already, make both balancers bare again.",
     },
 )
-@commands.reports
 def up(c: Context, suite: str = "bookworm", bare: bool = False) -> None:
     """
     Bring up the rehearsal pair: two bare hosts and all around them, here.
@@ -30,8 +29,7 @@ def up(c: Context, suite: str = "bookworm", bare: bool = False) -> None:
     view.up(suite, bare)
 
 
-@task(auto_shortflags=False)
-@commands.reports
+@command()
 def down(c: Context) -> None:
     """
     Take the lab down: no process, interface, mount or rule of it is left.
@@ -46,9 +44,8 @@ def down(c: Context) -> None:
     view.down()
 
 
-@task(auto_shortflags=False, help={"json": "Print the same as JSON."})
-@commands.reports
-def status(c: Context, json: bool = False) -> None:
+@command(help={"json": "Print the same as JSON."})
+def status(c: Context, json: bool = False) -> int:
     """
     Show the lab's hosts, how to reach them, who holds the Elastic IP.
 
@@ -58,19 +55,16 @@ def status(c: Context, json: bool = False) -> None:
     """
     from lbkit.lab import view
 
-    if not view.status(json):
-        raise Exit(code=1)
+    return commands.SAME if view.status(json) else commands.FAILED
 
 
-@task(
-    auto_shortflags=False,
+@command(
     positional=["host"],
     help={
         "host": "lb-1, lb-2, app-1, app-2, client, repo or acme.",
         "command": "Run this as root in place of a shell, and exit with its exit code.",
     },
 )
-@commands.reports
 def shell(c: Context, host: str, command: str = "") -> None:
     """
     Open a root shell on a host of the lab.

@@ -17,6 +17,7 @@ ROOT = "/usr/local/lib/lbkit/hand"
 # What writing needs is nearly all; what only an operator's command drives is left out.
 MODULES = (
     "core",
+    "files",
     "locking",
     "looking",
     "sockets",
@@ -44,6 +45,7 @@ MODULES = (
     "items",
     "ledger",
     "syncing",
+    "permitted",
     "peering",
     "inotify",
 )

@@ -13,9 +13,13 @@ import pytest
 from lbkit.hand import keeping
 from tests import authority
 from tests.certificates import self_signed
+from tests.hand.serving import balancer, first, second
 
 if TYPE_CHECKING:
     from tests.hand import fake_api
+
+
+__all__ = ["balancer", "first", "second"]  # fixtures, made where their HAProxy is
 
 
 @pytest.fixture(autouse=True)

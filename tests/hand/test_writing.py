@@ -13,7 +13,7 @@ import tempfile
 
 import pytest
 
-from lbkit.hand import loaded, looking, reading, writing
+from lbkit.hand import files, loaded, looking, reading, writing
 from lbkit.hand.core import Failed
 
 ME = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
@@ -94,7 +94,7 @@ def test_link_is_replaced_and_its_target_left_alone(path):
     target = path.parent / "target"
     target.write_text("elsewhere\n")
     path.symlink_to(target)
-    state = reading.read_file({"path": str(path)}, None)
+    state = files.read_file({"path": str(path)}, None)
     assert state == {"exists": True, "link": str(target), "content": "elsewhere\n"}
     writing.write_file({**change(path, "new\n"), "was": state["link"]}, silent)
     assert not path.is_symlink()
@@ -184,9 +184,9 @@ def test_path_that_others_can_write_is_not_trusted(tmp_path):
     script.write_text("#!/bin/sh\n")
     script.chmod(0o777)
     item = {"path": str(script), "user": "nobody"}
-    assert str(script) in reading.read_trusted_path(item, None)["writable_by_others"]
+    assert str(script) in files.read_trusted_path(item, None)["writable_by_others"]
     item = {"path": "/usr/bin/env", "user": "nobody"}
-    assert reading.read_trusted_path(item, None) == {"writable_by_others": [], "closed": []}
+    assert files.read_trusted_path(item, None) == {"writable_by_others": [], "closed": []}
 
 
 @pytest.fixture
@@ -214,9 +214,9 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="runs as another user")
 @pytest.mark.parametrize("user", ["nobody", "no-such-user-yet"])
 def test_path_that_the_scripts_user_cannot_enter_is_told(script, user):
     item = {"path": str(script), "user": user}
-    assert reading.read_trusted_path(item, None)["closed"] == []
+    assert files.read_trusted_path(item, None)["closed"] == []
     script.parent.chmod(0o750)
-    assert reading.read_trusted_path(item, None)["closed"] == [str(script.parent)]
+    assert files.read_trusted_path(item, None)["closed"] == [str(script.parent)]
 
 
 @as_root

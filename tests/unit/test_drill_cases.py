@@ -47,9 +47,9 @@ def test_case_of_the_other_kind_of_address_is_refused(cluster: Cluster) -> None:
 
 
 def test_help_names_every_case() -> None:
-    import tasks
+    from lbkit.tasks import moves
 
-    assert set(cases.NAMES) <= set(re.findall(r"[a-z-]+", tasks.CASE))
+    assert set(cases.NAMES) <= set(re.findall(r"[a-z-]+", moves.CASE))
 
 
 def test_partition_spares_every_port_that_ssh_may_come_in_by(cluster: Cluster) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lbkit import diffs, plan, resources
+from lbkit import compare, diffs, plan, resources
 
 FILE = resources.File("/etc/a.conf", content="new\n", mode=0o640, group="haproxy", secrets=("s3cret",))
 FIT = {"sha256": "00", "expired": False, "unfit": [], "live": True}
@@ -133,12 +133,12 @@ TABLE = [
 
 @pytest.mark.parametrize(("wanted", "state", "actions"), TABLE)
 def test_diff(wanted, state, actions):
-    assert [change.action for change in plan.diff(wanted, state)] == actions
+    assert [change.action for change in compare.diff(wanted, state)] == actions
 
 
 @pytest.mark.parametrize("wanted", {type(row[0]): row[0] for row in TABLE}.values(), ids=lambda r: r.kind)
 def test_what_cannot_be_read_is_unknown_and_no_reason_to_act(wanted):
-    (change,) = plan.diff(wanted, {"unreadable": "permission denied"})
+    (change,) = compare.diff(wanted, {"unreadable": "permission denied"})
     assert (change.verdict, change.request) == ("unknown", {})
 
 
@@ -151,7 +151,7 @@ def test_diff_shows_no_secret_of_ours_nor_of_the_file_before_us():
     old = "# s3cretly s3cret-long\nuser admin insecure-password hunter2\n    auth_pass letmein1\nstats auth haproxy:haproxy\nkeep\n"
     new = "user admin insecure-password s3cret-long\nkeep\n"
     file = resources.File("/etc/a.conf", content=new, secrets=("s3cret-long",))
-    (change,) = plan.diff(file, {"exists": True, "sha256": "0", "content": old, **OWNED})
+    (change,) = compare.diff(file, {"exists": True, "sha256": "0", "content": old, **OWNED})
     for secret in ("s3cret-long", "hunter2", "letmein1", "haproxy:haproxy"):
         assert secret not in change.diff
     assert "••••" in change.diff
@@ -215,7 +215,7 @@ def test_diff_does_not_show_a_secret_by_what_it_hides_elsewhere(secret):
     text = "virtual_router_id 51\npriority 250\nauth_pass %s\n"
     file = resources.File("/etc/a.conf", content=text % secret, secrets=(secret,))
     old = "virtual_router_id 50\npriority 200\nauth_pass other\n"
-    (change,) = plan.diff(file, {"exists": True, "sha256": "0", "content": old, **OWNED})
+    (change,) = compare.diff(file, {"exists": True, "sha256": "0", "content": old, **OWNED})
     lines = change.diff.splitlines()
     assert {"-virtual_router_id 50", "+virtual_router_id 51", "-priority 200", "+priority 250"} <= {*lines}
     assert " auth_pass ••••" in lines
@@ -223,21 +223,21 @@ def test_diff_does_not_show_a_secret_by_what_it_hides_elsewhere(secret):
 
 def test_only_a_secret_differs_is_said_so():
     file = resources.File("/etc/a.conf", content="auth_pass s3cret\n", secrets=("s3cret",))
-    (change,) = plan.diff(file, {"exists": True, "sha256": "0", "content": "auth_pass older\n", **OWNED})
+    (change,) = compare.diff(file, {"exists": True, "sha256": "0", "content": "auth_pass older\n", **OWNED})
     assert change.diff == "(only a secret differs)"
 
 
 def test_plan_shows_the_reload_that_a_file_will_need():
     seen = plan.Seen(({"exists": False}, RUNS), {})
     desired = (plan.Desired("haproxy", FILE), plan.Desired("haproxy", SERVICE))
-    assert [(c.action, c.step) for c in plan.changes(desired, seen)] == [
+    assert [(c.action, c.step) for c in compare.changes(desired, seen)] == [
         ("create", "haproxy"),
         ("reload", "haproxy"),
     ]
 
 
 def test_no_request_shows_its_content_when_printed():
-    (change,) = plan.diff(FILE, {"exists": False})
+    (change,) = compare.diff(FILE, {"exists": False})
     assert "new\\n" not in repr(change)
 
 
@@ -246,14 +246,14 @@ def test_plan_shows_a_restart_and_not_a_reload_where_both_would_be_due():
     stale = {**RUNS, "stale": {"reload_on": ["/etc/a.conf"], "restart_on": []}}
     seen = plan.Seen(({"exists": False}, stale), {})
     desired = (plan.Desired("haproxy", unit), plan.Desired("haproxy", SERVICE))
-    assert [c.action for c in plan.changes(desired, seen)] == ["create", "restart"]
+    assert [c.action for c in compare.changes(desired, seen)] == ["create", "restart"]
 
 
 def test_link_is_replaced_with_a_diff_and_with_care_for_the_wire():
     conf = "vrrp_instance a {\n    virtual_router_id %d\n}\n"
     wanted = resources.File("/etc/keepalived/keepalived.conf", content=conf % 51, wire=True)
     same, other, nowhere = (
-        plan.diff(wanted, {"exists": True, "link": "/srv/k.conf", **more})[0]
+        compare.diff(wanted, {"exists": True, "link": "/srv/k.conf", **more})[0]
         for more in ({"content": "# by hand\n" + conf % 51}, {"content": conf % 50}, {})
     )
     assert [change.action for change in (same, other, nowhere)] == ["replace"] * 3
@@ -266,7 +266,7 @@ def test_drop_in_that_is_only_owned_anew_asks_for_no_restart():
     unit = resources.File("/etc/unit.conf", content="[Service]\n")
     as_is = {"exists": True, "sha256": unit.sha256, "owner": "root", "group": "root", "mode": 0o600}
     desired = (plan.Desired("haproxy", unit), plan.Desired("haproxy", SERVICE))
-    assert [c.action for c in plan.changes(desired, plan.Seen((as_is, RUNS), {}))] == ["own"]
+    assert [c.action for c in compare.changes(desired, plan.Seen((as_is, RUNS), {}))] == ["own"]
 
 
 ABSENT = RUNS | {"exists": False, "active": False, "enabled": False, "state": "inactive (dead)"}
@@ -283,7 +283,7 @@ ABSENT = RUNS | {"exists": False, "active": False, "enabled": False, "state": "i
 def test_step_alone_on_a_host_without_the_packages_names_the_step_that_brings_them(service, beside, verdict):
     pairs = [*beside, (service, ABSENT)]
     wanted = tuple(plan.Desired("s", resource) for resource, _ in pairs)
-    found = plan.changes(wanted, plan.Seen(tuple(state for _, state in pairs), {}))
+    found = compare.changes(wanted, plan.Seen(tuple(state for _, state in pairs), {}))
     assert found[-1].verdict == verdict
     assert verdict != "blocked" or found[-1].next_step.startswith("inv prereqs")
 
@@ -294,5 +294,5 @@ def test_an_issue_names_the_issuer_once():
         "there is none yet",
         "it is from https://old.test/dir, and shall be from https://acme.test/dir",
     ):
-        (found,) = plan.diff(site, {"charge": True, "why": why, "in_place": False})
+        (found,) = compare.diff(site, {"charge": True, "why": why, "in_place": False})
         assert found.reason.count("https://acme.test/dir") == 1

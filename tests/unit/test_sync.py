@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lbkit import errors, inventory, plan, resources, steps, sync
+from lbkit import compare, errors, inventory, plan, resources, steps, sync
 from lbkit.steps import library
 from lbkit.steps import sync as step
 
@@ -45,7 +45,7 @@ def test_what_a_file_has_of_a_host_that_was_not_read_stays(cluster):
 def test_a_host_that_has_no_key_yet_is_told_and_given_no_line(cluster):
     _, authorized = peer_keys(cluster)
     bare = authorized.settled({**KEYS, "lb-2": {"public": [], "host_keys": []}})
-    (found,) = plan.diff(bare, {"exists": False})
+    (found,) = compare.diff(bare, {"exists": False})
     assert (found.verdict, found.reason) == ("warning", "lb-2 has no key yet")
 
 
@@ -63,7 +63,7 @@ def test_a_plan_of_a_pair_settles_what_each_host_must_know_of_the_other(cluster)
         states.append({**same, "mode": 0o644, **service, "state": "active"})
         if isinstance(one.resource, resources.Service):
             states[-1].update(active=True, stale={"restart_on": [], "reload_on": []})
-    changes = plan.changes(asked, plan.Seen(tuple(states), {}), KEYS)
+    changes = compare.changes(asked, plan.Seen(tuple(states), {}), KEYS)
     (known,) = [one for one in changes if one.label == step.peering.KNOWN_HOSTS]
     assert known.request["content"] == "lb-2 ssh-ed25519 E2 lbkit:lb-2\n"
 
@@ -85,7 +85,7 @@ def test_the_service_restarts_for_all_that_it_runs_with_and_writes_where_it_must
         assert f"ReadWritePaths=-{path}\n" in unit
     assert "ProtectHome=yes" in unit
     rival = next(one for one in found if isinstance(one, resources.Rivals))
-    (stop,) = plan.diff(rival, {"active": ["watch-sync.service"]})
+    (stop,) = compare.diff(rival, {"active": ["watch-sync.service"]})
     assert (stop.verdict, stop.next_step) == ("blocked", "sudo systemctl disable --now watch-sync.service")
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from lbkit import plan, report, resources, terminal
+from lbkit import compare, report, resources, terminal
 
 
 @pytest.mark.parametrize(
@@ -67,5 +67,5 @@ def test_json_has_no_raw_control_and_says_the_same():
 def test_line_ends_that_differ_are_shown(old, said):
     file = resources.File("/etc/a.conf", content="one\ntwo\n", secrets=("s3cret",))
     state = {"exists": True, "sha256": "0", "content": old}
-    (change,) = plan.diff(file, state)
+    (change,) = compare.diff(file, state)
     assert [line for line in change.diff.split("\n")[3:] if line[:1] in "+-"] == said
