@@ -1,9 +1,9 @@
-"""What the hosts have kept of the files that lbkit replaced there, and which of it is to be put back. Pure but
-for `read`.
+"""What the hosts have kept of the files that lbkit replaced there, and which of it is to be put back. All but
+`read` is pure.
 
 A version is called by the first digits of its content's digest, so it has one name on all hosts; a change is
-one run of setup, the sync or a rollback, on all hosts that it changed. Both names mean the same for as long as
-they are kept, so that a rollback that was cut off is finished by the same command.
+one run of setup, the sync or a rollback, on all hosts that it changed. Both names mean the same for as long
+as they are kept, so that a rollback that was cut off is finished by the same command.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Version:
     """What stood at `path` on a host until something took its place.
 
     original: before lbkit came. link: where it led, of a link; sha256: of a file; a version with neither says
-    that there was no file. becomes: the digest of the file that took its place. added, removed: lines by that,
-    None where they were not counted. who, command, since: of the run that did it, as in its lock; at: when, s
-    since 1970. certificate: the name of the one that it is.
+    that there was no file. becomes: the digest of the file that took its place. added, removed: lines by
+    that, None where they were not counted. who, command, since: of the run that did it, as in its lock; at:
+    when, s since 1970. certificate: the name of the one that it is.
     """
 
     host: str
@@ -63,8 +63,8 @@ class Version:
 
 @dataclass(frozen=True)
 class Change:
-    """One run, and what it replaced. at: its first moment. versions: one for each host and path, of what stood
-    there before the run."""
+    """One run, and what it replaced. at: its first moment. versions: one for each host and path, of what
+    stood there before the run."""
 
     name: str
     who: str
@@ -140,14 +140,14 @@ def of_change(versions: Sequence[Version], name: str, path: str | None, hosts: S
     if not chosen:
         where = f" of {path}" if path else ""
         raise errors.Refused(
-            f"The change {found[0].name} replaced nothing{where} on {' and '.join(hosts)}.\nNext: inv rollback"
+            f"Change {found[0].name} replaced nothing{where} on {' and '.join(hosts)}.\nNext: inv rollback"
         )
     return chosen
 
 
 def of_path(versions: Sequence[Version], path: str, name: str, hosts: Sequence[str], shared: bool) -> Chosen:
-    """That version of the file on these hosts. shared: the file is the same on all hosts, so that one may have
-    another's version. Raises Refused."""
+    """That version of the file on these hosts. shared: all hosts have the same file, so one may get another's
+    version. Raises Refused."""
     mine = [one for one in versions if one.path == path]
     if not mine:
         raise errors.Refused(f"Nothing is kept of {path}.\nNext: inv rollback, which lists the files")

@@ -28,7 +28,10 @@ def board(versions: Sequence[Version], zone: str) -> list[str]:
     heads = ("file", "host", "lines", "version")
     lines = wrapped("", f"The last change, {when} {zone}, by {by}, replaced:")
     lines += [f"  {line}" for line in report.columns([heads, *replaced(last)])]
-    lines += wrapped("  ", f"Next: inv rollback --change {last.name}")
+    certificates = {one.path for one in last.versions if one.certificate}
+    one_by_one = {one.path for one in last.versions} == certificates
+    how = f"--path {min(certificates)}" if one_by_one else f"--change {last.name}"
+    lines += [f"  Next: inv rollback {how}"]
     lines += wrapped("  ", "It shows what it will put back and asks first; --plan only shows it.")
     if len(changes) > 1:
         rows = [
@@ -184,9 +187,7 @@ def done(result: Done, seconds: float) -> list[str]:
     said = ", ".join(f"{number} on {host}" for host, number in made.items())
     lines = wrapped("", f"Done: {said} ({seconds:.1f} s).")
     lines += [line for why in left(result.prepared) for line in wrapped("  ", f"{why}.")]
-    said = (
-        "Take the inventory back too: until then `inv plan` shows this as drift, and `inv setup` undoes it."
-    )
+    said = "What the inventory says otherwise is drift in `inv plan`, and `inv setup` undoes it: mend it too."
     return [*lines, *wrapped("  ", said), "  Next: inv plan"]
 
 
