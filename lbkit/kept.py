@@ -90,7 +90,7 @@ def read(opened: Mapping[str, Any]) -> tuple[list[Version], dict[str, str]]:
     missing = {name: str(found) for name, found in said.items() if isinstance(found, Exception)}
     known = Version.__dataclass_fields__
     versions = [
-        Version(host=name, **{key: value for key, value in one.items() if key in known})
+        Version(**{key: value for key, value in {**one, "host": name}.items() if key in known})
         for name, found in said.items()
         if name not in missing
         for one in found

@@ -65,6 +65,7 @@ def run(
         refuse(prepared.picture, names)
         if not converge.todo(prepared.picture, names) or not agree(prepared):
             return Done(prepared, ())
+        tell_of_others(cluster, chosen, names, tell)
         with converge.locked(alive, command):
             before = observe.read(cluster, only, alive, asked)
             refuse(before, names)
@@ -174,6 +175,14 @@ def content(alive: Mapping[str, Any], version: Version) -> str:
     """Of the file, as text in which each byte that is none is a surrogate."""
     answer = alive[version.host].call("kept_content", path=version.path, number=version.number)
     return str(answer["content"])
+
+
+def tell_of_others(cluster: Cluster, chosen: Chosen, names: Sequence[str], tell: Tell) -> None:
+    """What all hosts share is put back on some of them: the sync leaves that to setup."""
+    others = " and ".join(host.name for host in cluster.hosts if host.name not in names)
+    for path in sorted({one.path for one in every(chosen)}):
+        if others and restored.is_shared(cluster, path):
+            tell("", f"{path} is the same on all hosts; {others} keeps its own, and the sync waits for setup.")
 
 
 # ── when it fails ────────────────────────────────────────────────────────────────────────────────────────
