@@ -26,8 +26,8 @@ class Version:
 
     original: before lbkit came. link: where it led, of a link; sha256: of a file; a version with neither says
     that there was no file. becomes: the digest of the file that took its place. added, removed: lines by
-    that, None where they were not counted. who, command, since: of the run that did it, as in its lock; at:
-    when, s since 1970. certificate: the name of the one that it is.
+    that. who, command, since: of the run that did it, as in its lock; at: when, s since 1970. certificate:
+    the name of the one that it is.
     """
 
     host: str
@@ -45,8 +45,8 @@ class Version:
     group: str = "root"
     mode: int = 0o644
     becomes: str | None = None
-    added: int | None = None
-    removed: int | None = None
+    added: int = 0
+    removed: int = 0
     certificate: str | None = None
 
     @property

@@ -182,7 +182,9 @@ def tell_of_others(cluster: Cluster, chosen: Chosen, names: Sequence[str], tell:
     others = " and ".join(host.name for host in cluster.hosts if host.name not in names)
     for path in sorted({one.path for one in every(chosen)}):
         if others and restored.is_shared(cluster, path):
-            tell("", f"{path} is the same on all hosts; {others} keeps its own, and the sync waits for setup.")
+            tell(
+                "", f"{path} is the same on all hosts; {others} keeps its own, and the sync waits for setup."
+            )
 
 
 # ── when it fails ────────────────────────────────────────────────────────────────────────────────────────

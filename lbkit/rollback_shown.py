@@ -111,8 +111,6 @@ def name(version: Version) -> str:
 
 def count(version: Version) -> str:
     """The lines that the change added and removed."""
-    if version.added is None or version.removed is None:
-        return "many"
     return f"+{version.added} -{version.removed}"
 
 

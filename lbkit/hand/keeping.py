@@ -6,20 +6,19 @@ anything is replaced, so that a cut in between leaves a version that is still in
 Number 1 is what stood there before lbkit came: it is kept for good, and of the others the last MOST.
 """
 
+import collections
 import contextlib
-import difflib
 import hashlib
 import json
 import os
 import time
-import urllib.parse
 
 from lbkit.hand import files, locking, orders
 from lbkit.hand.core import Failed, sync_directory
 
 DIRECTORY = "/var/lib/lbkit/kept"
 MOST = 10
-COUNTED_MOST = 1 << 18  # bytes of a file whose lines are compared
+NAME_MOST = 200  # of the 255 bytes that file systems allow
 
 
 def keep(path, becomes, certificate=None):
@@ -27,17 +26,16 @@ def keep(path, becomes, certificate=None):
     comes. certificate: the name of the one that it is, which is put back by another way than files are.
 
     Of a version is kept {path, exists, link, owner, group, mode, sha256; becomes: the digest of what replaced
-    it; added, removed: lines by that, None where they were not counted; who, since, command: of whoever had
-    the host's lock; at: s since 1970; certificate}. The same content is not kept twice in a row: then the
-    newest version is told anew. Raises Failed; then nothing is to be replaced.
+    it; added, removed: lines by that; who, since, command: of whoever had the host's lock; at: s since 1970;
+    certificate}. The same content is not kept twice in a row: then the newest version is told anew. Raises
+    Failed; then nothing is to be replaced.
     """
     state, content = files.standing(path)
-    before, after = text(content), text(becomes)
     record = {
         "path": path,
         **state,
         "becomes": None if becomes is None else hashlib.sha256(becomes).hexdigest(),
-        **dict(zip(("added", "removed"), counted(before, after))),
+        **counted(content, becomes or b""),
         **(locking.read() or {"who": "somebody", "since": f"{time.time():.3f}", "command": ""}),
         "at": round(time.time(), 3),
         "certificate": certificate,
@@ -63,19 +61,10 @@ def is_same(version, state):
     return all(version.get(name) == state.get(name) for name in ("exists", "link", "sha256"))
 
 
-def text(content):
-    """Its lines; None of what is too much to be compared."""
-    if content is None:
-        return []
-    return content.decode(errors="replace").split("\n") if len(content) <= COUNTED_MOST else None
-
-
 def counted(before, after):
-    """(lines added, lines removed); None for both where they are too many to be counted."""
-    if before is None or after is None:
-        return None, None
-    changed = [one for one in difflib.SequenceMatcher(None, before, after).get_opcodes() if one[0] != "equal"]
-    return sum(one[4] - one[3] for one in changed), sum(one[2] - one[1] for one in changed)
+    """How many lines are {added, removed}; those that only moved are neither."""
+    old, new = (collections.Counter(content.splitlines()) for content in (before, after))
+    return {"added": sum((new - old).values()), "removed": sum((old - new).values())}
 
 
 # ── what is kept ─────────────────────────────────────────────────────────────────────────────────────────
@@ -106,7 +95,11 @@ def content(request):
 
 
 def folder_of(path):
-    return os.path.join(DIRECTORY, urllib.parse.quote(path, safe=""))
+    import urllib.parse
+
+    name = urllib.parse.quote(path, safe="")
+    short = len(name) <= NAME_MOST
+    return os.path.join(DIRECTORY, name if short else hashlib.sha256(path.encode()).hexdigest())
 
 
 def numbers(folder):

@@ -137,6 +137,13 @@ def test_on_a_full_disk_nothing_is_replaced(path, kept):
         subprocess.run(["umount", str(kept)], check=True)
 
 
+def test_a_path_that_is_too_long_for_a_name_is_kept_too(path):
+    long = path.with_name("a" * 240)
+    long.write_text("old\n")
+    keeping.keep(str(long), b"new\n")
+    assert versions(long) == ["old\n"]
+
+
 def test_what_the_check_refuses_is_no_reason_to_keep_anything(path):
     path.write_text("old\n")
     with pytest.raises(Failed, match="would be invalid"):

@@ -9,6 +9,7 @@ import pytest
 
 from tests.lab.rehearsal import CFG, CONF, FALL, NAMES, RETRIES, Rehearsal, probed, until
 from tests.lab.saving import level, loaded, retries, sums
+from tests.lab.test_cert_install import SITE, shown
 
 pytestmark = pytest.mark.lab
 
@@ -91,9 +92,9 @@ def test_what_a_check_refuses_is_not_put_back_and_what_does_not_serve_is_undone(
     pair.sh(standby, f"echo nonsense >> {CFG}")
     until(lambda: pair.inv("sync.status").code == 1)
     pair.done("setup")
-    (broken,) = [
-        one["name"] for one in kept(pair)["versions"][-400:] if one["by_hand"] and one["path"] == CFG
-    ][-1:]
+    edits = [one for one in kept(pair)["versions"] if (one["host"], one["path"]) == (standby, CFG)]
+    broken = edits[-1]["name"]
+    assert edits[-1]["by_hand"]
     before = standing(pair)
     with probed(pair.lab, rate=10, tls=True) as probe:
         refused = pair.refused("rollback", "--path", CFG, "--to", broken, "--yes")
@@ -103,8 +104,8 @@ def test_what_a_check_refuses_is_not_put_back_and_what_does_not_serve_is_undone(
         refused = pair.refused("rollback", "--path", CFG, "--to", "original", "--yes")
         assert f"{standby}: its health endpoint does not answer" in refused.flat
         assert f"What stood there before is back on {standby}" in refused.flat
-    assert texts(pair) == [one for one in before if one in texts(pair)]
-    assert pair.worker(holder) in before, "the holder was touched"
+    assert texts(pair) == before[:4]
+    assert pair.worker(holder) == before[4 + NAMES.index(holder)], "the holder was touched"
     assert probe.failed == []
     until(pair.whole)
 
@@ -164,6 +165,27 @@ def test_one_host_is_rolled_back_while_the_other_is_down(pair: Rehearsal) -> Non
     pair.done("rollback", "--change", change, "--yes")
     until(lambda: level(pair))
     assert pair.read(standby, CFG) == before
+
+
+def test_a_certificate_is_put_back_by_its_own_way_and_certbots_is_refused(pair: Rehearsal) -> None:
+    certbots = pair.refused("rollback", "--path", SITE, "--to", "original", "--yes")
+    assert "certbot obtains site" in certbots.flat
+    own = pair.hosts(("[certificate]", '[certificate]\nissuer = "own"'))
+    pair.done("setup", hosts=own)
+    pair.done("cert.selfsigned", "--days", "90", hosts=own)
+    wanted = {shown(pair, name) for name in NAMES}
+    pair.done("cert.selfsigned", "--days", "80", hosts=own)
+    assert {shown(pair, name) for name in NAMES}.isdisjoint(wanted)
+    version = kept(pair)["changes"][0]["files"][0]["version"]
+    with probed(pair.lab, rate=20, tls=True) as probe:
+        planned = pair.inv("rollback", "--path", SITE, "--to", version, "--plan", hosts=own)
+        done = pair.done("rollback", "--path", SITE, "--to", version, "--yes", hosts=own)
+    assert planned.code == 2
+    assert "PRIVATE" not in planned.text + done.text
+    assert {shown(pair, name) for name in NAMES} == wanted
+    assert probe.failed == []
+    pair.done("sync.now", hosts=own)
+    assert {shown(pair, name) for name in NAMES} == wanted
 
 
 def level_or_waits(pair: Rehearsal) -> bool:
