@@ -46,8 +46,13 @@ REPLACES = ("file", "placeholder", "link", "removal")  # kinds of request after 
 def with_coming_load(
     service: resources.Service, planned: list[Change], written: set[str], new: set[str]
 ) -> list[Change]:
-    """The changes of a service, with the restart or reload that files not yet written will make necessary."""
-    if any(c.verdict != "change" or c.action in ("start", "restart") for c in planned):
+    """The changes of a service, with what files not yet written will make necessary: that systemd reads them,
+    a restart, a reload."""
+    if any(c.verdict != "change" for c in planned):
+        return planned
+    if written.intersection(service.unit_files) and not any(c.action == REREAD for c in planned):
+        planned = [reread(service, "unit files will be new"), *planned]
+    if any(c.action in ("start", "restart") for c in planned):
         return planned
     if fresh := sorted(new.intersection(service.restart_on)):
         rest = [c for c in planned if c.action != "reload"]
@@ -236,8 +241,7 @@ def _(wanted: resources.Service, state: dict[str, Any]) -> list[Change]:
             )
         ]
     if state["needs_daemon_reload"]:
-        request = {"kind": "service", "action": "daemon-reload", "unit": unit, "paths": wanted.unit_files}
-        found.append(change(wanted, "daemon-reload", "unit files are new", request=request))
+        found.append(reread(wanted, "unit files are new"))
     if not state["enabled"]:
         request = {"kind": "service", "action": "enable", "unit": unit}
         found.append(change(wanted, "enable", "would not start at boot", request=request))
@@ -250,6 +254,14 @@ def _(wanted: resources.Service, state: dict[str, Any]) -> list[Change]:
     elif stale := state["stale"]["reload_on"]:
         found.append(load(wanted, "reload", stale, "newer than what it runs", pending=True))
     return found
+
+
+REREAD = "daemon-reload"
+
+
+def reread(wanted: resources.Service, why: str) -> Change:
+    request = {"kind": "service", "action": REREAD, "unit": wanted.label, "paths": wanted.unit_files}
+    return change(wanted, REREAD, why, request=request)
 
 
 def load(

@@ -6,72 +6,41 @@ A file that was one is a `File` as setup's are, with the check, the secrets and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from lbkit import compare, diffs, errors, plan, steps
 from lbkit.inventory import Cluster, Host
 from lbkit.kept import Version
-from lbkit.resources import File, Resource, Service
+from lbkit.resources import File, Owned, Resource, Service
 
 
 @dataclass(frozen=True)
-class Link(Resource):
-    """A link to `target` stands there; what `check` is, File says."""
+class NoFile(Owned):
+    """What stands there is no file: a link to `target`, or nothing. check, secrets: as a File's."""
 
     kind: ClassVar[str] = "file"
-    path: str
-    target: str
+    target: str | None = None
     check: tuple[str, ...] = ()
     check_env: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def spec(self) -> dict[str, Any]:
         return {"kind": self.kind, "path": self.path}
 
-    @property
-    def label(self) -> str:
-        return self.path
-
-
-@dataclass(frozen=True)
-class Absent(Resource):
-    """No file stands there. secrets: of the one that goes."""
-
-    kind: ClassVar[str] = "file"
-    path: str
-    secrets: tuple[str, ...] = ()
-
-    def spec(self) -> dict[str, Any]:
-        return {"kind": self.kind, "path": self.path}
-
-    @property
-    def label(self) -> str:
-        return self.path
-
 
 @compare.compares
-def _(wanted: Link, state: dict[str, Any]) -> list[plan.Change]:
-    if state.get("link") == wanted.target:
-        return []
-    request = {
-        "kind": "link",
-        "path": wanted.path,
-        "target": wanted.target,
-        "was": state.get("sha256", state.get("link")),
-        "check": wanted.check,
-        "check_env": dict(wanted.check_env),
-        "keep": True,
-    }
-    return [compare.change(wanted, "link", f"was a link to {wanted.target}", request=request)]
-
-
-@compare.compares
-def _(wanted: Absent, state: dict[str, Any]) -> list[plan.Change]:
-    if not state["exists"]:
-        return []
-    request = {"kind": "removal", "path": wanted.path, "was": state.get("sha256", state.get("link"))}
-    shown = diffs.unified(state.get("content", ""), "", File(wanted.path, secrets=wanted.secrets))
-    return [compare.change(wanted, "remove", "was not there", request=request, diff=shown)]
+def _(wanted: NoFile, state: dict[str, Any]) -> list[plan.Change]:
+    request = {"path": wanted.path, "was": state.get("sha256", state.get("link")), "keep": True}
+    if wanted.target is not None and state.get("link") != wanted.target:
+        checked = {"check": wanted.check, "check_env": dict(wanted.check_env)}
+        request |= {"kind": "link", "target": wanted.target, **checked}
+        return [compare.change(wanted, "link", f"was a link to {wanted.target}", request=request)]
+    if wanted.target is None and state["exists"]:
+        request |= {"kind": "removal"}
+        shown = diffs.unified(state.get("content", ""), "", File(wanted.path, secrets=wanted.secrets))
+        return [compare.change(wanted, "remove", "was not there", request=request, diff=shown)]
+    return []
 
 
 def desired(
@@ -102,9 +71,9 @@ def goes_by(service: Service) -> frozenset[str]:
 def resource(wanted: File, version: Version, content: str) -> Resource:
     """wanted: the inventory's file there."""
     if version.link is not None:
-        return Link(wanted.path, version.link, wanted.check, wanted.check_env)
+        return NoFile(wanted.path, target=version.link, check=wanted.check, check_env=wanted.check_env)
     if not version.exists:
-        return Absent(wanted.path, wanted.secrets)
+        return NoFile(wanted.path, secrets=wanted.secrets)
     return replace(
         wanted,
         content=content,

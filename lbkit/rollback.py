@@ -69,6 +69,7 @@ def run(
         with converge.locked(alive, command):
             before = observe.read(cluster, only, alive, asked)
             refuse(before, names)
+            refuse_other(prepared.picture, before, names)
             roll = Roll(before, only, names, alive, tell, asked)
             try:
                 roll.run()
@@ -103,6 +104,14 @@ def refuse(picture: observe.Picture, names: Sequence[str]) -> None:
     converge.refuse_broken(picture)
     converge.refuse_stops(picture, names)
     converge.refuse_half_rewire(picture, names)
+
+
+def refuse_other(shown: observe.Picture, now: observe.Picture, names: Sequence[str]) -> None:
+    """What was agreed to is what is done."""
+    if converge.all_changes(shown, names) != converge.all_changes(now, names):
+        raise errors.Refused(
+            "The hosts have changed since that was shown; nothing was touched.\nNext: the same again"
+        )
 
 
 # ── what is asked for ────────────────────────────────────────────────────────────────────────────────────

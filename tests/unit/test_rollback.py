@@ -171,7 +171,7 @@ def test_a_service_is_loaded_after_a_link_and_a_removal_too(cluster):
     loads = resources.Service("x", restart_on=("/etc/x",))
     state = {"exists": True, "masked": False, "active": True, "enabled": True, "needs_daemon_reload": False}
     state["stale"] = {"reload_on": [], "restart_on": []}
-    for file in (restored.Link("/etc/x", "/srv/x"), restored.Absent("/etc/x")):
+    for file in (restored.NoFile("/etc/x", target="/srv/x"), restored.NoFile("/etc/x")):
         wanted = (plan.Desired("a", file), plan.Desired("a", loads))
         seen = plan.Seen(({"exists": True, "sha256": "00"}, state), {})
         assert [one.action for one in compare.changes(wanted, seen)][1:] == ["restart"]
@@ -225,6 +225,29 @@ def test_what_does_not_serve_is_undone_and_the_holder_not_touched(monkeypatch, c
         rollback.run(cluster, wanted, PAIR, "inv rollback", lambda *_: None, lambda _: True)
     assert {host for host, _ in simulated.log} == {"lb-2"}
     assert all(host.files[sim.HAPROXY] == "frontend web" for host in simulated.hosts.values())
+
+
+def test_a_host_that_changed_while_a_person_was_asked_is_not_touched(monkeypatch, cluster):
+    simulated = sim.set_up(monkeypatch, cluster)
+    call = sim.SimSession.call
+
+    def with_store(session, op, **request):
+        if op == "kept":
+            return [dataclasses.asdict(version(number=1, content="frontend older"))]
+        return {"content": "frontend older"} if op == "kept_content" else call(session, op, **request)
+
+    def meanwhile(_):
+        simulated.hosts["lb-1"].files[sim.HAPROXY] = "frontend edited"
+        return True
+
+    monkeypatch.setattr(sim.SimSession, "call", with_store)
+    wanted = rollback.Wanted(path=sim.HAPROXY, to="original")
+    with (
+        sim.in_place_of_ssh(monkeypatch, simulated, sim.desired()),
+        pytest.raises(errors.Refused, match="changed since"),
+    ):
+        rollback.run(cluster, wanted, PAIR, "inv rollback", lambda *_: None, meanwhile)
+    assert simulated.log == []
 
 
 # ── what is shown ────────────────────────────────────────────────────────────────────────────────────────
