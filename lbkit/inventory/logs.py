@@ -1,4 +1,4 @@
-"""`[logs]`: how much room logs take on a host. docs/oncall.md says what is logged where."""
+"""`[logs]`: how much room logs take on a host. docs/logs.md says what is logged where."""
 
 from __future__ import annotations
 
