@@ -43,8 +43,13 @@ def changes(
 def with_coming_load(
     service: resources.Service, planned: list[Change], written: set[str], new: set[str]
 ) -> list[Change]:
-    """The changes of a service, with the restart or reload that files not yet written will make necessary."""
-    if any(c.verdict != "change" or c.action in ("start", "restart") for c in planned):
+    """The changes of a service, with what files not yet written will make necessary: a daemon-reload, a
+    restart or a reload."""
+    if any(c.verdict != "change" for c in planned):
+        return planned
+    if written.intersection(service.unit_files) and not any(c.action == "daemon-reload" for c in planned):
+        planned = [daemon_reload(service, "will be new"), *planned]
+    if any(c.action in ("start", "restart") for c in planned):
         return planned
     if fresh := sorted(new.intersection(service.restart_on)):
         rest = [c for c in planned if c.action != "reload"]
@@ -232,8 +237,7 @@ def _(wanted: resources.Service, state: dict[str, Any]) -> list[Change]:
             )
         ]
     if state["needs_daemon_reload"]:
-        request = {"kind": "service", "action": "daemon-reload", "unit": unit, "paths": wanted.unit_files}
-        found.append(change(wanted, "daemon-reload", "unit files are new", request=request))
+        found.append(daemon_reload(wanted, "are new"))
     if not state["enabled"]:
         request = {"kind": "service", "action": "enable", "unit": unit}
         found.append(change(wanted, "enable", "would not start at boot", request=request))
@@ -246,6 +250,17 @@ def _(wanted: resources.Service, state: dict[str, Any]) -> list[Change]:
     elif stale := state["stale"]["reload_on"]:
         found.append(load(wanted, "reload", stale, "newer than what it runs", pending=True))
     return found
+
+
+def daemon_reload(wanted: resources.Service, why: str) -> Change:
+    """why: of the unit files."""
+    request = {
+        "kind": "service",
+        "action": "daemon-reload",
+        "unit": wanted.label,
+        "paths": wanted.unit_files,
+    }
+    return change(wanted, "daemon-reload", f"unit files {why}", request=request)
 
 
 def load(

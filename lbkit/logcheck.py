@@ -6,7 +6,6 @@ import dataclasses
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lbkit import logs, remote
 from lbkit.since import Since
@@ -14,13 +13,11 @@ from lbkit.since import Since
 ERROR = 3  # syslog's priority: error, and what is worse
 MOST = 5000
 BEFORE_S = 60
-# Of HAProxy not every request, at priority 6, but what it says of servers and of itself. Its own alerts
-# come on its standard error, at 6 too.
-QUIET: dict[str, tuple[dict[str, Any], ...]] = {
-    "haproxy": ({"priority": 5}, {"matches": ["_TRANSPORT=stdout"]}),
-}
 EXPECTED = ("haproxy", "keepalived", "agent", "sync")
 
+# What repeats that something is over; a server that a person took out; rsyslog that was started anew (whether
+# it runs is looked at by itself: it is a service of the inventory's).
+NO_ERROR = r"^over: |is going DOWN for maintenance|sendmsg\(\)/writev\(\) failed in logger"
 STARTED = r"Loading success|New worker .*forked"  # systemd's own word of it is not among what is read
 # An error → what says later that it is over. `{0}`: what the error named. The first that fits decides.
 OVER = (
@@ -59,7 +56,7 @@ def judge(found: Iterable[logs.Line]) -> Judged:
 
 
 def is_error(line: logs.Line) -> bool:
-    if line.text.startswith("over: "):  # it repeats what is over
+    if re.search(NO_ERROR, line.text):
         return False
     return line.priority <= ERROR or "[ALERT]" in line.text or "[EMERG]" in line.text
 
@@ -74,10 +71,8 @@ def is_over(text: str, later: Sequence[str]) -> bool:
 
 def read(host: str, session: remote.Session, unit: str, since: Since) -> Judged | None:
     """None where the unit has left no line at all, then or before: nothing can be said of it."""
-    asked = logs.question(unit, since, None)
-    lines: set[logs.Line] = set()
-    for more in QUIET.get(unit, ({},)):
-        lines |= set(logs.lines(host, session.call("logs", **asked.request(limit=MOST, **more))["lines"]))
+    asked = dataclasses.replace(logs.question(unit, since, None), requests=False)
+    lines = logs.lines(host, session.call("logs", **asked.request(limit=MOST))["lines"])
     if not lines:
         ever = dataclasses.replace(asked, since=Since())
         if not session.call("logs", **ever.request(limit=1))["lines"]:

@@ -1,4 +1,5 @@
-"""The hosts' journals as one: lines in time order, up to now or as they come. Reads only."""
+"""The hosts' journals, and HAProxy's log files, as one: lines in time order, up to now or as they come. Reads
+only."""
 
 from __future__ import annotations
 
@@ -55,14 +56,17 @@ class Note:
 
 @dataclass(frozen=True)
 class Question:
-    """units: as systemd knows them. grep: a regular expression, or None."""
+    """units: as systemd knows them. grep: a regular expression, or None. requests: with those that HAProxy
+    answered, which stand in a file of their own."""
 
     units: tuple[str, ...]
     since: Since
     grep: str | None
+    until: Since | None = None
+    requests: bool = False
 
     def request(self, **more: Any) -> dict[str, Any]:
-        return {"units": self.units, "since": dataclasses.asdict(self.since), "grep": self.grep, **more}
+        return {**dataclasses.asdict(self), **more}
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Read:
     cursors: dict[str, dict[str, Any]]
 
 
-def question(unit: str, since: Since | None, grep: str | None) -> Question:
+def question(unit: str, since: Since | None, grep: str | None, until: Since | None = None) -> Question:
     """Raises Refused for a unit or an expression that is none."""
     if unit not in (*UNITS, "all"):
         raise errors.Refused(f"There is no unit {unit!r}.\nNext: --unit one of {', '.join(UNITS)}, all.")
@@ -87,7 +91,8 @@ def question(unit: str, since: Since | None, grep: str | None) -> Question:
             f"--grep {grep!r} is no regular expression: {error}.\nNext: put \\ before signs such as ( [ * ?"
         ) from None
     names = UNITS if unit == "all" else (unit,)
-    return Question(tuple(name for one in names for name in UNITS[one]), since or Since(), grep)
+    units = tuple(name for one in names for name in UNITS[one])
+    return Question(units, since or Since(), grep, until, requests="haproxy" in names)
 
 
 def read(opened: dict[str, Any], asked: Question, limit: int) -> Read:
@@ -107,7 +112,7 @@ def read(opened: dict[str, Any], asked: Question, limit: int) -> Read:
     good = {name: one for name, one in answers.items() if name not in missing}
     merged = heapq.merge(*(lines(name, one["lines"]) for name, one in good.items()))
     cursors = {
-        name: {"cursor": one["cursor"], "since": {"at": one["time"]}} if one["cursor"] is None else one
+        name: {**one, "since": {"at": one["time"]}} if one["cursor"] is None else one
         for name, one in good.items()
     }
     return Read(tuple(merged), missing, tuple(name for name, one in good.items() if one["more"]), cursors)
@@ -156,7 +161,7 @@ class Follower:
 
     def __init__(self, host: Host, asked: Question, start: dict[str, Any], arrived: queue.Queue[Any]) -> None:
         self.host, self.asked, self.arrived = host, asked, arrived
-        self.request = asked.request(cursor=start.get("cursor"))
+        self.request = asked.request(cursor=start.get("cursor"), place=start.get("place"))
         if start.get("since"):
             self.request["since"] = start["since"]
         self.stopped = threading.Event()
@@ -180,7 +185,7 @@ class Follower:
             self.stopped.wait(AGAIN_S)
 
     def take(self, name: str, told: Any) -> None:
-        self.request["cursor"] = told["cursor"]
+        self.request.update(cursor=told["cursor"], place=told["place"])
         for line in lines(name, told["lines"]):
             self.tell(line)
 

@@ -16,19 +16,31 @@ if TYPE_CHECKING:
 HOST_STYLES = ("cyan", "magenta", "green", "yellow", "blue")
 
 
-def logs(host: str | None, unit: str, since: str | None, grep: str | None, follow: bool, json: bool) -> int:
-    from lbkit import inventory, remote, report
+def logs(
+    host: str | None,
+    unit: str,
+    since: str | None,
+    until: str | None,
+    grep: str | None,
+    follow: bool,
+    json: bool,
+) -> int:
+    from lbkit import errors, inventory, remote, report
     from lbkit import logs as journals
-    from lbkit.since import parse
+    from lbkit.since import period
 
     cluster = inventory.load()
     hosts = cluster.select(host)
-    moment = parse(since, cluster.timezone, time.time()) if since else None
-    asked = journals.question(unit, moment, grep)
+    if until and follow:
+        raise errors.Refused("--follow has no end, so it goes with no --until.\nNext: leave one of them out.")
+    begin, end = period(since, until, cluster.timezone, time.time())
+    asked = journals.question(unit, begin, grep, end)
     with remote.sessions(hosts) as opened:
         found = journals.read(dict(opened), asked, journals.MOST if since else journals.NEWEST)
     for name in found.more:
-        report.told(name, "older lines are left out" + (": a later --since" if since else " (--since)"))
+        report.told(
+            name, "older lines are left out" + (": a later --since, or --until" if since else " (--since)")
+        )
     for why in found.missing.values():
         report.told("", why)
     if not json:

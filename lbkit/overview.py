@@ -6,7 +6,7 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from lbkit.inventory import Cluster, Host
 # A fault of the old MASTER is in its log so long before the other takes over. That its keepalived ended
 # or gave the role up is the failover itself, and is noticed up to a moment after.
 BEFORE_S, NOTICED_S = 30, 3
+# An agent of a busy machine, or one that systemd had to start anew, says why later, and all in one breath.
+LATE_S, TOGETHER_S = 30, 1
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class HaProxy:
 @dataclass(frozen=True)
 class Overview:
     """haproxy, servers: None where HAProxy does not answer. roles: (s since 1970, the agent's words).
+    booted: when the host was started, s since 1970; None: unknown.
 
     certificate_hours: until the served one of the front page ends, None where none is served. sync:
     `sends`, `level`, or what is wrong with it, in a word.
@@ -45,6 +48,7 @@ class Overview:
     haproxy: HaProxy | None
     servers: Mapping[str, servers.View] | None
     roles: tuple[tuple[float, str], ...]
+    booted: float | None = None
     certificate_hours: float | None = None
     sync: str = "unknown"
 
@@ -86,7 +90,7 @@ def of(answer: Mapping[str, Any]) -> Overview:
     roles = tuple((at / 1e6, text) for at, _, _, text in answer["roles"])
     hours = certificate.read(answer["served"]).hours_left if answer["served"] else None
     found = servers.host_view(answer["servers"]).views
-    return Overview(haproxy(answer), found, roles, hours, sync_word(answer["sync"]))
+    return Overview(haproxy(answer), found, roles, answer["booted"], hours, sync_word(answer["sync"]))
 
 
 def views(found: Overview | None) -> Mapping[str, servers.View] | None:
@@ -122,25 +126,32 @@ def last_failover(found: Mapping[str, Overview | None]) -> Failover | None:
 
     An agent that is restarted says again what it is: that is no change.
     """
-    roles = {host: one.roles for host, one in found.items() if one}
-    said = [(at, host, text) for host, lines in roles.items() for at, text in lines]
+    known = {host: one for host, one in found.items() if one}
+    said = [(at, host, text) for host, one in known.items() for at, text in one.roles]
     became = sorted((at, host) for at, host, text in said if text == "keepalived: MASTER")
     changes = [(at, old, new) for (_, old), (at, new) in itertools.pairwise(became) if old != new]
     if not changes:
         return None
     at, source, to = changes[-1]
-    return Failover(at, source, to, reason(source, at, roles.get(source, ())))
+    return Failover(at, source, to, reason(source, at, known[source]))
 
 
-def reason(source: str, at: float, lines: Sequence[tuple[float, str]]) -> str:
-    """What the old MASTER's agent said. What it finds unfit afterwards is another fault, or comes of this."""
-    near = [(when, text) for when, text in lines if at - BEFORE_S <= when <= at + NOTICED_S]
+def reason(source: str, at: float, old: Overview) -> str:
+    """What the old MASTER's agent said. What it finds unfit well afterwards is another fault, or comes of
+    this, as all that a machine says that was started again."""
+    near = [(when, text) for when, text in old.roles if at - BEFORE_S <= when <= at + NOTICED_S]
     unfit = [text.removeprefix("unfit: ") for when, text in near if when <= at and text.startswith("unfit: ")]
     if unfit:
         return f"{source}: {unfit[-1]}"
     ended = [match[1].lower() for _, text in near if (match := re.match(r"keepalived: (STOPPED|HUNG)", text))]
     if ended:
         return f"{source}: its keepalived was {ended[-1]}"
+    if old.booted is None or old.booted < at:
+        after = [(when, text) for when, text in old.roles if at < when <= at + LATE_S]
+        left = next((when for when, text in after if text.startswith("keepalived: ")), at)
+        for when, text in after:
+            if text.startswith("unfit: ") and when - left <= TOGETHER_S:
+                return f"{source}: {text.removeprefix('unfit: ')}"
     if any(text.startswith("keepalived: ") for _, text in near):
         return f"{source}: keepalived gave the role up"
     return f"{source} said nothing: its machine or its network was gone"

@@ -152,25 +152,21 @@ class Session:
         name, user = self.host.name, self.host.user
         if "sudo" in text and ("password" in text or "not allowed" in text or "sudoers" in text):
             return errors.Unreachable(
-                f"{name}: {user} may not use sudo without a password ({text.splitlines()[-1]}); "
-                f"nothing was changed there.\n"
+                f"{name}: {user} may not use sudo without a password ({text.splitlines()[-1]}).\n"
                 f"Next: as root on {name}: echo '{user} ALL=(ALL) NOPASSWD:ALL' > /etc/sudoers.d/lbkit"
             )
         if "sudo" in text and "tty" in text:
             return errors.Unreachable(
-                f"{name}: sudo wants a terminal there (requiretty: {text.splitlines()[-1]}); "
-                f"nothing was changed there.\n"
+                f"{name}: sudo wants a terminal there (requiretty: {text.splitlines()[-1]}).\n"
                 f"Next: as root on {name}: echo 'Defaults:{user} !requiretty' > /etc/sudoers.d/lbkit-tty"
             )
         if "python3" in text and ("not found" in text or "No such file" in text):
             return errors.Unreachable(
-                f"{name}: has no /usr/bin/python3; nothing was changed there.\n"
-                f"Next: on {name}: sudo apt-get install -y python3-minimal"
+                f"{name}: has no /usr/bin/python3.\nNext: on {name}: sudo apt-get install -y python3-minimal"
             )
         if self._noise is not None:
             return errors.Unreachable(
-                f"{name}: no Python began there ({text.splitlines()[-1] if text else how}); "
-                f"nothing was changed there.\n"
+                f"{name}: no Python began there ({text.splitlines()[-1] if text else how}).\n"
                 f"Next: {hostkeys.by_hand(self.host)} /usr/bin/python3 --version; it must print a version."
             )
         return errors.Unreachable(
@@ -272,21 +268,19 @@ def connect(host: Login) -> fabric.Connection:
         raise errors.Unreachable(refusal(host, error.expected_key, error.key)) from None
     except paramiko.PasswordRequiredException:
         raise errors.Unreachable(
-            f"{host.name}: the key {host.key} has a passphrase, and no agent holds it; "
-            f"nothing was changed there.\n"
+            f"{host.name}: the key {host.key} has a passphrase, and no agent holds it.\n"
             f"Next: ssh-add {shlex.quote(str(host.key))}, then run the command again."
         ) from None
     except paramiko.AuthenticationException:
         key = host.key or "the keys of your agent and ~/.ssh"
         raise errors.Unreachable(
-            f"{host.name}: {host.user}@{host.ssh} accepts none of {key}; nothing was changed there.\n"
+            f"{host.name}: {host.user}@{host.ssh} accepts none of {key}.\n"
             f"Next: {hostkeys.by_hand(host, 'ssh-copy-id')}, or mend `user` and `key` of the host."
         ) from None
     except (OSError, EOFError, paramiko.SSHException) as error:
         way = f" by way of {host.jump.ssh}" if host.jump else ""
         raise errors.Unreachable(
-            f"{host.name}: no ssh to {host.ssh} port {host.port}{way} ({reason(error)}); "
-            f"nothing was changed there.\n"
+            f"{host.name}: no ssh to {host.ssh} port {host.port}{way} ({reason(error)}).\n"
             f"Next: {hostkeys.by_hand(host)}; is the host up, and `ssh`, `port` right?",
             down=True,
         ) from None

@@ -20,10 +20,14 @@ class Since:
     ago_s: float | None = None
     at: float | None = None
 
+    def moment(self, now: float) -> float:
+        """s since 1970, where the host's clock says what ours does."""
+        return self.at if self.at is not None else now - (self.ago_s or 0)
 
-def parse(text: str, zone: str, now: float) -> Since:
-    """zone: of the clock times. now: s since 1970; a time of day later than it was yesterday's. Raises
-    Refused."""
+
+def parse(text: str, zone: str, now: float, option: str = "--since") -> Since:
+    """zone: of the clock times. now: s since 1970; a time of day later than it was yesterday's. option: by
+    which it was given. Raises Refused."""
     text = text.strip()
     if found := re.fullmatch(r"(\d+)\s*(s|m|min|h|d)", text):
         return Since(ago_s=int(found[1]) * UNITS_S[found[2]])
@@ -41,6 +45,17 @@ def parse(text: str, zone: str, now: float) -> Since:
         at = today.replace(hour=hour, minute=minute, second=second)
         return Since(at=(at - timedelta(days=at.timestamp() > now)).timestamp())
     raise errors.Refused(
-        f"--since {text!r} is no time.\n"
+        f"{option} {text!r} is no time.\n"
         f"Next: 30s, 10m, 2h, 1d, 14:30, today, yesterday or '2026-11-21 14:30' (times of {zone})."
     )
+
+
+def period(since: str | None, until: str | None, zone: str, now: float) -> tuple[Since | None, Since | None]:
+    """Both as `parse` reads them; None where it was not given. Raises Refused."""
+    begin = parse(since, zone, now) if since else None
+    end = parse(until, zone, now, "--until") if until else None
+    if begin and end and end.moment(now) <= begin.moment(now):
+        raise errors.Refused(
+            f"--until {until!r} is not after --since {since!r}.\nNext: the other way round, or with dates."
+        )
+    return begin, end

@@ -190,7 +190,6 @@ def unread(rows: Sequence[Row], missing: dict[str, str], masters: Sequence[str])
     """Some host did not answer: why, and what the others say of the service."""
     others = list(missing)[1:]
     what, next_step = split(next(iter(missing.values())))
-    what = what.replace("; nothing was changed there", "")  # nobody meant to
     served = f"{masters[0]} serves" if masters else "Whether anyone serves is unknown"
     more = f" {', '.join(others)} could not be read either." if others else ""
     return Status(f"{what.rstrip('.')}.{more} {served}.", False, next_step, tuple(rows))

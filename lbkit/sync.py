@@ -88,7 +88,7 @@ def judge(said: Mapping[str, dict[str, Any] | errors.LbkitError]) -> State:
 
 def what_of(error: errors.LbkitError) -> str:
     """Its text without the next step; it names the host."""
-    return str(error).partition("\nNext: ")[0].rstrip(".").replace("; nothing was changed there", "")
+    return str(error).partition("\nNext: ")[0].rstrip(".")
 
 
 def way_to(name: str, error: errors.LbkitError) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from lbkit import certificate, errors, front, observe, pair, promises, proof, remote, steps, sync
 from lbkit import servers as behind
 from lbkit.check import Check, split, told
+from lbkit.hand import room
 from lbkit.inventory import Cluster, Eip, balance
 from lbkit.since import Since
 
@@ -29,7 +30,7 @@ def run(cluster: Cluster, since: Since | None = None, logs: bool = False) -> lis
         alive = {node.host.name: opened[node.host.name] for node in picture.nodes}
         broken = broken_on_purpose(picture)
         checks = [*reachable(picture), *services(picture), *roles(picture), *configuration(picture)]
-        checks += alarms(picture)
+        checks += [*alarms(picture), *rooms(picture)]
         checks += told("the standby could take over", fit, picture, alive)
         checks += told("the hosts hear each other", hearing, cluster, picture, alive)
         checks += told("the sync", in_sync, opened)
@@ -101,6 +102,17 @@ def alarms(picture: observe.Picture) -> list[Check]:
         for text, next_step in standing:
             checks.append(Check(f"alarm on {node.host.name}", False, text, next_step))
     return checks
+
+
+def rooms(picture: observe.Picture) -> Iterator[Check]:
+    """Logs, certificates and what is synced find room on the hosts' disks."""
+    for node in picture.nodes:
+        disks = node.seen.facts["disks"]
+        full = next((disk for disk in disks if room.lacking(disk)), None)
+        least = min(disks, key=lambda disk: disk["free"] / (disk["size"] or 1))
+        good = f"{room.amount(least['free'])} left on {least['path']}, the fullest"
+        detail, fix = (room.lacking(full), room.fix(full["path"])) if full else (good, "")
+        yield Check(f"disks of {node.host.name}", not full, detail, fix.replace("this host", node.host.name))
 
 
 def roles(picture: observe.Picture) -> list[Check]:

@@ -5,11 +5,13 @@ Every connection of a client has two sockets: his, and the server's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lbkit.doctor.finding import Finding, graded
+from lbkit.hand import room
 from lbkit.inventory import Cluster, Host
+from lbkit.inventory.logs import mebibytes
 
 # An estimate: two buffers of 16 KiB (tune.bufsize), and as much again for TLS, headers and the kernel's
 # sockets.
@@ -26,6 +28,7 @@ def judge(cluster: Cluster, host: Host, survey: Mapping[str, Any]) -> Iterator[F
     yield from queue(cluster, host, survey["somaxconn"])
     yield from conntrack(host, connections, survey["conntrack_max"])
     yield from ports(cluster, host, survey["ports"])
+    yield from disks(cluster, host, survey["disks"])
 
 
 def open_files(host: Host, connections: int, survey: Mapping[str, Any]) -> Finding:
@@ -87,6 +90,21 @@ def ports(cluster: Cluster, host: Host, span: tuple[int, int] | None) -> Iterato
             yield Finding(f"ephemeral ports of {host.name}", "warn", detail, fix)
             return
     yield Finding(f"ephemeral ports of {host.name}", "ok", f"{each:,} for each server")
+
+
+def disks(cluster: Cluster, host: Host, found: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Each has room now, and the one with the logs for as much as these may take."""
+    for disk in found:
+        if what := room.lacking(disk):
+            fix = room.fix(disk["path"]).replace("this host", host.name)
+            yield Finding(f"disk {disk['path']} of {host.name}", "warn", what, fix)
+    above = [disk for disk in found if disk["path"] in ("/", "/var", "/var/log")]
+    if above:
+        disk = max(above, key=lambda one: len(one["path"]))
+        most = (mebibytes(cluster.logs.haproxy) + mebibytes(cluster.logs.journal)) << 20
+        detail = f"at most {room.amount(most)}, and {room.amount(disk['free'])} are free on {disk['path']}"
+        good = most < disk["free"]
+        yield graded(f"logs of {host.name}", good, detail, "a larger disk, or less in [logs]", "warn")
 
 
 def credits(host: Host, instance_type: str | None, mode: str | None) -> Iterator[Finding]:

@@ -24,8 +24,12 @@ def failure(output, certificate, renew):
     problems = re.findall(r"Domain: +(\S+)\n +Type: +(\S+)\n +Detail: +(.+)", output)
     if problems:
         reasons = [f"{domain}: {kind}: {detail.strip()}" for domain, kind, detail in problems]
-        return "; ".join(reasons), advice(problems[0][1], problems[0][0])
+        limited = problems[0][1].lower() == "ratelimited"
+        step = patience(problems[0][2]) if limited else advice(problems[0][1], problems[0][0])
+        return "; ".join(reasons), step
     said = refusal(output) or last_words(output)
+    if re.search(RATE_LIMITED, said, re.I):
+        return limit(said), patience(said)
     for sign, step in SIGNS.items():
         if re.search(sign, said, re.I):
             return plain(said), step.format(**renew)
@@ -40,14 +44,32 @@ ADVICE = {
     "caa": "allow this issuer in the CAA record of {name}",
     "rejectedidentifier": "leave {name} out of the inventory, or ask another issuer for it",
 }
+RATE_LIMITED = r"rate.?limit|too many"
 SIGNS = {
-    r"rate.?limit|too many": 'wait as long as it says; to try out: [certificate] directory = "staging"',
     r"rejectedIdentifier|policy forbids": "leave that name out of the inventory, or ask another issuer",
     r"already in use|problem binding": "what listens on port {port}? ss -tlnp 'sport = :{port}'",
     r"another instance of certbot": "wait until the other certbot has ended, then the same again",
     r"refused|timed out|unreachable|route|resol|SSL": "does this host reach {directory}? curl -v {directory}",
     r"no such file": "inv prereqs (the snap's: sudo snap install --classic certbot)",
 }
+
+
+def limit(said):
+    """Which limit was met: of Let's Encrypt's words those after the general ones, without when and where."""
+    return "its rate limit: " + re.sub(r"(, retry after .*|: see https?:.*)$", "", said.split(" :: ")[-1])
+
+
+def patience(said):
+    """The next step where the server gives no more for a while."""
+    until = re.search(r"retry after ([\d-]+[ T][\d:]+(?: ?UTC|Z)?)", said, re.I)
+    page = re.search(r"https?://\S+[^\s.,;:)]", said)
+    limits = f" ({page[0]})" if page else ""
+    when = f"until {until[1]}" if until else WAIT
+    step = f"wait {when}{limits}; the timer then tries by itself"
+    return f'{step}. To try out: [certificate] directory = "staging"'
+
+
+WAIT = "an hour after failed tries, up to a week after too many certificates (Let's Encrypt)"
 
 
 def advice(kind, name):

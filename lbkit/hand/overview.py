@@ -1,6 +1,9 @@
 """What `inv status` shows of HAProxy beyond whether it runs, of the sync, and the agent's words on who was
 MASTER: one look."""
 
+import os
+import time
+
 from lbkit.hand import framing, journal, looking, servers, sockets
 from lbkit.hand.core import Failed, run
 
@@ -11,12 +14,13 @@ SYNC_S = 2
 
 
 def overview(page):
-    """{served, servers, info, frontends, workers, roles, sync}.
+    """{served, servers, info, frontends, workers, roles, booted, sync}.
 
     served: PEM of the certificate that `page` (as of `handshake`) shows, None where none is asked for or
     served. servers: as of `servers`. info, frontends: `show info` and `show stat` of the frontends, None
     where HAProxy does not answer. workers: its processes without the master; old ones still have
-    connections. roles: lines as of `logs`. sync: the status of its service, None where it does not answer.
+    connections. roles: lines as of `logs`. booted: when systemd began here, s since 1970. sync: the status
+    of its service, None where it does not answer.
     """
     try:
         info, frontends = (looking.stats(servers.SOCKET, text) for text in ("show info", "show stat -1 1 -1"))
@@ -24,13 +28,14 @@ def overview(page):
         info = frontends = None
     asked = {"units": ["lbkit-agent.service"], "since": {}, "grep": ROLES, "limit": LINES, "newest": AMONG}
     return {
-        "served": looking.handshake(page) if page else None,
+        "served": looking.handshake(page) if page else None,  # after `frontends`, which would count it
         "sync": sync(),
         "servers": servers.servers(),
         "info": info,
         "frontends": frontends,
         "workers": workers(),
         "roles": journal.logs(asked)["lines"],
+        "booted": booted(),
     }
 
 
@@ -39,6 +44,13 @@ def sync():
         return framing.ask_service({"op": "status"}, SYNC_S)
     except Failed:
         return None
+
+
+def booted():
+    """By the age of process 1: a container's own, as a machine's."""
+    with open("/proc/1/stat") as file:
+        ticks = int(file.read().rpartition(")")[2].split()[19])
+    return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def workers():

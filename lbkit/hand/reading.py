@@ -18,6 +18,7 @@ from lbkit.hand import (
     orders,
     placeholders,
     renewing,
+    room,
     servers,
     sockets,
 )
@@ -114,7 +115,7 @@ def parse_addresses(output):
 def read_facts(seen):
     """Of the host: system, clock (s since 1970), addresses by interface, who holds the lock, what the agent
     says of itself, the alarms that stand, whether the host is in maintenance, which servers are held, its
-    public keys."""
+    public keys, the room on its disks."""
     facts = {"addresses": seen["addresses"], "time": time.time(), "pid": os.getpid(), "lock": locking.read()}
     facts["virtual_addresses"] = virtual_addresses()
     facts["units"] = {unit: (seen["units"] or {}).get(unit, {}).get("ActiveState") for unit in ALWAYS}
@@ -124,6 +125,7 @@ def read_facts(seen):
     facts["servers"] = servers.record()
     facts["broken"] = breaking.broken()
     facts["keys"] = keys.told()
+    facts["disks"] = room.disks()
     try:
         with open("/etc/os-release") as file:
             pairs = dict(line.rstrip().split("=", 1) for line in file if "=" in line)

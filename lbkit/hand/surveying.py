@@ -5,6 +5,7 @@ import json
 import os
 import platform
 
+from lbkit.hand import room
 from lbkit.hand.core import Failed, run
 
 PACKAGES = ("haproxy", "keepalived")
@@ -18,7 +19,8 @@ METADATA = "169.254.169.254"
 
 
 def survey(request):
-    """{system, python, packages, first_interface, memory_kib, ports, machine, container, metadata} and
+    """{system, python, packages, first_interface, memory_kib, ports, machine, container, disks,
+    metadata} and
     NUMBERS, each
     None where it cannot be read.
 
@@ -37,6 +39,7 @@ def survey(request):
         "ports": ports(),
         "machine": machine(),
         "container": os.path.exists("/run/systemd/container"),
+        "disks": room.disks(),
         "metadata": metadata() if request["metadata"] else None,
     }
 

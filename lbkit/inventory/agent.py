@@ -13,7 +13,7 @@ from lbkit.inventory.record import Record
 from lbkit.inventory.secret import Secret, SecretForm
 
 # moved: this node got the address. The others are told when they begin and when they end.
-EVENTS = ("moved", "haproxy", "keepalived", "split-brain", "api", "certificate", "sync")
+EVENTS = ("moved", "haproxy", "keepalived", "split-brain", "api", "certificate", "sync", "disk")
 
 _ARGUMENT = forms.text(
     r"[A-Za-z0-9._:/@%+=,-]+", "letters, digits and . _ : / @ % + = , -", r"[A-Za-z0-9._:/@%+=,-]", 255

@@ -36,6 +36,7 @@ from lbkit.inventory.forms import (
 from lbkit.inventory.frontends import Frontend, HttpFrontend
 from lbkit.inventory.haproxy import HaProxy
 from lbkit.inventory.keepalived import Keepalived
+from lbkit.inventory.logs import Logs
 from lbkit.inventory.record import ByName, OneOf, Record, required
 from lbkit.inventory.secret import Secret
 from lbkit.inventory.sync import Sync
@@ -218,6 +219,7 @@ class Document(Record):
     aws: Aws | None = None
     packages: Packages = Packages()
     sync: Sync = Sync()
+    logs: Logs = Logs()
 
 
 def priorities(hosts: tuple[HostTable, ...]) -> tuple[int, ...]:
@@ -289,6 +291,7 @@ class Cluster(Record):
     aws: Aws
     packages: Packages
     sync: Sync
+    logs: Logs
 
     @property
     def front_name(self) -> str:

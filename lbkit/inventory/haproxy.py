@@ -70,7 +70,7 @@ class Timeouts(Record):
 class Log(Record):
     """Where and what HAProxy logs.
 
-    targets: where lines go.
+    targets: where lines go; `/dev/log`: to this host's rsyslog, and so into /var/log/haproxy.log.
     facility: of syslog.
     level: of the least important lines.
     format: `httplog`, `clf`, or a log-format string for HTTP frontends.

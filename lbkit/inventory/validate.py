@@ -83,6 +83,7 @@ def _cluster(path: Path, document: Document) -> Cluster:
         aws=_aws(document, path.parent),
         packages=document.packages,
         sync=document.sync,
+        logs=document.logs,
     )
 
 

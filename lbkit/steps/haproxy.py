@@ -11,6 +11,7 @@ from lbkit import render
 from lbkit.inventory import Cluster, Host, HttpFrontend
 from lbkit.requirements import Ports
 from lbkit.resources import Directory, File, Placeholder, Resource, Service
+from lbkit.steps import logs
 
 CONFIG = "/etc/haproxy/haproxy.cfg"
 DROP_IN = "/etc/systemd/system/haproxy.service.d/lbkit.conf"
@@ -25,6 +26,7 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
         Directory("/etc/haproxy", mode=0o755),
         *certificates(cluster),
         *error_pages(cluster),
+        *logs.of_haproxy(cluster),
         Directory("/etc/systemd/system/haproxy.service.d"),
         File(DROP_IN, content=render.render(f"{DROP_IN[1:]}.j2", cluster=cluster, host=host)),
         File(

@@ -31,6 +31,7 @@ MODULES = (
     "reading",
     "writing",
     "duty",
+    "room",
     "pem",
     "served",
     "deploying",

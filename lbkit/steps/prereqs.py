@@ -13,6 +13,7 @@ from lbkit.resources import (
     Timezone,
     User,
 )
+from lbkit.steps import logs
 
 # The distribution's own, signed; the AWS client too: the runbook's awscli archive is not, and starts slower.
 PACKAGES = (
@@ -46,6 +47,7 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
         User(SCRIPT_USER),
         Directory("/usr/local/lib/lbkit"),
         Directory("/var/lib/lbkit"),
+        *logs.journal(cluster),
         *nonlocal_bind(cluster),
     ]
 

@@ -79,8 +79,9 @@ def authorized_keys(cluster: Cluster, host: Host) -> PeerKeys:
 
 def config(cluster: Cluster, host: Host) -> dict[str, Any]:
     """What the program reads. The certificates stand in certificates.json, for all programs."""
-    service = next(one for one in haproxy.resources(cluster, host) if isinstance(one, Service))
-    cfg = next(one for one in haproxy.resources(cluster, host) if one.label == haproxy.CONFIG)
+    asked = {one.label: one for one in haproxy.resources(cluster, host)}
+    service, cfg = asked["haproxy.service"], asked[haproxy.CONFIG]
+    assert isinstance(service, Service)
     assert isinstance(cfg, File)
     return {
         "node": host.name,

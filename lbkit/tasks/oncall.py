@@ -8,6 +8,7 @@ from lbkit import commands, oncall
 from lbkit.tasks.command import HOST, JSON, SINCE, command
 
 UNIT = "haproxy, keepalived, agent, sync, certbot or all (default)"
+UNTIL = "nothing later, in the same words"
 GREP = "only lines in which this regular expression is found"
 FOLLOW = "go on with new lines, until Ctrl-C"
 
@@ -47,24 +48,35 @@ def status(c: Context, watch: bool = False, json: bool = False) -> int:
     return oncall.status(watch, json)
 
 
-@command(help={"host": HOST, "unit": UNIT, "since": SINCE, "grep": GREP, "follow": FOLLOW, "json": JSON})
+@command(
+    help={
+        "host": HOST,
+        "unit": UNIT,
+        "since": SINCE,
+        "until": UNTIL,
+        "grep": GREP,
+        "follow": FOLLOW,
+        "json": JSON,
+    }
+)
 def logs(
     c: Context,
     host: str | None = None,
     unit: str = "all",
     since: str | None = None,
+    until: str | None = None,
     grep: str | None = None,
     follow: bool = False,
     json: bool = False,
 ) -> int:
-    """The journals of all hosts as one, in time order.
+    """The journals and HAProxy's logs of all hosts as one, in time order.
 
     The newest 200 lines of each host, or all since then (at most 20,000
     of each). A host that is down is said, and the rest shown: exit code 1.
 
     Example: inv logs --unit agent --since 10m --follow
     """
-    return oncall.logs(host, unit, since, grep, follow, json)
+    return oncall.logs(host, unit, since, until, grep, follow, json)
 
 
 @command(help={"json": JSON})

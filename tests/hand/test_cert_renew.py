@@ -76,3 +76,20 @@ def test_a_person_who_asks_is_told_beside_the_alarms(renew, capsys):
     assert renew.main(["--asked"]) == 1
     assert sorted(duty.alarms()) == ["certificate-shop-renewal", "certificate-site-renewal"]
     assert "this host is locked" in capsys.readouterr().err
+
+
+def test_old_certificates_and_requests_go_and_what_is_in_use_stays(renew, tmp_path):
+    archive, live = tmp_path / "archive" / "site", tmp_path / "live" / "site"
+    for folder in (archive, live, tmp_path / "csr"):
+        folder.mkdir(parents=True)
+    for number in range(1, 25):
+        for part in ("cert", "privkey"):
+            (archive / f"{part}{number}.pem").touch()
+        (tmp_path / "csr" / f"{number:04}_csr-certbot.pem").touch()
+    (live / "cert.pem").symlink_to("../../archive/site/cert2.pem")  # somebody went back to it
+    (archive / "README").touch()
+    renew.tidy(str(live))
+    newest = [f"{part}{number}.pem" for part in ("cert", "privkey") for number in range(15, 25)]
+    assert sorted(path.name for path in archive.iterdir()) == sorted([*newest, "README", "cert2.pem"])
+    assert len(list((tmp_path / "csr").iterdir())) == renew.KEPT_VERSIONS
+    renew.tidy(str(tmp_path / "live" / "none"))

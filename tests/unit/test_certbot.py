@@ -70,7 +70,27 @@ def test_the_renewal_file_that_certbot_writes_is_true_on_every_host():
             UNEXPECTED.format(said="too many certificates (5) already issued for this exact set of domains")
             + TAIL,
             "too many certificates (5) already issued",
-            "wait as long as it says",
+            "wait an hour after failed tries, up to a week after too many certificates (Let's Encrypt); the timer",
+        ),
+        (
+            UNEXPECTED.format(
+                said="urn:ietf:params:acme:error:rateLimited :: There were too many requests of a given type :: "
+                "too many certificates (5) already issued for this exact set of identifiers in the last "
+                "168h0m0s, retry after 2026-11-22 03:04:05 UTC: see https://acme.test/limits/#exact-set\n"
+            )
+            + TAIL,
+            "its rate limit: too many certificates (5) already issued for this exact set of identifiers in the "
+            "last 168h0m0s",
+            "wait until 2026-11-22 03:04:05 UTC (https://acme.test/limits/#exact-set); the timer then tries",
+        ),
+        (
+            AUTHENTICATE.format(
+                kind="rateLimited",
+                detail='too many failed authorizations (5) for "a.test" in the last 1h0m0s, retry after '
+                "2026-11-22 03:04:05 UTC",
+            ),
+            "a.test: rateLimited: too many failed authorizations (5)",
+            "wait until 2026-11-22 03:04:05 UTC; the timer then tries",
         ),
         (
             UNEXPECTED.format(said="requests.exceptions.ConnectionError: [Errno 111] Connection refused")

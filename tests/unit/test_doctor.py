@@ -25,7 +25,9 @@ SURVEY = {
     "ports": [32768, 60999],
     "machine": [],
     "container": False,
+    "disks": [{"path": "/", "size": 8 << 30, "free": 4 << 30, "files": 0, "free_files": 0}],
 }
+VAR = {"path": "/var", "size": 1 << 30, "free": 20 << 20, "files": 0, "free_files": 0}
 READ = {
     "items": [{"synchronized": True, "by": "NTP"}],
     "facts": {"addresses": {"lan0": ["10.77.9.11/24"], "lo": ["127.0.0.1/8"]}},
@@ -57,6 +59,8 @@ def test_a_host_that_is_fit_has_nothing_to_mend(cluster):
         ({"memory_kib": 262144}, "memory", "warn", "about 256 MiB for 4,100 connections, of 256 MiB"),
         ({"somaxconn": 128}, "accept queue", "warn", "net.core.somaxconn is 128"),
         ({"conntrack_max": 8000}, "conntrack", "warn", "4,100 connections take 8,200"),
+        ({"disks": [*SURVEY["disks"], VAR]}, "disk /var", "warn", "/var has only 20 MiB left of 1.0 GiB"),
+        ({"disks": [*SURVEY["disks"], VAR]}, "logs", "warn", "at most 2.0 GiB, and 20 MiB are free on /var"),
         ({"ports": [60000, 60999]}, "ephemeral ports", "warn", "1,000 to each server: too few for 4,000"),
     ],
 )

@@ -63,6 +63,17 @@ def test_the_word_that_something_is_over_is_no_error_though_it_repeats_it():
     assert logcheck.judge([line]).errors == ()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Server apps/app-1 is going DOWN for maintenance. 1 active and 0 backup servers left.",
+        "[ALERT]    (333) : sendmsg()/writev() failed in logger #1: No such file or directory (errno=2)",
+    ],
+)
+def test_what_somebody_did_on_purpose_is_no_error(text):
+    assert logcheck.judge(lines(text, priority=1)).errors == ()
+
+
 def test_an_alert_on_standard_error_counts_whatever_its_priority():
     judged = logcheck.judge(lines("[ALERT] (1) : cannot bind", "fine", "[ALERT] (2) : again"))
     assert len(judged.errors) == 2

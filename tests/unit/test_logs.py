@@ -45,9 +45,24 @@ def test_what_is_no_time_is_refused_with_what_is(text):
         since.parse(text, ZONE, NOW)
 
 
+def test_a_period_ends_after_its_begin():
+    assert since.period("10m", None, ZONE, NOW) == (since.Since(ago_s=600), None)
+    assert since.period("13:30", "13:40", ZONE, NOW) == (
+        since.Since(at=NOW - HOUR / 2),
+        since.Since(at=NOW - HOUR / 3),
+    )
+    for begin, end in (("10m", "10m"), ("13:40", "13:30"), ("5m", "1h")):
+        with pytest.raises(errors.Refused, match=r"not after --since.*\n.*Next: "):
+            since.period(begin, end, ZONE, NOW)
+    with pytest.raises(errors.Refused, match="--until 'soon' is no time"):
+        since.period(None, "soon", ZONE, NOW)
+
+
 def test_every_unit_is_asked_for_and_an_unknown_one_lists_those_there_are():
     assert "lbkit-agent.service" in logs.question("all", None, None).units
     assert logs.question("haproxy", None, None).units == ("haproxy.service",)
+    with_file = {unit for unit in (*logs.UNITS, "all") if logs.question(unit, None, None).requests}
+    assert with_file == {"haproxy", "all"}
     with pytest.raises(errors.Refused, match="one of haproxy, keepalived, agent, sync, certbot, all"):
         logs.question("nginx", None, None)
     with pytest.raises(errors.Refused, match="no regular expression"):
@@ -91,9 +106,9 @@ def test_followed_lines_wait_for_older_ones_of_the_other_host(cluster, monkeypat
         def call(self, _op, say, **_asked):
             if self.host.name == "lb-2":
                 time.sleep(logs.SETTLE_S / 3)
-                say("lb-2", {"lines": [[1, "haproxy.service", 6, "first"]], "cursor": "x"})
+                say("lb-2", {"lines": [[1, "haproxy.service", 6, "first"]], "cursor": "x", "place": None})
             else:
-                say("lb-1", {"lines": [[2, "haproxy.service", 6, "second"]], "cursor": "x"})
+                say("lb-1", {"lines": [[2, "haproxy.service", 6, "second"]], "cursor": "x", "place": None})
             time.sleep(60)
 
         def close(self):
@@ -113,10 +128,12 @@ def test_a_line_reads_with_its_time_host_and_unit():
 
 def test_an_expression_filters_and_a_message_of_bytes_is_read():
     entry = {"MESSAGE": list("ok \xff".encode("latin-1")), "__REALTIME_TIMESTAMP": "5", "_SYSTEMD_UNIT": "u"}
-    assert journal.matched(entry, {"grep": "^ok"}) == [5, "u", 6, "ok �"]
-    assert journal.matched(entry, {"grep": "no"}) is None
+    row = journal.row_of(entry)
+    assert row == [5, "u", 6, "ok �"]
+    assert journal.is_wanted(row, {"grep": "^ok"})
+    assert not journal.is_wanted(row, {"grep": "no"})
     about = {**entry, "OBJECT_SYSTEMD_UNIT": "lbkit-cert-renew.service"}
-    assert journal.matched(about, {"grep": None})[1] == "lbkit-cert-renew.service"
+    assert journal.row_of(about)[1] == "lbkit-cert-renew.service"
 
 
 def test_following_ends_with_the_operators_side(monkeypatch):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from lbkit import overview, report, servers
+from lbkit.hand import journal, looking
+from lbkit.hand import overview as look
 
 SILENT = {
     "servers": {"stat": None, "state": None, "record": {}},
-    **dict.fromkeys(("info", "frontends", "workers", "served", "sync")),
+    **dict.fromkeys(("info", "frontends", "workers", "served", "booted", "sync")),
     "roles": [],
 }
 INFO = "Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nUptime_sec: 7200\n"
@@ -29,6 +31,17 @@ def test_figures_are_of_the_clients_frontends_alone():
     assert (silent.haproxy, silent.servers) == (None, None)
     assert overview.haproxy_rows({"lb-1": silent})[1] == ("lb-1", *"??????", "none", "unknown")
     assert overview.haproxy_rows({"lb-1": None}) == []
+
+
+def test_requests_a_second_are_counted_before_status_itself_asks_the_frontend(monkeypatch):
+    asked = []
+    monkeypatch.setattr(looking, "stats", lambda _socket, text: asked.append(text) or "")
+    monkeypatch.setattr(looking, "handshake", lambda _page: asked.append("handshake"))
+    for beside in ("sync", "workers"):
+        monkeypatch.setattr(look, beside, lambda: None)
+    monkeypatch.setattr(journal, "logs", lambda _asked: {"lines": []})
+    look.overview({"tls": True})
+    assert asked.index("show stat -1 1 -1") < asked.index("handshake")
 
 
 @pytest.mark.parametrize(
@@ -79,6 +92,35 @@ def test_what_was_said_after_a_failover_is_no_reason_of_it():
         "lb-2": roles((100, "keepalived: MASTER")),
     }
     assert overview.last_failover(lines).why == "lb-1: its keepalived was stopped"
+
+
+@pytest.mark.parametrize(
+    ("late_s", "booted", "why"),
+    [
+        (0.2, None, "lb-1: HAProxy was stopped"),
+        (7, 5, "lb-1: HAProxy was stopped"),  # the machine was busy, or systemd had to start the agent anew
+        (7, 103, "lb-1 said nothing: its machine or its network was gone"),  # up again, HAProxy not yet
+        (90, 5, "lb-1 said nothing: its machine or its network was gone"),
+    ],
+)
+def test_an_agent_that_came_late_with_the_reason_is_heard_unless_its_machine_was_gone(late_s, booted, why):
+    said = [(10, "keepalived: MASTER"), (100 + late_s, "keepalived: UNKNOWN")]
+    lines = (*said, (100.01 + late_s, "unfit: HAProxy was stopped"))
+    found = {
+        "lb-1": overview.Overview(None, None, lines, booted),
+        "lb-2": roles((100, "keepalived: MASTER")),
+    }
+    assert overview.last_failover(found).why == why
+
+
+def test_a_fault_well_after_the_role_was_given_up_is_another():
+    lines = {
+        "lb-1": roles(
+            (10, "keepalived: MASTER"), (100.1, "keepalived: BACKUP"), (109, "unfit: HAProxy hangs")
+        ),
+        "lb-2": roles((100, "keepalived: MASTER")),
+    }
+    assert overview.last_failover(lines).why == "lb-1: keepalived gave the role up"
 
 
 def test_an_agent_that_says_again_what_it_is_makes_no_failover():

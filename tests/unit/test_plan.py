@@ -237,6 +237,14 @@ def test_plan_shows_the_reload_that_a_file_will_need():
     ]
 
 
+def test_plan_shows_that_systemd_must_read_a_unit_file_that_will_be_new():
+    unit = resources.File("/etc/x.service", content="[Service]\n")
+    timer = resources.Service("x.timer", unit_files=("/etc/x.service", "/etc/x.timer"))
+    seen = plan.Seen(({"exists": False}, RUNS), {})
+    desired = (plan.Desired("agent", unit), plan.Desired("agent", timer))
+    assert [c.action for c in compare.changes(desired, seen)] == ["create", "daemon-reload"]
+
+
 def test_no_request_shows_its_content_when_printed():
     (change,) = compare.diff(FILE, {"exists": False})
     assert "new\\n" not in repr(change)

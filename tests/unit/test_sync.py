@@ -172,7 +172,7 @@ def test_what_is_wrong_is_told_with_its_next_step(said, what, next_step):
 
 
 def test_a_host_that_is_not_reached_is_mended_as_status_says_and_not_on_it():
-    gone = errors.Unreachable("lb-2: no ssh to it; nothing was changed there.\nNext: is the host up?")
+    gone = errors.Unreachable("lb-2: no ssh to it.\nNext: is the host up?")
     trouble = sync.judge({"lb-1": node(True), "lb-2": gone}).troubles[0]
     assert (trouble.what, trouble.next_step) == ("lb-2: no ssh to it", "is the host up?")
 

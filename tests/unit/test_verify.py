@@ -10,13 +10,14 @@ from lbkit import inventory, observe, pair, plan, remote, verify
 VIP = ("10.77.9.100/24",)
 
 
-def node(cluster: inventory.Cluster, name: str, *, broken: bool = False) -> pair.Node:
+def node(cluster: inventory.Cluster, name: str, *, broken: bool = False, free: int = 4 << 30) -> pair.Node:
     """A MASTER, also where it should be none."""
     facts = {
         "system": "Debian",
         "addresses": {"lan0": list(VIP)},
         "units": {"keepalived.service": "active"},
         "broken": broken,
+        "disks": [{"path": "/", "size": 8 << 30, "free": free, "files": 0, "free_files": 0}],
     }
     return pair.node(cluster, cluster.host(name), (), plan.Seen((), facts))
 
@@ -51,6 +52,14 @@ def test_an_alarm_does_not_pass_and_brings_its_next_step(cluster):
     alarm, none = verify.alarms(observe.Picture(cluster, tuple(nodes)))
     assert (alarm.passed, alarm.detail, alarm.next_step) == (False, "it expired", "inv cert.renew")
     assert (none.name, none.passed) == ("no alarm stands on lb-2", True)
+
+
+def test_a_disk_that_is_nearly_full_does_not_pass(cluster):
+    nodes = node(cluster, "lb-1"), node(cluster, "lb-2", free=300 << 20)
+    good, bad = verify.rooms(observe.Picture(cluster, nodes))
+    assert (good.name, good.passed, good.detail) == ("disks of lb-1", True, "4.0 GiB left on /, the fullest")
+    assert (bad.passed, bad.detail) == (False, "/ has only 300 MiB left of 8.0 GiB")
+    assert bad.next_step.startswith("on lb-2: sudo du -xh /")
 
 
 def test_what_a_drill_broke_comes_first_and_nobody_is_told_to_mend_what_comes_of_it(monkeypatch, cluster):
