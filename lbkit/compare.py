@@ -282,6 +282,21 @@ def load(
 
 
 @compares
+def _(wanted: resources.Disabled, state: dict[str, Any]) -> list[Change]:
+    found = [("disable", state["enabled"]), ("stop", state["active"])]
+    return [
+        change(
+            wanted,
+            action,
+            wanted.reason,
+            request={"kind": wanted.kind, "action": action, "unit": wanted.unit},
+        )
+        for action, due in found
+        if due
+    ]
+
+
+@compares
 def _(wanted: resources.Masked, state: dict[str, Any]) -> list[Change]:
     if state["masked"]:
         return []

@@ -286,6 +286,22 @@ class Service(Resource):
 
 
 @dataclass(frozen=True)
+class Disabled(Resource):
+    """The unit, where there is one, does not run and is not started at boot. reason: why."""
+
+    kind: ClassVar[str] = Service.kind  # it is read and written as one
+    unit: str
+    reason: str
+
+    def spec(self) -> dict[str, Any]:
+        return Service(self.unit).spec()
+
+    @property
+    def label(self) -> str:
+        return self.unit
+
+
+@dataclass(frozen=True)
 class Masked(Resource):
     """The unit does not run, and nothing starts it. reason: who does its work. A package that is installed
     later does not bring it to life either."""

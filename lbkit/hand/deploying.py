@@ -10,7 +10,7 @@ import json
 import os
 import time
 
-from lbkit.hand import duty, locking, pem, renewing, served, writing
+from lbkit.hand import duty, locking, pem, renewing, served, telling, writing
 from lbkit.hand.core import Failed
 
 PROGRAM = "/usr/local/lib/lbkit/cert-deploy"
@@ -305,7 +305,7 @@ def with_output(error):
     if isinstance(error, OSError):
         return str(error)
     what, _, next_step = error.what.partition("\nNext: ")
-    output = " ".join(error.output.split())
+    output = " ".join(telling.masked(error.output).split())
     return what + (f" ({output})" if output else "") + (f"\nNext: {next_step}" if next_step else "")
 
 

@@ -34,7 +34,11 @@ def renew(tmp_path, monkeypatch):
         }
         for name in ("site", "shop")
     ]
-    config = {"socket": "/", "certificates": certificates, "renew": {"directory": "https://acme.test"}}
+    config = {
+        "socket": "/",
+        "certificates": certificates,
+        "renew": {"directory": "https://acme.test", "tries_per_hour": 2},
+    }
     settings.write_text(json.dumps(config))
 
     def busy(command, wait_s):

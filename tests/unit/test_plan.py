@@ -95,6 +95,9 @@ TABLE = [
     (requirements.Clock(), {"synchronized": False, "by": None}, ["warning"]),
     (requirements.Interface("lan0", "10.0.0.1"), {"interfaces": {"lan0": ["10.0.0.1/24"]}}, []),
     (requirements.Interface("lan0", "10.0.0.1"), {"interfaces": {"lan0": ["10.0.0.11/24"]}}, ["blocked"]),
+    (resources.Disabled("a.timer", "no work"), {**RUNS, "active": False, "enabled": False}, []),
+    (resources.Disabled("a.timer", "no work"), RUNS, ["disable", "stop"]),
+    (resources.Disabled("a.timer", "no work"), {**RUNS, "active": False}, ["disable"]),
     (resources.Masked("certbot.timer", "another's work"), {"masked": True}, []),
     (resources.Masked("certbot.timer", "another's work"), {"masked": False}, ["mask"]),
     *[
