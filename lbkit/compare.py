@@ -30,7 +30,7 @@ def changes(
     new: set[str] = set()  # those of another content: what is only owned anew asks for no restart
     for wanted, state in zip(desired, seen.items, strict=True):
         mine = diff(wanted.resource, state)
-        new |= {c.label for c in mine if c.request.get("kind") in ("file", "placeholder")}
+        new |= {c.label for c in mine if c.request.get("kind") in REPLACES}
         written |= new | {c.label for c in mine if c.request.get("kind") == "ownership"}
         if isinstance(wanted.resource, resources.Service):
             mine = with_coming_load(wanted.resource, mine, written, new)
@@ -40,15 +40,18 @@ def changes(
     return tuple(found)
 
 
+REPLACES = ("file", "placeholder", "link", "removal")  # kinds of request after which a file says otherwise
+
+
 def with_coming_load(
     service: resources.Service, planned: list[Change], written: set[str], new: set[str]
 ) -> list[Change]:
-    """The changes of a service, with what files not yet written will make necessary: a daemon-reload, a
-    restart or a reload."""
+    """The changes of a service, with what files not yet written will make necessary: that systemd reads them,
+    a restart, a reload."""
     if any(c.verdict != "change" for c in planned):
         return planned
-    if written.intersection(service.unit_files) and not any(c.action == "daemon-reload" for c in planned):
-        planned = [daemon_reload(service, "will be new"), *planned]
+    if written.intersection(service.unit_files) and not any(c.action == REREAD for c in planned):
+        planned = [reread(service, "unit files will be new"), *planned]
     if any(c.action in ("start", "restart") for c in planned):
         return planned
     if fresh := sorted(new.intersection(service.restart_on)):
@@ -113,6 +116,7 @@ def _(wanted: resources.File, state: dict[str, Any]) -> list[Change]:
         "was": state.get("sha256", state.get("link")),
         "check": wanted.check,
         "check_env": dict(wanted.check_env),
+        "keep": True,
     }
     if not state["exists"]:
         shown = diffs.unified("", wanted.content, wanted)
@@ -123,7 +127,7 @@ def _(wanted: resources.File, state: dict[str, Any]) -> list[Change]:
     rewires = wanted.wire and (old is None or vrrp.wire(old) != vrrp.wire(wanted.content))
     action, reason = (
         "update",
-        "differs from the inventory" if old is not None else "differs (too large to show)",
+        f"differs from {wanted.source}" if old is not None else "differs (too large to show)",
     )
     drops = vrrp.lost(old, wanted.content) if wanted.wire and old else ()
     if "link" in state:
@@ -237,7 +241,7 @@ def _(wanted: resources.Service, state: dict[str, Any]) -> list[Change]:
             )
         ]
     if state["needs_daemon_reload"]:
-        found.append(daemon_reload(wanted, "are new"))
+        found.append(reread(wanted, "unit files are new"))
     if not state["enabled"]:
         request = {"kind": "service", "action": "enable", "unit": unit}
         found.append(change(wanted, "enable", "would not start at boot", request=request))
@@ -252,15 +256,12 @@ def _(wanted: resources.Service, state: dict[str, Any]) -> list[Change]:
     return found
 
 
-def daemon_reload(wanted: resources.Service, why: str) -> Change:
-    """why: of the unit files."""
-    request = {
-        "kind": "service",
-        "action": "daemon-reload",
-        "unit": wanted.label,
-        "paths": wanted.unit_files,
-    }
-    return change(wanted, "daemon-reload", f"unit files {why}", request=request)
+REREAD = "daemon-reload"
+
+
+def reread(wanted: resources.Service, why: str) -> Change:
+    request = {"kind": "service", "action": REREAD, "unit": wanted.label, "paths": wanted.unit_files}
+    return change(wanted, REREAD, why, request=request)
 
 
 def load(

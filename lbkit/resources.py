@@ -83,7 +83,8 @@ class File(Owned):
 
     check: a command that must accept the new content before it is installed; `{}` stands for its path.
     secrets: values that no diff and no message may show. wire: two nodes must agree on parts of it (see
-    `vrrp.wire`), so that a change of those parts is rolled out in an order of its own.
+    `vrrp.wire`), so that a change of those parts is rolled out in an order of its own. source: where the
+    content comes from, in plain words.
     """
 
     kind: ClassVar[str] = "file"
@@ -93,10 +94,11 @@ class File(Owned):
     check_env: tuple[tuple[str, str], ...] = ()
     secrets: tuple[str, ...] = field(default=(), repr=False)
     wire: bool = False
+    source: str = "the inventory"
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(self.content.encode()).hexdigest()
+        return hashlib.sha256(self.content.encode(errors="surrogateescape")).hexdigest()
 
     def spec(self) -> dict[str, Any]:
         return {"kind": self.kind, "path": self.path, "sha256": self.sha256}

@@ -91,7 +91,7 @@ def replace(config, certificate, content, verdict):
     path = certificate["path"]
     before = content_of(path)
     if before != content:
-        put(path, content, before)
+        put(path, content, before, keep=certificate["name"])
     try:
         return into_service(config, certificate, content, verdict)
     except Failed as error:
@@ -120,12 +120,14 @@ def back_into_service(config, path, before):
         served.swap(config["socket"], path, text_of(before))
 
 
-def put(path, content, before):
-    """The file has the content, at no moment readable by others. before: what must stand there, or None."""
+def put(path, content, before, keep=None):
+    """The file has the content, at no moment readable by others. before: what must stand there, or None.
+    keep: the certificate's name, where that can be had back by `inv rollback`."""
     real = os.path.realpath(path)  # a link stays one
     os.makedirs(os.path.dirname(real), mode=0o700, exist_ok=True)
     was = None if before is None else hashlib.sha256(before).hexdigest()
-    writing.write_file({"path": real, "content": content, "was": was, "mode": 0o600, **writing.ROOT}, None)
+    change = {"path": real, "content": content, "was": was, "mode": 0o600, "keep": keep, **writing.ROOT}
+    writing.write_file(change, None)
 
 
 def content_of(path):

@@ -14,6 +14,7 @@ from lbkit.hand import (
     deploying,
     duty,
     framing,
+    keeping,
     lineages,
     loaded,
     looking,
@@ -156,7 +157,7 @@ class Configuration(SavedFile):
     def install(self, content, was):
         before = self.read()
         try:
-            self.put(content, was, **self.validated)
+            self.put(content, was, keep=True, **self.validated)
         except Failed as error:
             raise Failed(f"{error.what}: {telling.first_fault(error.output, content)}") from None
         try:
@@ -220,12 +221,13 @@ class Certificate(SavedFile):
 class Tree(Item):
     """Directories that count as one item: certbot's state, or HAProxy's error pages.
 
-    whole: raises Failed where the entries are not fit to be used. used: called when they have changed.
+    whole: raises Failed where the entries are not fit to be used. used: called when they have changed. keep:
+    each file that is replaced can be had back. (certbot itself keeps all that it ever obtained.)
     """
 
-    def __init__(self, name, path, parts, whole=None, used=None):
+    def __init__(self, name, path, parts, whole=None, used=None, keep=False):
         self.name, self.path, self.parts = name, path, parts
-        self.whole, self.used = whole, used
+        self.whole, self.used, self.keep = whole, used, keep
 
     def watched(self):
         return trees.directories(self.path, self.parts)
@@ -249,6 +251,8 @@ class Tree(Item):
         before = self.read()
         if digest(before) != was:
             raise Failed(f"{self.path} was changed meanwhile")
+        if self.keep:
+            self.keep_replaced(before, content)
         trees.install(self.path, self.parts, json.loads(content))
         try:
             self.load(content)
@@ -256,6 +260,12 @@ class Tree(Item):
             if before is not None:
                 trees.install(self.path, self.parts, json.loads(before))
             raise
+
+    def keep_replaced(self, before, content):
+        old, new = (trees.contents(one) for one in (before or b"[]", content))
+        for name, replaced in old.items():
+            if replaced != new.get(name):
+                keeping.keep(os.path.join(self.path, name), new.get(name))
 
     def load(self, _content):
         if self.used:
@@ -275,7 +285,7 @@ def of(settings, certificates):
     found.append(Tree("letsencrypt", certbot, CERTBOT_PARTS, whole))
     if settings["pages"]:
         root, _, part = settings["pages"].rpartition("/")
-        found.append(Tree("pages", root, (part,), used=lambda: haproxy.load(settings["pages"])))
+        found.append(Tree("pages", root, (part,), used=lambda: haproxy.load(settings["pages"]), keep=True))
     for one in certificates:
         found.append(Certificate(f"{one['name']}.pem", one["path"], one["name"]))
     found.append(Configuration("haproxy.cfg", settings["config"], haproxy))

@@ -96,6 +96,11 @@ def within(directory, target, parts):
     return path.split("/")[0] in parts and not path.startswith("..")
 
 
+def contents(content):
+    """Name → bytes of the files in such a text."""
+    return {name: base64.b64decode(what) for name, kind, _, what in json.loads(content) if kind == "f"}
+
+
 def install(root, parts, entries):
     """The directories are these; each was complete beside its place before it was exchanged for the old one,
     and no key is readable by others at any moment."""

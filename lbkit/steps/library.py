@@ -29,6 +29,8 @@ MODULES = (
     "breaking",
     "placeholders",
     "reading",
+    "keeping",
+    "packages",
     "writing",
     "duty",
     "room",

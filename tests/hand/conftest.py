@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lbkit.hand import keeping
 from tests import authority
 from tests.certificates import self_signed
 from tests.hand.serving import balancer, first, second
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 
 
 __all__ = ["balancer", "first", "second"]  # fixtures, made where their HAProxy is
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What tests replace is kept there, and not on this machine."""
+    folder = tmp_path / ".kept"
+    monkeypatch.setattr(keeping, "DIRECTORY", str(folder))
+    return folder
 
 
 @pytest.fixture(scope="session")

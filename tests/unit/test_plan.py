@@ -308,3 +308,15 @@ def test_an_issue_names_the_issuer_once():
     ):
         (found,) = compare.diff(site, {"charge": True, "why": why, "in_place": False})
         assert found.reason.count("https://acme.test/dir") == 1
+
+
+def test_systemd_reads_a_drop_in_again_that_is_about_to_be_written():
+    """It is no reason to restart keepalived, so nothing else would bring its service up in the run."""
+    wanted = resources.Service("keepalived", unit_files=("/etc/a.conf",))
+    desired = (plan.Desired("a", FILE), plan.Desired("a", wanted))
+    other = {"exists": True, "sha256": "0", **OWNED, "content": "old\n"}
+    planned = compare.changes(desired, plan.Seen((other, RUNS), {}))
+    assert [one.action for one in planned] == ["update", "daemon-reload"]
+    stale = {**RUNS, "needs_daemon_reload": True}
+    planned = compare.changes(desired, plan.Seen((other, stale), {}))
+    assert [one.action for one in planned] == ["update", "daemon-reload"]
