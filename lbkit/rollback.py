@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from lbkit import cert_install, compare, converge, errors, kept, observe, plan, remote, restored
 from lbkit.inventory import Cluster
@@ -73,13 +73,14 @@ def run(
             roll = Roll(before, only, names, alive, tell, asked)
             try:
                 roll.run()
-            except errors.CommandFailed as error:
+                after = observe.read(cluster, only, alive, asked)
+                converge.refuse_missing(after, roll.so_far())
+                converge.refuse_rest(after, names)
+                if has_master(before):  # else what is put back need not be all that is wrong
+                    refuse_no_master(after)
+            except (errors.CommandFailed, errors.Refused, errors.Undecided) as error:
                 undo(cluster, roll, alive, tell, error)
-            after = observe.read(cluster, only, alive, asked)
-    converge.refuse_missing(after, roll.so_far())
-    converge.refuse_split(after)
-    converge.refuse_rest(after, names)
-    converge.refuse_leaderless(after)
+    refuse_no_master(after)
     return Done(prepared, tuple(roll.changed))
 
 
@@ -112,6 +113,19 @@ def refuse_other(shown: observe.Picture, now: observe.Picture, names: Sequence[s
         raise errors.Refused(
             "The hosts have changed since that was shown; nothing was touched.\nNext: the same again"
         )
+
+
+def refuse_no_master(picture: observe.Picture) -> None:
+    converge.refuse_split(picture)
+    converge.refuse_leaderless(picture)
+
+
+def has_master(picture: observe.Picture) -> bool:
+    try:
+        refuse_no_master(picture)
+    except (errors.CommandFailed, errors.Undecided):
+        return False
+    return True
 
 
 # ── what is asked for ────────────────────────────────────────────────────────────────────────────────────
@@ -200,8 +214,8 @@ def tell_of_others(cluster: Cluster, chosen: Chosen, names: Sequence[str], tell:
 
 
 def undo(
-    cluster: Cluster, roll: Roll, alive: dict[str, Any], tell: Tell, error: errors.CommandFailed
-) -> None:
+    cluster: Cluster, roll: Roll, alive: dict[str, Any], tell: Tell, error: errors.LbkitError
+) -> NoReturn:
     """What this run replaced is back, and taken into use. Raises CommandFailed with both."""
     touched: dict[str, set[str]] = {}
     for name, change in roll.changed:
