@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import getpass
 import grp
 import hashlib
@@ -213,6 +214,34 @@ def test_each_page_that_the_sync_replaces_or_removes_is_kept(tmp_path):
     assert versions(pages / "503.http") == ["old 503.http\n"]
     assert versions(pages / "504.http") == ["old 504.http\n"]
     assert versions(pages / "500.http") == []
+
+
+def test_pages_of_ever_new_names_do_not_fill_the_disk(tmp_path, monkeypatch):
+    """A peer names them, and each that goes is kept."""
+    monkeypatch.setattr(items, "KEPT_PAGES", 3)
+    item = items.Tree("pages", str(tmp_path), ("pages",), keep=True)
+    other = tmp_path / "other"
+    keeping.keep(str(other), b"new")
+
+    def bring(name: str, content: str) -> None:
+        text = base64.b64encode(content.encode()).decode()
+        entries = [["pages", "d", 0o755, ""], [f"pages/{name}", "f", 0o644, text]]
+        item.install(json.dumps(entries).encode(), items.digest(item.read()))
+
+    def names() -> list[str]:
+        found = sorted(keeping.listing(), key=lambda one: one["at"])
+        return [os.path.basename(one["path"]) for one in found if one["path"] != str(other)]
+
+    for number in range(6):
+        bring(f"{number}.http", "page\n")
+    assert names() == ["2.http", "3.http", "4.http"]
+    monkeypatch.setattr(items, "KEPT_BYTES", 5000)
+    bring("large.http", "x" * 4000)
+    bring("larger.http", "x" * 6000)
+    assert names() == ["5.http", "large.http"]
+    bring("small.http", "page\n")
+    assert names() == ["larger.http"], "the newest, whatever its size"
+    assert versions(other) == ["-"]
 
 
 def test_what_the_sync_brings_is_kept_and_what_it_takes_back_is_not(path, monkeypatch):
