@@ -58,7 +58,7 @@ def run(
     the same command finishes it."""
     with remote.sessions(cluster.hosts) as opened:
         alive = reachable(opened, names)
-        chosen, left = choose(cluster, kept.read(alive)[0], wanted, names)
+        chosen, left = choose(cluster, known(alive, names), wanted, names)
         asked = ask(cluster, alive, chosen)
         only = sorted({one.step for found in asked.values() for one in found})
         prepared = Prepared(observe.read(cluster, only, alive, asked), tuple(names), left)
@@ -97,6 +97,15 @@ def reachable(opened: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]
                 next_step = f"if {name} is down for good: the same with --host {rest[0]}"
             raise errors.Unreachable(f"{what}\nNothing was put back anywhere.\nNext: {next_step}")
     return alive
+
+
+def known(alive: Mapping[str, Any], names: Sequence[str]) -> list[Version]:
+    """What is kept. Raises CommandFailed where one of the named hosts cannot say: without it half of a change
+    would pass for the whole."""
+    versions, missing = kept.read(alive)
+    if found := [missing[name] for name in names if name in missing]:
+        raise errors.CommandFailed(found[0])
+    return versions
 
 
 def refuse(picture: observe.Picture, names: Sequence[str]) -> None:
@@ -224,11 +233,11 @@ def undo(
     what, _, next_step = str(error).partition("\nNext: ")
     if not touched:
         raise error
-    newest = {(one.host, one.path): one for one in kept.read(alive)[0]}
-    chosen = {name: {path: newest[name, path] for path in paths} for name, paths in touched.items()}
-    asked = ask(cluster, alive, chosen)
     tell("", "It did not take effect, so what stood there comes back.")
     try:
+        newest = {(one.host, one.path): one for one in known(alive, list(touched))}
+        chosen = {name: {path: newest[name, path] for path in paths} for name, paths in touched.items()}
+        asked = ask(cluster, alive, chosen)
         before = observe.read(cluster, roll.only, alive, asked)
         Roll(before, roll.only, list(touched), alive, tell, asked).run()
     except errors.LbkitError as second:
@@ -260,7 +269,7 @@ def certificate(
     path = wanted.path or ""
     with remote.sessions(cluster.hosts) as opened:
         alive = reachable(opened, [host.name for host in cluster.hosts])
-        versions = [one for one in kept.read(alive)[0] if one.path == path]
+        versions = [one for one in known(alive, list(alive)) if one.path == path]
         known = cert_install.chosen(cluster, certificate_paths(cluster)[path])
         if len(hosts) < len(cluster.hosts):
             raise errors.Refused(

@@ -96,6 +96,8 @@ def listing():
     with contextlib.suppress(FileNotFoundError):
         for name in sorted(os.listdir(DIRECTORY)):
             folder = os.path.join(DIRECTORY, name)
+            if not os.path.isdir(folder):
+                continue
             for number in numbers(folder):
                 version = header(folder, number)
                 if version.get("path"):

@@ -119,6 +119,7 @@ def test_a_copy_that_cannot_be_read_hides_no_other(path, kept):
         put(path, content)
     (folder,) = kept.iterdir()
     (folder / "2").write_text("no JSON\n")
+    (kept / "README").write_text("somebody's note\n")
     assert [one["number"] for one in keeping.listing()] == [1, 3]
     put(path, "d\n")
 

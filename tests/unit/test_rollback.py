@@ -270,6 +270,29 @@ def test_what_leaves_the_pair_without_a_master_is_undone_on_both_hosts(monkeypat
     assert sim.holder(simulated) != []
 
 
+def test_a_host_that_cannot_say_what_it_keeps_is_not_passed_over(monkeypatch, cluster):
+    """Half of a change would pass for the whole of it."""
+    simulated = sim.set_up(monkeypatch, cluster)
+    stored = version(path=sim.KEEPALIVED, number=1, content="vrrp_instance VI_1 {\n}\n")
+    call = sim.SimSession.call
+
+    def with_store(session, op, **request):
+        if op == "kept" and session.host.name == "lb-2":
+            raise errors.CommandFailed("lb-2: [Errno 5] Input/output error.\nNext: its disk")
+        if op == "kept":
+            return [dataclasses.asdict(stored)]
+        return {"content": "x"} if op == "kept_content" else call(session, op, **request)
+
+    monkeypatch.setattr(sim.SimSession, "call", with_store)
+    wanted = rollback.Wanted(change=stored.change)
+    with (
+        sim.in_place_of_ssh(monkeypatch, simulated, sim.desired()),
+        pytest.raises(errors.CommandFailed, match="lb-2: .*Input/output error"),
+    ):
+        rollback.run(cluster, wanted, PAIR, "inv rollback", lambda *_: None, lambda _: True)
+    assert simulated.log == []
+
+
 def test_a_host_that_changed_while_a_person_was_asked_is_not_touched(monkeypatch, cluster):
     simulated = sim.set_up(monkeypatch, cluster)
     call = sim.SimSession.call
