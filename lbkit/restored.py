@@ -96,8 +96,8 @@ def needed_by(cluster: Cluster, host: Host, path: str) -> str:
 
 
 def is_shared(cluster: Cluster, path: str) -> bool:
-    """Whether all hosts have the same file there: by the inventory, or since the sync brings whatever stands in
-    that directory."""
+    """Whether all hosts have the same file there: by the inventory, or since the sync brings all that stands
+    in that directory."""
     if path.startswith(f"{haproxy.PAGES}/") and haproxy.error_pages(cluster):
         return True
     contents = {

@@ -58,7 +58,7 @@ def run(
     the same command finishes it."""
     with remote.sessions(cluster.hosts) as opened:
         alive = reachable(opened, names)
-        chosen, left = choose(cluster, known(alive, names), wanted, names)
+        chosen, left = choose(cluster, all_kept(alive, names), wanted, names)
         asked = ask(cluster, alive, chosen)
         only = sorted({one.step for found in asked.values() for one in found})
         prepared = Prepared(observe.read(cluster, only, alive, asked), tuple(names), left)
@@ -99,7 +99,7 @@ def reachable(opened: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]
     return alive
 
 
-def known(alive: Mapping[str, Any], names: Sequence[str]) -> list[Version]:
+def all_kept(alive: Mapping[str, Any], names: Sequence[str]) -> list[Version]:
     """What is kept. Raises CommandFailed where one of the named hosts cannot say: without it half of a change
     would pass for the whole."""
     versions, missing = kept.read(alive)
@@ -235,7 +235,7 @@ def undo(
         raise error
     tell("", "It did not take effect, so what stood there comes back.")
     try:
-        newest = {(one.host, one.path): one for one in known(alive, list(touched))}
+        newest = {(one.host, one.path): one for one in all_kept(alive, list(touched))}
         chosen = {name: {path: newest[name, path] for path in paths} for name, paths in touched.items()}
         asked = ask(cluster, alive, chosen)
         before = observe.read(cluster, roll.only, alive, asked)
@@ -269,7 +269,7 @@ def certificate(
     path = wanted.path or ""
     with remote.sessions(cluster.hosts) as opened:
         alive = reachable(opened, [host.name for host in cluster.hosts])
-        versions = [one for one in known(alive, list(alive)) if one.path == path]
+        versions = [one for one in all_kept(alive, list(alive)) if one.path == path]
         known = cert_install.chosen(cluster, certificate_paths(cluster)[path])
         if len(hosts) < len(cluster.hosts):
             raise errors.Refused(

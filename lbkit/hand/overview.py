@@ -17,11 +17,11 @@ def overview(page):
     """{served, servers, info, frontends, workers, roles, sync, booted}.
 
     served: PEM of the certificate that `page` (as of `handshake`) shows, None where none is asked for or
-    served. servers: as of `servers`. info, frontends: `show info` and `show stat` of the frontends, None where
-    HAProxy does not answer, and then so is the rest of it; asked for before our own handshake, which it counts
-    as a request. workers: its processes without the master; old ones still have connections. roles: lines as
-    of `logs`. sync: the status of its service, None where it does not answer. booted: when systemd began here,
-    s since 1970.
+    served. servers: as of `servers`. info, frontends: `show info` and `show stat` of the frontends, None
+    where HAProxy does not answer, and then nothing more is asked of it; asked for before our own handshake,
+    which it counts as a request. workers: its processes without the master; old ones still have connections.
+    roles: lines as of `logs`. sync: the status of its service, None where it does not answer. booted: when
+    systemd began here, s since 1970.
     """
     try:
         info, frontends = (looking.stats(servers.SOCKET, text) for text in ("show info", "show stat -1 1 -1"))

@@ -231,7 +231,7 @@ def test_pages_of_ever_new_names_do_not_fill_the_disk(tmp_path, monkeypatch):
 
     def names() -> list[str]:
         found = sorted(keeping.listing(), key=lambda one: one["at"])
-        return [os.path.basename(one["path"]) for one in found if one["path"] != str(other)]
+        return [Path(one["path"]).name for one in found if one["path"] != str(other)]
 
     for number in range(6):
         bring(f"{number}.http", "page\n")

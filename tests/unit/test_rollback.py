@@ -287,7 +287,7 @@ def test_a_host_that_cannot_say_what_it_keeps_is_not_passed_over(monkeypatch, cl
     wanted = rollback.Wanted(change=stored.change)
     with (
         sim.in_place_of_ssh(monkeypatch, simulated, sim.desired()),
-        pytest.raises(errors.CommandFailed, match="lb-2: .*Input/output error"),
+        pytest.raises(errors.CommandFailed, match=r"lb-2: .*Input/output error"),
     ):
         rollback.run(cluster, wanted, PAIR, "inv rollback", lambda *_: None, lambda _: True)
     assert simulated.log == []
