@@ -316,6 +316,10 @@ def _(wanted: resources.Certificate, state: dict[str, Any]) -> list[Change]:
         return [change(wanted, "issue", reason, request=request)]
     if not state["in_place"]:
         return [change(wanted, "deploy", "certbot's is not the one in place", request=request)]
+    if state["told"]:
+        return [
+            change(wanted, "clear", "it is good, and the alarm of a try that failed stands", request=request)
+        ]
     return []
 
 

@@ -87,3 +87,8 @@ def sync_directory(path):
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def free_space(directory):
+    info = os.statvfs(directory)
+    return f"{directory}: {info.f_bavail * info.f_frsize // 1024} KiB and {info.f_favail} inodes free"

@@ -14,7 +14,7 @@ import os
 import time
 
 from lbkit.hand import files, locking, orders
-from lbkit.hand.core import Failed, sync_directory
+from lbkit.hand.core import Failed, free_space, sync_directory
 
 DIRECTORY = "/var/lib/lbkit/kept"
 MOST = 10
@@ -54,7 +54,8 @@ def keep(path, becomes, certificate=None):
             os.unlink(os.path.join(folder, str(old)))
     except OSError as error:
         what = f"{path} is left as it is, for it could not be kept in {DIRECTORY} first: {error.strerror}"
-        raise Failed(f"{what}.\nNext: room there, then the same again") from None
+        above = os.path.dirname(os.path.dirname(DIRECTORY))  # the nearest that is always there
+        raise Failed(what, free_space(above)) from None
 
 
 def is_same(version, state):

@@ -5,7 +5,7 @@ import os
 import time
 
 from lbkit.hand import files, keeping, keys, loaded, looking, packages, servers
-from lbkit.hand.core import Failed, follow, run, sync_directory
+from lbkit.hand.core import Failed, follow, free_space, run, sync_directory
 
 
 def write_file(change, _say):
@@ -92,11 +92,6 @@ def check(change, temporary):
         what = error.what.replace(temporary, "FILE")
         what = f"{change['path']} would be invalid, so it was not installed ({what})"
         raise Failed(what, output) from None
-
-
-def free_space(directory):
-    info = os.statvfs(directory)
-    return f"{directory}: {info.f_bavail * info.f_frsize // 1024} KiB and {info.f_favail} inodes free"
 
 
 def write_ownership(change, _say):

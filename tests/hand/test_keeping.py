@@ -244,3 +244,14 @@ def test_the_mark_of_a_test_of_the_sync_is_not_kept(tmp_path, monkeypatch):
     item.install(b"a", None)
     item.install(b"b", items.digest(b"a"))
     assert keeping.listing() == []
+
+
+def test_where_no_directory_can_be_made_nothing_is_replaced(path, monkeypatch):
+    """As on a disk that was full before lbkit came."""
+    path.write_text("old\n")
+    (path.parent / "file").write_text("")
+    monkeypatch.setattr(keeping, "DIRECTORY", str(path.parent / "file" / "kept"))
+    with pytest.raises(Failed, match="could not be kept") as failure:
+        put(path, "new\n")
+    assert "KiB" in failure.value.output
+    assert path.read_text() == "old\n"

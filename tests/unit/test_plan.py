@@ -103,16 +103,17 @@ TABLE = [
     *[
         (
             resources.Certificate("site", "{}", "https://acme.test/dir", first=first),
-            {"charge": charge, "why": why, "in_place": in_place},
+            {"charge": charge, "why": why, "in_place": in_place, "told": told},
             actions,
         )
-        for first, charge, why, in_place, actions in (
-            (True, True, "", True, []),
-            (True, True, "", False, ["deploy"]),
-            (False, True, "there is none yet", False, ["issue"]),
-            (True, None, "there is none yet", False, ["issue"]),  # a bare pair: the active will be in charge
-            (False, None, "there is none yet", False, []),
-            (True, False, "", True, []),
+        for first, charge, why, in_place, told, actions in (
+            (True, True, "", True, False, []),
+            (True, True, "", True, True, ["clear"]),
+            (True, True, "", False, False, ["deploy"]),
+            (False, True, "there is none yet", False, False, ["issue"]),
+            (True, None, "there is none yet", False, False, ["issue"]),  # the active will be in charge
+            (False, None, "there is none yet", False, False, []),
+            (True, False, "", True, False, []),
         )
     ],
     (requirements.Interface("lan0", "10.0.0.1"), {"interfaces": {"eth0": ["10.0.0.1/24"]}}, ["blocked"]),
@@ -306,17 +307,5 @@ def test_an_issue_names_the_issuer_once():
         "there is none yet",
         "it is from https://old.test/dir, and shall be from https://acme.test/dir",
     ):
-        (found,) = compare.diff(site, {"charge": True, "why": why, "in_place": False})
+        (found,) = compare.diff(site, {"charge": True, "why": why, "in_place": False, "told": False})
         assert found.reason.count("https://acme.test/dir") == 1
-
-
-def test_systemd_reads_a_drop_in_again_that_is_about_to_be_written():
-    """It is no reason to restart keepalived, so nothing else would bring its service up in the run."""
-    wanted = resources.Service("keepalived", unit_files=("/etc/a.conf",))
-    desired = (plan.Desired("a", FILE), plan.Desired("a", wanted))
-    other = {"exists": True, "sha256": "0", **OWNED, "content": "old\n"}
-    planned = compare.changes(desired, plan.Seen((other, RUNS), {}))
-    assert [one.action for one in planned] == ["update", "daemon-reload"]
-    stale = {**RUNS, "needs_daemon_reload": True}
-    planned = compare.changes(desired, plan.Seen((other, stale), {}))
-    assert [one.action for one in planned] == ["update", "daemon-reload"]
