@@ -34,6 +34,7 @@ ns = Collection(
     # takes hosts and servers out of service and back
     moves.switchover,
     moves.maintenance,
+    moves.rollback,
     moves.failover_test,
     backend.ns,
     lab=lab.ns,

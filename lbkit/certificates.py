@@ -88,7 +88,7 @@ def failure(host: str, answer: dict[str, Any]) -> errors.CommandFailed:
     if answer["code"] is None:
         return errors.CommandFailed(f"{host}: {answer['err']}.\nNext: inv ssl, which installs it")
     said = answer["err"].removeprefix("cert-deploy: ") or f"exit code {answer['code']}"
-    return errors.CommandFailed(f"{host}: {said}")
+    return errors.told_by(host, said)
 
 
 # ── judging: pure ────────────────────────────────────────────────────────────────────────────────────────

@@ -92,7 +92,7 @@ def debugging() -> bool:
 
 
 def plan(only: tuple[str, ...] | None, host: str | None, json: bool) -> int:
-    from lbkit import converge, inventory, observe, pair, report, steps
+    from lbkit import converge, inventory, observe, pair, plan_shown, report, steps
 
     cluster = inventory.load()
     names = [one.name for one in cluster.select(host)]
@@ -109,17 +109,17 @@ def plan(only: tuple[str, ...] | None, host: str | None, json: bool) -> int:
         order = [one.name for one in pair.order(cluster, holder, changing)]
     show = (picture, nodes, effects, order, [str(one) for one in obstacles])
     if json:
-        report.as_json(report.plan_json(*show))
+        report.as_json(plan_shown.plan_json(*show))
     else:
         words = ["inv", only[0] if only else "setup", *(["--host", host] if host else [])]
-        report.out(report.plan_lines(*show, " ".join(words), only[0] if only else ""))
-    if picture.missing or picture.unread_account or obstacles or report.stops(picture, nodes):
+        report.out(plan_shown.plan_lines(*show, " ".join(words), only[0] if only else ""))
+    if picture.missing or picture.unread_account or obstacles or plan_shown.stops(picture, nodes):
         return FAILED
     return DIFFERS if anything else SAME
 
 
 def setup(only: tuple[str, ...] | None, host: str | None, without: str | None, json: bool) -> int:
-    from lbkit import converge, inventory, report, steps
+    from lbkit import converge, inventory, plan_shown, report, steps
 
     began = time.monotonic()
     cluster = inventory.load()
@@ -128,10 +128,10 @@ def setup(only: tuple[str, ...] | None, host: str | None, without: str | None, j
     command = "inv " + " ".join(sys.argv[1:])
     outcome = converge.setup(cluster, only or steps.ALL, names, left_out, command, report.told)
     if json:
-        changed = [{"host": name, **report.change_json(change)} for name, change in outcome.changed]
+        changed = [{"host": name, **plan_shown.change_json(change)} for name, change in outcome.changed]
         report.as_json({"changed": changed})
     else:
-        report.out(report.outcome_lines(outcome, time.monotonic() - began, names))
+        report.out(plan_shown.outcome_lines(outcome, time.monotonic() - began, names))
     return SAME
 
 

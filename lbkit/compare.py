@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from lbkit import diffs, resources, vrrp
+from lbkit import diffs, requirements, resources, vrrp
 from lbkit.plan import Change, Desired, Seen, Verdict, settled
 
 
@@ -30,7 +30,7 @@ def changes(
     new: set[str] = set()  # those of another content: what is only owned anew asks for no restart
     for wanted, state in zip(desired, seen.items, strict=True):
         mine = diff(wanted.resource, state)
-        new |= {c.label for c in mine if c.request.get("kind") in ("file", "placeholder")}
+        new |= {c.label for c in mine if c.request.get("kind") in REPLACES}
         written |= new | {c.label for c in mine if c.request.get("kind") == "ownership"}
         if isinstance(wanted.resource, resources.Service):
             mine = with_coming_load(wanted.resource, mine, written, new)
@@ -40,15 +40,18 @@ def changes(
     return tuple(found)
 
 
+REPLACES = ("file", "placeholder", "link", "removal")  # kinds of request after which a file says otherwise
+
+
 def with_coming_load(
     service: resources.Service, planned: list[Change], written: set[str], new: set[str]
 ) -> list[Change]:
-    """The changes of a service, with what files not yet written will make necessary: a daemon-reload, a
-    restart or a reload."""
+    """The changes of a service, with what files not yet written will make necessary: that systemd reads them,
+    a restart, a reload."""
     if any(c.verdict != "change" for c in planned):
         return planned
-    if written.intersection(service.unit_files) and not any(c.action == "daemon-reload" for c in planned):
-        planned = [daemon_reload(service, "will be new"), *planned]
+    if written.intersection(service.unit_files) and not any(c.action == REREAD for c in planned):
+        planned = [reread(service, "unit files will be new"), *planned]
     if any(c.action in ("start", "restart") for c in planned):
         return planned
     if fresh := sorted(new.intersection(service.restart_on)):
@@ -113,6 +116,7 @@ def _(wanted: resources.File, state: dict[str, Any]) -> list[Change]:
         "was": state.get("sha256", state.get("link")),
         "check": wanted.check,
         "check_env": dict(wanted.check_env),
+        "keep": True,
     }
     if not state["exists"]:
         shown = diffs.unified("", wanted.content, wanted)
@@ -123,7 +127,7 @@ def _(wanted: resources.File, state: dict[str, Any]) -> list[Change]:
     rewires = wanted.wire and (old is None or vrrp.wire(old) != vrrp.wire(wanted.content))
     action, reason = (
         "update",
-        "differs from the inventory" if old is not None else "differs (too large to show)",
+        f"differs from {wanted.source}" if old is not None else "differs (too large to show)",
     )
     drops = vrrp.lost(old, wanted.content) if wanted.wire and old else ()
     if "link" in state:
@@ -237,7 +241,7 @@ def _(wanted: resources.Service, state: dict[str, Any]) -> list[Change]:
             )
         ]
     if state["needs_daemon_reload"]:
-        found.append(daemon_reload(wanted, "are new"))
+        found.append(reread(wanted, "unit files are new"))
     if not state["enabled"]:
         request = {"kind": "service", "action": "enable", "unit": unit}
         found.append(change(wanted, "enable", "would not start at boot", request=request))
@@ -252,15 +256,12 @@ def _(wanted: resources.Service, state: dict[str, Any]) -> list[Change]:
     return found
 
 
-def daemon_reload(wanted: resources.Service, why: str) -> Change:
-    """why: of the unit files."""
-    request = {
-        "kind": "service",
-        "action": "daemon-reload",
-        "unit": wanted.label,
-        "paths": wanted.unit_files,
-    }
-    return change(wanted, "daemon-reload", f"unit files {why}", request=request)
+REREAD = "daemon-reload"
+
+
+def reread(wanted: resources.Service, why: str) -> Change:
+    request = {"kind": "service", "action": REREAD, "unit": wanted.label, "paths": wanted.unit_files}
+    return change(wanted, REREAD, why, request=request)
 
 
 def load(
@@ -282,6 +283,21 @@ def load(
 
 
 @compares
+def _(wanted: resources.Disabled, state: dict[str, Any]) -> list[Change]:
+    found = [("disable", state["enabled"]), ("stop", state["active"])]
+    return [
+        change(
+            wanted,
+            action,
+            wanted.reason,
+            request={"kind": wanted.kind, "action": action, "unit": wanted.unit},
+        )
+        for action, due in found
+        if due
+    ]
+
+
+@compares
 def _(wanted: resources.Masked, state: dict[str, Any]) -> list[Change]:
     if state["masked"]:
         return []
@@ -300,11 +316,15 @@ def _(wanted: resources.Certificate, state: dict[str, Any]) -> list[Change]:
         return [change(wanted, "issue", reason, request=request)]
     if not state["in_place"]:
         return [change(wanted, "deploy", "certbot's is not the one in place", request=request)]
+    if state["told"]:
+        return [
+            change(wanted, "clear", "it is good, and the alarm of a try that failed stands", request=request)
+        ]
     return []
 
 
 @compares
-def _(wanted: resources.Clock, state: dict[str, Any]) -> list[Change]:
+def _(wanted: requirements.Clock, state: dict[str, Any]) -> list[Change]:
     if state["synchronized"]:
         return []
     reason = "the clock is not synchronised" + (f" ({state['by']} is on)" if state["by"] else "")
@@ -312,7 +332,7 @@ def _(wanted: resources.Clock, state: dict[str, Any]) -> list[Change]:
 
 
 @compares
-def _(wanted: resources.Rivals, state: dict[str, Any]) -> list[Change]:
+def _(wanted: requirements.Rivals, state: dict[str, Any]) -> list[Change]:
     does = dict(wanted.units)
     return [
         stop(
@@ -326,7 +346,7 @@ def _(wanted: resources.Rivals, state: dict[str, Any]) -> list[Change]:
 
 
 @compares
-def _(wanted: resources.Interface, state: dict[str, Any]) -> list[Change]:
+def _(wanted: requirements.Interface, state: dict[str, Any]) -> list[Change]:
     found = state["interfaces"]
     names = ", ".join(found) or "none"
     if wanted.name not in found:
@@ -346,7 +366,7 @@ def _(wanted: resources.Interface, state: dict[str, Any]) -> list[Change]:
 
 
 @compares
-def _(wanted: resources.Ports, state: dict[str, Any]) -> list[Change]:
+def _(wanted: requirements.Ports, state: dict[str, Any]) -> list[Change]:
     taken = state["taken"]
     if absent := [address for address in state["absent"] if address != wanted.moving]:
         reason = f"no interface carries {', '.join(absent)}, where {wanted.unit} shall listen"
@@ -358,7 +378,7 @@ def _(wanted: resources.Ports, state: dict[str, Any]) -> list[Change]:
 
 
 @compares
-def _(wanted: resources.TrustedPath, state: dict[str, Any]) -> list[Change]:
+def _(wanted: requirements.TrustedPath, state: dict[str, Any]) -> list[Change]:
     found = []
     if parts := state["writable_by_others"]:
         reason = f"others than root can write {', '.join(parts)}: keepalived would not run the script"

@@ -264,17 +264,22 @@ def who() -> str:
 @contextlib.contextmanager
 def locked(opened: dict[str, Any], command: str) -> Iterator[None]:
     """Ours is the pair: taken on every host, in the order of their names, so that two runs cannot each hold
-    half. Each lock ends with its session, however that ends."""
+    half. Each lock ends with its session, however that ends. All have one `since`: what is kept of this run's
+    changes is told by it to be of one run."""
+    since = time.strftime(SINCE)
     for name in sorted(opened):
-        lock(name, opened[name], command)
+        lock(name, opened[name], command, since)
     yield
 
 
-def lock(name: str, session: Any, command: str) -> None:
+SINCE = "%Y-%m-%d %H:%M:%S %z"
+
+
+def lock(name: str, session: Any, command: str, since: str = "") -> None:
     """One host is ours, until its session ends. Raises Locked."""
     entry = {
         "who": f"{who()}@{socket.gethostname()}",
-        "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "since": since or time.strftime(SINCE),
         "command": command,
     }
     held = session.call("lock", **entry)["held"]

@@ -14,6 +14,7 @@ SECRET_LINE = re.compile(
     r"(?im)("
     r"^[ \t#]*user[ \t]+\S+[ \t](?:.*[ \t])?(?:insecure-)?password[ \t]+"
     r"|^[ \t#]*auth_pass[ \t]+"
+    r"|^[ \t#]*aws_(?:secret_access_key|session_token)[ \t]*=[ \t]*"
     r"|^[ \t#]*stats[ \t]+auth[ \t]+(?:[^\s:]+:)?"
     r"|^[ \t#]*tcp-check[ \t]+send(?:-\S+)?[ \t]+"
     r"|^[ \t#]*http-check[ \t]+send[ \t].*?[ \t]body(?:-\S+)?[ \t]+"
@@ -35,7 +36,7 @@ def unified(old: str, new: str, wanted: resources.File) -> str:
         lines_of(masked(old, secrets)),
         lines_of(masked(new, secrets)),
         f"{wanted.path} (on the host)",
-        f"{wanted.path} (inventory)",
+        f"{wanted.path} ({wanted.source.removeprefix('the ')})",
         lineterm="",
     )
     return "\n".join(lines) or "(only a secret differs)"

@@ -99,6 +99,13 @@ class CommandFailed(LbkitError):
     """A command or write failed on a host."""
 
 
+def told_by(host: str, said: str) -> CommandFailed:
+    """What failed on a host, in the words of what runs there, and the next step, where these name none."""
+    if "\nNext: " not in said:
+        said = f"{said}\nNext: mend that on {host}, then run the same command again."
+    return CommandFailed(f"{host}: {said}")
+
+
 class AwsFailed(LbkitError):
     """A call to AWS had no answer or was refused. code: AWS's own, "" where it did not answer."""
 

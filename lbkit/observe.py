@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -56,9 +56,22 @@ def wanted(cluster: Cluster, only: Sequence[str]) -> dict[str, tuple[plan.Desire
     return {host.name: steps.desired(cluster, host, only) for host in cluster.hosts}
 
 
-def read(cluster: Cluster, only: Sequence[str], opened: dict[str, Any]) -> Picture:
-    """One round trip to each host, side by side."""
-    asked = wanted(cluster, only)
+def prepare(cluster: Cluster) -> None:
+    """What `holder_of` needs is made, while there is time."""
+    if isinstance(cluster.address, Eip):
+        from lbkit.aws import api
+
+        api.of(cluster).warm("ec2")
+
+
+Asked = Mapping[str, tuple[plan.Desired, ...]]  # host name → what must be true of it
+
+
+def read(
+    cluster: Cluster, only: Sequence[str], opened: dict[str, Any], asked: Asked | None = None
+) -> Picture:
+    """One round trip to each host, side by side. asked: of the hosts, in place of what the steps ask."""
+    asked = asked or wanted(cluster, only)
 
     def seen(name: str | None) -> Any:
         if name is None:

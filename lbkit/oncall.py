@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from lbkit.commands import FAILED, SAME
+from lbkit.commands import DIFFERS, FAILED, SAME
 
 if TYPE_CHECKING:
     from lbkit import logs as journals
     from lbkit.inventory import Cluster
+    from lbkit.rollback import Wanted
 
 HOST_STYLES = ("cyan", "magenta", "green", "yellow", "blue")
 
@@ -168,6 +169,10 @@ def status(watch: bool, json: bool) -> int:
     from lbkit import inventory
 
     cluster = inventory.load()
+    if isinstance(cluster.address, inventory.Eip):
+        from lbkit.aws import api
+
+        api.of(cluster).hurry()
     if not watch:
         return show_status(cluster, json, "")
     try:
@@ -210,3 +215,94 @@ def verify(since: str | None, json: bool) -> int:
     else:
         report.out(report.check_lines(found))
     return SAME if checks.all_passed(found) else FAILED
+
+
+def rollback(wanted: Wanted, host: str | None, plan: bool, yes: bool, json: bool) -> int:
+    from lbkit import errors, inventory, plan_shown, report, rollback_shown
+    from lbkit import rollback as procedure
+
+    began = time.monotonic()
+    cluster = inventory.load()
+    names = [one.name for one in cluster.select(host)]
+    if wanted.change and wanted.to:
+        raise errors.Refused(
+            "--to is of one file, --change of what a run replaced; nothing was touched.\nNext: one of both"
+        )
+    if wanted.to and not wanted.path:
+        raise errors.Refused("Which file? Nothing was touched.\nNext: inv rollback --path FILE --to VERSION")
+    if not (wanted.change or wanted.to):
+        return show_kept(cluster, wanted.path, names, json)
+    command = "inv " + " ".join(sys.argv[1:])
+    if procedure.is_certificate(cluster, wanted):
+        return roll_certificate(cluster, wanted, names, command, plan, yes, json)
+    differs = False
+
+    def agree(prepared: procedure.Prepared) -> bool:
+        nonlocal differs
+        differs = True
+        if plan and json:
+            report.as_json(rollback_shown.plan_json(prepared))
+        elif plan or not (yes or json):
+            report.out(rollback_shown.plan(prepared))
+        return not plan and agreed(yes)
+
+    done = procedure.run(cluster, wanted, names, command, report.told, agree)
+    if plan and differs:
+        return DIFFERS
+    if json:
+        changed = [{"host": name, **plan_shown.change_json(one)} for name, one in done.changed]
+        report.as_json({"changed": changed})
+    else:
+        report.out(rollback_shown.done(done, time.monotonic() - began))
+    return SAME
+
+
+def show_kept(cluster: Cluster, path: str | None, names: list[str], json: bool) -> int:
+    from lbkit import report, rollback, rollback_shown
+
+    versions, missing = rollback.look(cluster)
+    versions = [one for one in versions if one.host in names and path in (None, one.path)]
+    for why in missing.values():
+        report.told("", why)
+    if json:
+        report.as_json(rollback_shown.as_json(versions, missing, cluster.timezone))
+    elif path:
+        report.out(rollback_shown.of_path(versions, path, cluster.timezone))
+    else:
+        report.out(rollback_shown.board(versions, cluster.timezone))
+    return FAILED if missing else SAME
+
+
+def roll_certificate(
+    cluster: Cluster, wanted: Wanted, names: list[str], command: str, plan: bool, yes: bool, json: bool
+) -> int:
+    import dataclasses
+
+    from lbkit import report, rollback, rollback_shown
+    from lbkit.hand import pem
+
+    def agree(text: str) -> bool:
+        if plan or not (yes or json):
+            report.out(rollback_shown.certificate(wanted.path or "", pem.inspect(text)))
+        return not plan and agreed(yes)
+
+    done = rollback.certificate(cluster, wanted, names, command, report.told, agree)
+    if done is None:
+        return DIFFERS
+    if json:
+        report.as_json(dataclasses.asdict(done))
+    else:
+        report.out(report.installed_lines(done))
+    return SAME
+
+
+def agreed(yes: bool) -> bool:
+    """A person, or --yes. Raises Refused."""
+    from lbkit import errors
+
+    if not yes and sys.stdin.isatty():
+        print("Type yes to put that back: ", end="", file=sys.stderr, flush=True)
+        yes = sys.stdin.readline().strip() == "yes"
+    if not yes:
+        raise errors.Refused("Not confirmed; nothing was touched.\nNext: the same with --yes")
+    return True

@@ -7,10 +7,10 @@ import io
 import itertools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from lbkit import certificate, errors, servers, steps, sync
+from lbkit import certificate, errors, servers, steps
 from lbkit.inventory import Cluster, Host
 
 # A fault of the old MASTER is in its log so long before the other takes over. That its keepalived ended
@@ -66,19 +66,16 @@ class Failover:
 def read(cluster: Cluster, host: Host, session: Any) -> Overview | None:
     """None where the host did not answer."""
     page = steps.own_page(cluster, host)
-    question = page.question() if page else {"tls": False}
+    question = page.question() if page else None
     try:
-        found = of(session.call("overview"))  # before our own handshake, which HAProxy counts as a request
-        served = session.call("handshake", **question) if question["tls"] else None
-        hours = certificate.read(served).hours_left if served else None
-        return replace(found, certificate_hours=hours, sync=sync_word(session))
+        return of(session.call("overview", page=question if question and question["tls"] else None))
     except errors.LbkitError:
         return None
 
 
-def sync_word(session: Any) -> str:
-    said = sync.status(session)
-    if isinstance(said, errors.LbkitError):
+def sync_word(said: Mapping[str, Any] | None) -> str:
+    """said: by the service of itself, None where it does not answer."""
+    if said is None:
         return "unknown"
     for name in ("conflicts", "complaints"):
         if said[name]:
@@ -91,7 +88,9 @@ def sync_word(session: Any) -> str:
 def of(answer: Mapping[str, Any]) -> Overview:
     """Of the hand's answer. Pure."""
     roles = tuple((at / 1e6, text) for at, _, _, text in answer["roles"])
-    return Overview(haproxy(answer), servers.host_view(answer["servers"]).views, roles, answer["booted"])
+    hours = certificate.read(answer["served"]).hours_left if answer["served"] else None
+    found = servers.host_view(answer["servers"]).views
+    return Overview(haproxy(answer), found, roles, answer["booted"], hours, sync_word(answer["sync"]))
 
 
 def views(found: Overview | None) -> Mapping[str, servers.View] | None:

@@ -7,11 +7,13 @@ put right here. `~/.ssh/config` is not read: the inventory says all there is to 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import shlex
 import socket
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
@@ -22,7 +24,6 @@ import fabric
 import paramiko
 
 from lbkit import errors, hand, hostkeys, knownhosts
-from lbkit.hand import talk
 from lbkit.inventory import Host, Login
 
 # Its thread prints tracebacks of what we tell the operator ourselves, in words.
@@ -41,9 +42,10 @@ SILENCE_S = 20  # the hand shows life every 5 s, whatever it is doing
 GREETING = b"lbkit: the hand is here"
 NOISE_LIMIT = 1 << 16
 
-# Registers the hand's modules under their own names, so that they import each other as they do here.
+# Registers the hand's modules under their own names, so that they import each other as they do here. Each is
+# compiled when something of it is used first: all of them would cost a host 60 ms at every command.
 LOADER = f"""
-import json, os, sys, types
+import json, os, sys, threading, types, zlib
 os.write(1, b"\\n{GREETING.decode()}\\n")
 def take(count):
     data = b""
@@ -52,11 +54,19 @@ def take(count):
         if not part: sys.exit(1)
         data += part
     return data
-for name, text in json.loads(take(int(take(10)))):
-    module = sys.modules[name] = types.ModuleType(name)
+loading = threading.RLock()
+class Module(types.ModuleType):
+    def __getattr__(self, name):
+        with loading:
+            text = texts.pop(self.__name__, None)
+            if text: exec(compile(text, self.__name__, "exec"), self.__dict__)
+        try: return self.__dict__[name]
+        except KeyError: raise AttributeError(name) from None
+texts = json.loads(zlib.decompress(take(int(take(10)))))
+for name in texts:
+    module = sys.modules[name] = Module(name)
     parent, _, child = name.rpartition(".")
     if parent: setattr(sys.modules[parent], child, module)
-    exec(compile(text, name, "exec"), module.__dict__)
 sys.modules["lbkit.hand.talk"].main()
 """
 
@@ -167,7 +177,7 @@ class Session:
 
 def failed(name: str, error: dict[str, str]) -> errors.CommandFailed:
     output = "".join(f"\n  | {line}" for line in error["output"].splitlines())
-    return errors.CommandFailed(f"{name}: {error['what']}{output}")
+    return errors.told_by(name, f"{error['what']}{output}")
 
 
 # ── opening ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -215,7 +225,7 @@ def open_session(host: Login, *, root: bool = True) -> Session:
     channel = connection.transport.open_session()
     command = f"/usr/bin/python3 -IS -c {shlex.quote(LOADER)}"
     channel.exec_command(command if host.user == "root" or not root else f"sudo -n {command}")
-    modules = json.dumps(hand_modules()).encode()
+    modules = zlib.compress(json.dumps(hand_modules()).encode(), 1)  # it fits into a few packets
     session = Session(host, connection, channel)
     try:
         channel.sendall(b"%010d" % len(modules) + modules)
@@ -228,6 +238,8 @@ def open_session(host: Login, *, root: bool = True) -> Session:
 def outside(client: Login | None) -> Iterator[Callable[..., Any]]:
     """A way to ask as a client does, `ask("ask", …)`: the hand on the inventory's client, or here."""
     if client is None:
+        from lbkit.hand import talk  # all of the hand: only where it is at work here
+
         yield lambda op, **request: talk.OPERATIONS[op](request, lambda _line: None)
         return
     session = open_session(client, root=False)
@@ -237,11 +249,12 @@ def outside(client: Login | None) -> Iterator[Callable[..., Any]]:
         session.close()
 
 
-def hand_modules() -> list[tuple[str, str]]:
-    """(name, source) of the hand, parents first."""
+@functools.cache
+def hand_modules() -> dict[str, str]:
+    """Name → source of the hand's modules, parents first."""
     package = resources.files(hand)
-    parts = [(f"lbkit.hand.{name}", package.joinpath(f"{name}.py").read_text()) for name in hand.MODULES]
-    return [("lbkit", ""), ("lbkit.hand", ""), *parts]
+    parts = {f"lbkit.hand.{name}": package.joinpath(f"{name}.py").read_text() for name in hand.MODULES}
+    return {"lbkit": "", "lbkit.hand": "", **parts}
 
 
 def connect(host: Login) -> fabric.Connection:
@@ -280,7 +293,7 @@ def reason(error: BaseException) -> str:
     if isinstance(error, paramiko.ChannelException):  # the jump host's sshd answers for the host
         return str(error.text)
     # A host that takes the connection and says nothing: paramiko's two words for it.
-    silent = str(error) in ("Error reading SSH protocol banner", "No existing session")
+    silent = str(error).startswith(("Error reading SSH protocol banner", "No existing session"))
     if isinstance(error, TimeoutError) or silent:
         return "no answer"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

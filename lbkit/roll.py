@@ -31,8 +31,11 @@ class Roll:
         names: Sequence[str],
         opened: dict[str, Any],
         tell: Tell,
+        asked: observe.Asked | None = None,
     ) -> None:
+        """asked: of the hosts, in place of what the steps ask."""
         self.before, self.cluster, self.only = before, before.cluster, only
+        self.asked = asked or observe.wanted(self.cluster, only)
         self.opened, self.tell, self.names = opened, tell, names
         self.holder = observe.holder_of(before)
         hosts = [found.host for found in before.in_scope(names) if found.todo]
@@ -63,7 +66,7 @@ class Roll:
         self.refuse_moved(host)
         node, last = self.before.node(host.name), host is self.order[-1]
         planned = {(change.step, change.label) for change in node.todo}
-        for wanted, state in zip(steps.desired(self.cluster, host, self.only), node.seen.items, strict=True):
+        for wanted, state in zip(self.asked[host.name], node.seen.items, strict=True):
             if wanted.resource.phase is not Phase.HOST:
                 continue
             if (wanted.step, wanted.resource.label) not in planned:
@@ -88,7 +91,7 @@ class Roll:
             (host, wanted)
             for host in self.cluster.hosts
             if host.name in self.names and host.name in self.opened
-            for wanted in steps.desired(self.cluster, host, self.only)
+            for wanted in self.asked[host.name]
             if wanted.resource.phase is phase
         ]
 
@@ -162,7 +165,6 @@ class Roll:
             )
         except errors.CommandFailed as error:
             what, _, step = str(error).partition("\nNext: ")
-            step = step or "mend the cause, then run the same command again."
             raise errors.CommandFailed(f"{what}\n{self.so_far()}\nNext: {step}") from None
         except errors.Unreachable as error:
             raise errors.Unreachable(f"{self.so_far()}\n{error}") from None
@@ -191,7 +193,11 @@ class Roll:
     def others(self, host: Host) -> Literal["ours", "otherwise", "none"]:
         """How the others speak: a MASTER as the inventory says; some as it does not; no MASTER at all."""
         opened = {name: session for name, session in self.opened.items() if name != host.name}
-        picture = observe.read(self.cluster, ("keepalived",), opened)
+        asked = {
+            name: tuple(one for one in found if one.step == "keepalived")
+            for name, found in self.asked.items()
+        }
+        picture = observe.read(self.cluster, ("keepalived",), opened, asked)
         if picture.missing:
             raise errors.Unreachable("\n".join([self.so_far(), *picture.missing.values()]))
         if any(pair.speaks_otherwise(node) for node in picture.nodes):

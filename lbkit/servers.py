@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lbkit import converge, errors, remote
+from lbkit import errors, remote
 from lbkit.inventory import Cluster
 
 Tell = Callable[[str, str], None]
@@ -216,6 +216,8 @@ class Order:
 
 def change(cluster: Cluster, typed: str | None, order: Order, words: str, tell: Tell) -> Done:
     """The server is so on every host that answers; then its sessions are waited for. Raises an LbkitError."""
+    from lbkit import converge  # and all that setup needs: not for a look
+
     with remote.sessions(cluster.hosts) as opened:
         views, missing = read(opened)
         name = resolve(cluster, typed, [held for one in views.values() for held in one.held])
@@ -224,7 +226,8 @@ def change(cluster: Cluster, typed: str | None, order: Order, words: str, tell: 
         refuse_last(name, order, views)
         alive = {host: opened[host] for host in views}
         with converge.locked(alive, words):
-            entry = entry_of(order, next((v.held[name] for v in views.values() if name in v.held), None))
+            standing = next((v.held[name] for v in views.values() if name in v.held), None)
+            entry = entry_of(order, standing, f"{converge.who()}@{socket.gethostname()}")
             done, failed = put(name, entry, alive)
     for host in done:
         tell(host, f"{name} {order.state if order.weight is None else f'weight {order.weight}'}")
@@ -251,7 +254,7 @@ def is_held(view: HostView, name: str) -> bool:
     return name in view.held or (seen is not None and seen.state != READY)
 
 
-def entry_of(order: Order, standing: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def entry_of(order: Order, standing: Mapping[str, Any] | None, who: str) -> dict[str, Any] | None:
     """What is recorded; None for `ready`, which ends all. A weight leaves a state as it stands, and a state a
     weight."""
     if order.state == READY and order.weight is None:
@@ -260,7 +263,7 @@ def entry_of(order: Order, standing: Mapping[str, Any] | None) -> dict[str, Any]
     return {
         "state": order.state if order.weight is None else old["state"],
         "weight": old["weight"] if order.weight is None else order.weight,
-        "who": f"{converge.who()}@{socket.gethostname()}",
+        "who": who,
         "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "reason": order.reason,
     }

@@ -31,7 +31,7 @@ def refuse_unless(cluster: Cluster, opened: dict[str, Any], names: Sequence[str]
 def fault(host: Host, session: Any) -> str:
     """HAProxy's first complaint about the configuration on disk, with the environment that the unit gives it;
     empty where it has none."""
-    from lbkit.hand.items import first_fault
+    from lbkit.hand.telling import first_fault
     from lbkit.steps import haproxy
 
     environment = [f"{name}={value}" for name, value in haproxy.environment(host)]

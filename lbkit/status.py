@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lbkit import errors, observe, overview, pair, remote, verify
+from lbkit import errors, observe, overview, pair, remote
 from lbkit import servers as behind
+from lbkit.check import split
 from lbkit.hand.locking import OF_PROGRAMS
 from lbkit.inventory import Cluster, Host
 
@@ -72,7 +73,7 @@ class Status:
 def read(cluster: Cluster) -> Status:
     """The pair as it is now, in figures too; a host that does not answer is a row of its own."""
     hosts = [one.replace(connect_timeout_s=min(one.connect_timeout_s, CONNECT_S)) for one in cluster.hosts]
-    with remote.sessions(hosts) as opened:
+    with remote.sessions(hosts, lambda: observe.prepare(cluster)) as opened:
         found = of(cluster, opened, figures=True)
     failover = overview.last_failover({r.host: r.overview for r in found.rows})
     return replace(with_work(found), failover=failover)
@@ -90,23 +91,34 @@ def with_work(found: Status) -> Status:
 def of(cluster: Cluster, opened: dict[str, Any], figures: bool = False) -> Status:
     """The same over sessions that are open already. figures: with the rows' overviews."""
     picture = observe.read(cluster, (), opened)
-    try:
-        holder, doubt = observe.holder_of(picture), None
-    except errors.Undecided as error:
-        holder, doubt = None, error
     answered = {node.host.name: node for node in picture.nodes}
 
-    def of_host(host: Host) -> Row:
+    def look(host: Host | None) -> Any:
+        if host is None:
+            return holder(picture)
         if host.name not in answered:
             return Row(host.name, host.role, "UNKNOWN", None, "unknown", "unknown", None)
-        found = row(answered[host.name], holder, doubt is not None, opened[host.name])
-        return replace(found, overview=overview.read(cluster, host, opened[host.name])) if figures else found
+        seen = overview.read(cluster, host, opened[host.name]) if figures else None
+        return row(answered[host.name], opened[host.name], seen)
 
-    rows = remote.in_parallel(of_host, [host for host in cluster.hosts if host.name in opened])
-    return judge(rows, picture.missing, doubt)
+    hosts = [host for host in cluster.hosts if host.name in opened]
+    *rows, held_by = remote.in_parallel(look, [*hosts, None])
+    if isinstance(held_by, errors.Undecided):
+        return judge(rows, picture.missing, held_by)
+    known = [replace(one, holds=one.host == held_by) if one.host in answered else one for one in rows]
+    return judge(known, picture.missing, None)
 
 
-def row(node: pair.Node, holder: str | None, unknown: bool, session: remote.Session) -> Row:
+def holder(picture: observe.Picture) -> str | errors.Undecided | None:
+    """As of observe.holder_of, or why it cannot be told."""
+    try:
+        return observe.holder_of(picture)
+    except errors.Undecided as error:
+        return error
+
+
+def row(node: pair.Node, session: remote.Session, figures: overview.Overview | None = None) -> Row:
+    """But for whether it holds the address."""
     held = node.seen.facts.get("servers", {})
     units, agent = node.seen.facts["units"], node.seen.facts.get("agent")
     runs = units.get("lbkit-agent.service")
@@ -118,16 +130,17 @@ def row(node: pair.Node, holder: str | None, unknown: bool, session: remote.Sess
         node.host.name,
         node.host.role,
         state,
-        None if unknown else node.host.name == holder,
+        None,
         units["haproxy.service"] or "unknown",
         units["keepalived.service"] or "unknown",
-        count(session, held),
+        count(overview.views(figures) if figures else views(session), held),
         stance(said) if said else runs or "unknown",
         tuple(said["troubles"].items()) if said else (),
         pair.maintenance(node),
         pair.broken(node),
         pair.alarms(node),
         held,
+        figures,
         sync=units.get("lbkit-sync.service") or "unknown",
         at_work=at_work(node.seen.facts.get("lock")),
     )
@@ -156,22 +169,27 @@ def stance(said: dict[str, Any]) -> str:
     return "watches" if said["stance"] == "none" else str(said["stance"])
 
 
-def count(session: remote.Session, held: behind.Record) -> tuple[int, int] | None:
-    """(up, all) servers as HAProxy on this host sees them, without those that somebody holds out of service;
-    None where it does not answer."""
+def views(session: remote.Session) -> Mapping[str, behind.View] | None:
+    """The servers as HAProxy on this host sees them; None where it does not answer."""
     try:
-        rows = verify.servers(session)
+        return behind.host_view(session.call("servers")).views
     except errors.CommandFailed:
         return None
+
+
+def count(found: Mapping[str, behind.View] | None, held: behind.Record) -> tuple[int, int] | None:
+    """(up, all) servers, without those that somebody holds out of service."""
+    if found is None:
+        return None
     out = {name for name, entry in held.items() if entry["state"] != behind.READY}
-    wanted = [one for one in rows if f"{one['pxname']}/{one['svname']}" not in out]
-    return sum(verify.is_up(one) for one in wanted), len(wanted)
+    wanted = [one for name, one in found.items() if name not in out]
+    return sum(behind.is_up(one.status) for one in wanted), len(wanted)
 
 
 def unread(rows: Sequence[Row], missing: dict[str, str], masters: Sequence[str]) -> Status:
     """Some host did not answer: why, and what the others say of the service."""
     others = list(missing)[1:]
-    what, next_step = verify.split(next(iter(missing.values())))
+    what, next_step = split(next(iter(missing.values())))
     served = f"{masters[0]} serves" if masters else "Whether anyone serves is unknown"
     more = f" {', '.join(others)} could not be read either." if others else ""
     return Status(f"{what.rstrip('.')}.{more} {served}.", False, next_step, tuple(rows))
@@ -203,7 +221,7 @@ def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError
     if missing:
         return unread(rows, missing, masters)
     if doubt:
-        what, next_step = verify.split(str(doubt))
+        what, next_step = split(str(doubt))
         return status(what, next_step)
     if not masters:
         return status("Nobody is MASTER: clients get no answer.", "inv setup, then inv verify")

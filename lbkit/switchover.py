@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lbkit import converge, errors, observe, pair, remote, startable, status, verify
+from lbkit import check, converge, errors, observe, pair, remote, startable, status, verify
 from lbkit.inventory import Cluster, Host, Vip
 
 ORDER_S = 20  # after so long the hosts themselves forget it
@@ -248,7 +248,7 @@ class Clients:
                 return self
             self.tell("", "no client reaches the endpoint, so nobody counts what fails")
         except errors.LbkitError as error:
-            self.tell("", f"nobody counts what fails: {verify.split(str(error))[0]}")
+            self.tell("", f"nobody counts what fails: {check.split(str(error))[0]}")
         self.ask = None
         return self
 

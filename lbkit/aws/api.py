@@ -17,6 +17,13 @@ from typing import Any
 from lbkit import errors
 from lbkit.inventory import Cluster, Eip
 
+# botocore's own limits are 60 s to connect and 60 s to read: too long for somebody who waits.
+PATIENT: dict[str, Any] = {
+    "connect_timeout": 3,
+    "read_timeout": 10,
+    "retries": {"mode": "standard", "max_attempts": 4},
+}
+HURRIED: dict[str, Any] = {"connect_timeout": 1.5, "read_timeout": 2, "retries": {"total_max_attempts": 1}}
 AGAIN_S, AGAIN_EVERY_S = 60, 1  # a new role, profile or group is known everywhere only after a while
 
 
@@ -28,6 +35,7 @@ class Api:
         self.region, self.aws = cluster.address.region, cluster.aws
         # A topic may be in another region than the pair: its ARN says in which.
         self._regions = {"sns": cluster.notify.topic.split(":")[3]} if cluster.notify.topic else {}
+        self._limits = PATIENT
         self._clients: dict[str, Any] = {}
         self._session: Any = None
         self._lock = threading.Lock()  # botocore's session is for one thread at a time; its clients are not
@@ -41,11 +49,8 @@ class Api:
         with self._lock:
             if service in self._clients:
                 return self._clients[service]
-            # botocore's own limits are 60 s to connect and 60 s to read: too long for somebody who waits.
             config = Config(
-                connect_timeout=3,
-                read_timeout=10,
-                retries={"mode": "standard", "max_attempts": 4},
+                **self._limits,
                 use_dualstack_endpoint=self.aws.endpoint is None,
                 max_pool_connections=10,
             )
@@ -67,6 +72,11 @@ class Api:
             self._clients[service] = made
             return made
 
+    def hurry(self) -> None:
+        """Of clients made from now on each call is tried once, for two seconds: an answer is worth less than
+        the rest of the picture."""
+        self._limits = HURRIED
+
     def region_of(self, service: str) -> str:
         """Where the service is called."""
         return self._regions.get(service, self.region)
@@ -76,11 +86,12 @@ class Api:
         """`aws`, `aws-cn`, …: the part of AWS that the pair's region belongs to, as ARNs name it."""
         return str(self.client("ec2").meta.partition)
 
-    def warm(self) -> None:
-        """The clients that the inventory asks for are made; what stands in their way the first call says."""
-        wanted = {"ec2": True, "iam": self.aws.iam, "sns": self.aws.sns}
+    def warm(self, *services: str) -> None:
+        """The clients are made, without names those that the inventory asks for; what stands in their way the
+        first call says."""
+        asked = {"ec2": True, "iam": self.aws.iam, "sns": self.aws.sns}
         with contextlib.suppress(errors.AwsFailed):
-            for service in (name for name, table in wanted.items() if table):
+            for service in services or [name for name, table in asked.items() if table]:
                 self.client(service)
 
     def read(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:

@@ -43,8 +43,11 @@ MODULES = (
     "surveying",
     "meeting",
     "reading",
+    "keeping",
+    "packages",
     "writing",
+    "restoring",
     "probing",
     "holding",
     "talk",
-)  # sent in this order
+)  # the others are on the hosts alone: steps/library.py

@@ -10,7 +10,7 @@ import json
 import os
 import time
 
-from lbkit.hand import duty, locking, pem, renewing, served, writing
+from lbkit.hand import duty, locking, pem, renewing, served, telling, writing
 from lbkit.hand.core import Failed
 
 PROGRAM = "/usr/local/lib/lbkit/cert-deploy"
@@ -91,7 +91,7 @@ def replace(config, certificate, content, verdict):
     path = certificate["path"]
     before = content_of(path)
     if before != content:
-        put(path, content, before)
+        put(path, content, before, keep=certificate["name"])
     try:
         return into_service(config, certificate, content, verdict)
     except Failed as error:
@@ -120,12 +120,14 @@ def back_into_service(config, path, before):
         served.swap(config["socket"], path, text_of(before))
 
 
-def put(path, content, before):
-    """The file has the content, at no moment readable by others. before: what must stand there, or None."""
+def put(path, content, before, keep=None):
+    """The file has the content, at no moment readable by others. before: what must stand there, or None.
+    keep: the certificate's name, where that can be had back by `inv rollback`."""
     real = os.path.realpath(path)  # a link stays one
     os.makedirs(os.path.dirname(real), mode=0o700, exist_ok=True)
     was = None if before is None else hashlib.sha256(before).hexdigest()
-    writing.write_file({"path": real, "content": content, "was": was, "mode": 0o600, **writing.ROOT}, None)
+    change = {"path": real, "content": content, "was": was, "mode": 0o600, "keep": keep, **writing.ROOT}
+    writing.write_file(change, None)
 
 
 def content_of(path):
@@ -247,11 +249,6 @@ def file_alarm(certificate):
     return f"certificate-{certificate['name']}-file"
 
 
-def renewal_alarm(certificate):
-    """Of certbot's, which could not be had."""
-    return f"certificate-{certificate['name']}-renewal"
-
-
 def age_alarm(certificate):
     """Of one that nobody renews but the person who brought it."""
     return f"certificate-{certificate['name']}-age"
@@ -276,7 +273,7 @@ def end_orphans(config):
     would end them."""
     known = {kind(one) for one in config["certificates"] for kind in (alarm, file_alarm)}
     known.add(RENEWAL_ALARM)
-    known.update((renewal_alarm if one.get("lineage") else age_alarm)(one) for one in config["certificates"])
+    known.update((renewing.alarm if one.get("lineage") else age_alarm)(one) for one in config["certificates"])
     for name, entry in duty.alarms().items():
         if entry["event"] == "certificate" and name not in known:
             duty.end_alarm(name)
@@ -305,7 +302,7 @@ def with_output(error):
     if isinstance(error, OSError):
         return str(error)
     what, _, next_step = error.what.partition("\nNext: ")
-    output = " ".join(error.output.split())
+    output = " ".join(telling.masked(error.output).split())
     return what + (f" ({output})" if output else "") + (f"\nNext: {next_step}" if next_step else "")
 
 
@@ -353,7 +350,7 @@ def status_of(config, certificate, runs, alarms):
         disk = {**pem.inspect(""), "why": [error.what]}
     known = disk["fingerprint"] is not None
     found = served.seen(certificate, config["socket"]) if runs else []
-    kinds = (alarm, file_alarm, renewal_alarm)  # that it gets old is told by its dates
+    kinds = (alarm, file_alarm, renewing.alarm)  # that it gets old is told by its dates
     standing = [name for kind in kinds if (name := kind(certificate)) in alarms]
     return {
         **{key: certificate.get(key) for key in ("name", "path", "domains", "issuer", "min_days")},

@@ -12,24 +12,30 @@ CONTENT_LIMIT = 1 << 20  # bytes of a differing file that travel for its diff
 
 def read_file(item, _seen):
     """{exists, sha256, owner, group, mode} and, where the digest is not the wanted one, the content."""
-    path = item["path"]
+    state, content = standing(item["path"])
+    if "link" in state:
+        return {**state, **linked(item["path"])}
+    if state["exists"] and state["sha256"] != item.get("sha256") and len(content) <= CONTENT_LIMIT:
+        state["content"] = content.decode(errors="replace")
+    return state
+
+
+def standing(path):
+    """({exists, sha256, owner, group, mode}, bytes) of a file, ({exists, link}, b"") of a link."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
-        return {"exists": False}
+        return {"exists": False}, b""
     except OSError as error:
         if not os.path.islink(path):
             raise error
-        return {"exists": True, "link": os.readlink(path), **linked(path)}
+        return {"exists": True, "link": os.readlink(path)}, b""
     with open(descriptor, "rb") as file:
         info = os.fstat(file.fileno())
         if not stat.S_ISREG(info.st_mode):
             raise Failed(f"{path} is not a regular file")
         content = file.read()
-    state = {"exists": True, "sha256": hashlib.sha256(content).hexdigest(), **ownership(info)}
-    if state["sha256"] != item.get("sha256") and len(content) <= CONTENT_LIMIT:
-        state["content"] = content.decode(errors="replace")
-    return state
+    return {"exists": True, "sha256": hashlib.sha256(content).hexdigest(), **ownership(info)}, content
 
 
 def linked(path):

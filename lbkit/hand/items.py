@@ -3,14 +3,27 @@
 An item's content is bytes, None where there is nothing worth keeping: no file, or a placeholder.
 """
 
+import functools
 import hashlib
 import json
 import os
-import re
 import stat
 import time
 
-from lbkit.hand import deploying, framing, loaded, looking, pem, served, trees, writing
+from lbkit.hand import (
+    deploying,
+    duty,
+    framing,
+    keeping,
+    lineages,
+    loaded,
+    looking,
+    pem,
+    served,
+    telling,
+    trees,
+    writing,
+)
 from lbkit.hand.core import Failed, run
 
 HEALTHY_WITHIN_S = 5
@@ -60,23 +73,41 @@ class HaProxy:
         writing.write_service({**change, "action": action, "unit": served.UNIT, "paths": paths}, None)
 
 
-class SavedFile:
+class Item:
+    """watched_by_another: a program that raises an alarm where what is saved here is not good."""
+
+    watched_by_another = False
+
+    def is_good(self):
+        return True
+
+    def is_alarmed(self):
+        """Whether an alarm tells that what was brought is not in use."""
+        return False
+
+
+class SavedFile(Item):
     """One file, the same on every node. This class alone: a file that nobody reads (the mark of a test)."""
 
     def __init__(self, name, path):
         self.name, self.path = name, path
         self.owner = {"owner": "root", "group": "root", "mode": 0o600}
 
+    def place(self):
+        """Where the file itself stands."""
+        return self.path
+
     def watched(self):
-        return [os.path.dirname(self.path)]
+        return sorted({os.path.dirname(path) for path in (self.path, self.place())})
 
     def concerns(self, folder, name):
         """Whether an event in the directory is about this item, or about a directory above it."""
-        return not name or f"{self.path}/".startswith(f"{os.path.join(folder, name)}/")
+        changed = f"{os.path.join(folder, name)}/"
+        return not name or any(f"{path}/".startswith(changed) for path in (self.path, self.place()))
 
     def read(self):
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            descriptor = os.open(self.place(), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -89,9 +120,6 @@ class SavedFile:
 
     def check(self, _content):
         """What stands there is good. Raises Failed."""
-
-    def is_good(self):
-        return True
 
     def install(self, content, was):
         """The content stands there and is in use; else Failed, and all is as before. was: the digest of what
@@ -119,44 +147,44 @@ class Configuration(SavedFile):
             "check_env": haproxy.settings["environment"],
         }
 
-    def check(self, _content):
+    def check(self, content):
         argv = ["haproxy", "-c", "-f", self.path]
         try:
             run(argv, self.haproxy.settings["environment"])
         except Failed as error:
-            raise Failed(f"{self.path} is not valid: {first_fault(error.output)}") from None
+            raise Failed(f"{self.path} is not valid: {telling.first_fault(error.output, content)}") from None
 
     def install(self, content, was):
         before = self.read()
         try:
-            self.put(content, was, **self.validated)
+            self.put(content, was, keep=True, **self.validated)
         except Failed as error:
-            raise Failed(f"{error.what}: {first_fault(error.output)}") from None
+            raise Failed(f"{error.what}: {telling.first_fault(error.output, content)}") from None
         try:
             self.haproxy.reload()
         except Failed as error:
             if before is not None:  # a restart must not meet what the reload did not take
                 self.put(before, digest(content))
                 self.haproxy.reload()
-            raise Failed(f"{error.what}: {first_fault(error.output)}; the one before is back") from None
+            why = telling.first_fault(error.output, content)
+            raise Failed(f"{error.what}: {why}; the one before is back") from None
 
     def load(self, _content):
         self.haproxy.load(self.path)
 
 
-def first_fault(output):
-    """HAProxy's first complaint, without its process id: the same fault reads the same the next time."""
-    lines = [line.strip() for line in output.splitlines() if "[ALERT]" in line] or output.splitlines()[-1:]
-    first = lines[0] if lines else "it does not say why"
-    return re.sub(r"^\[ALERT\]\s*\(\d+\) : (config : )?", "", first)[:300]
-
-
 class Certificate(SavedFile):
-    """A certificate with its key. What is saved here is served by cert-deploy, which watches it too."""
+    """A certificate with its key. What is saved here is served by cert-deploy, which watches it too and
+    raises its alarms. It may be a link, which stays one: what it leads to is synced."""
+
+    watched_by_another = True
 
     def __init__(self, name, path, certificate):
         super().__init__(name, path)
         self.certificate = certificate
+
+    def place(self):
+        return os.path.realpath(self.path)
 
     def read(self):
         content = super().read()
@@ -175,21 +203,31 @@ class Certificate(SavedFile):
             return False
         return True
 
+    def is_alarmed(self):
+        return deploying.alarm({"name": self.certificate}) in duty.alarms()
+
     def install(self, content, _was):
+        folder = os.path.dirname(self.place())
+        if os.path.isdir(folder) and not os.access(folder, os.W_OK):
+            raise Failed(
+                f"{self.path} leads to {folder}, where the sync may not write: "
+                f"put the file itself in its place, or name that one in the inventory"
+            )
         config = deploying.load_config()
         wanted = deploying.named(config, self.certificate)
         deploying.install(config, wanted, lambda: content, lambda: None)  # the lock is ours already
 
 
-class Tree:
+class Tree(Item):
     """Directories that count as one item: certbot's state, or HAProxy's error pages.
 
-    whole: raises Failed where the entries do not belong together. used: called when they have changed.
+    whole: raises Failed where the entries are not fit to be used. used: called when they have changed. keep:
+    each file that is replaced can be had back. (certbot itself keeps all that it ever obtained.)
     """
 
-    def __init__(self, name, path, parts, whole=None, used=None):
+    def __init__(self, name, path, parts, whole=None, used=None, keep=False):
         self.name, self.path, self.parts = name, path, parts
-        self.whole, self.used = whole, used
+        self.whole, self.used, self.keep = whole, used, keep
 
     def watched(self):
         return trees.directories(self.path, self.parts)
@@ -208,14 +246,13 @@ class Tree:
         if self.whole:
             self.whole(entries)
 
-    def is_good(self):
-        return True
-
     def install(self, content, was):
         self.check(content)
         before = self.read()
         if digest(before) != was:
             raise Failed(f"{self.path} was changed meanwhile")
+        if self.keep:
+            self.keep_replaced(before, content)
         trees.install(self.path, self.parts, json.loads(content))
         try:
             self.load(content)
@@ -223,6 +260,12 @@ class Tree:
             if before is not None:
                 trees.install(self.path, self.parts, json.loads(before))
             raise
+
+    def keep_replaced(self, before, content):
+        old, new = (trees.contents(one) for one in (before or b"[]", content))
+        for name, replaced in old.items():
+            if replaced != new.get(name):
+                keeping.keep(os.path.join(self.path, name), new.get(name))
 
     def load(self, _content):
         if self.used:
@@ -237,10 +280,12 @@ def of(settings, certificates):
     haproxy = HaProxy(settings["haproxy"])
     mark = os.path.join(settings["directory"], "mark", "mark")
     found = [SavedFile("mark", mark)]
-    found.append(Tree("letsencrypt", settings["letsencrypt"], CERTBOT_PARTS, whole=trees.check_lineages))
+    certbot = settings["letsencrypt"]
+    whole = functools.partial(lineages.check, root=certbot)
+    found.append(Tree("letsencrypt", certbot, CERTBOT_PARTS, whole))
     if settings["pages"]:
         root, _, part = settings["pages"].rpartition("/")
-        found.append(Tree("pages", root, (part,), used=lambda: haproxy.load(settings["pages"])))
+        found.append(Tree("pages", root, (part,), used=lambda: haproxy.load(settings["pages"]), keep=True))
     for one in certificates:
         found.append(Certificate(f"{one['name']}.pem", one["path"], one["name"]))
     found.append(Configuration("haproxy.cfg", settings["config"], haproxy))

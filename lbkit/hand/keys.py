@@ -2,7 +2,6 @@
 
 import glob
 import os
-import tempfile
 
 from lbkit.hand.core import Failed, run
 
@@ -40,6 +39,8 @@ def read(item, _seen):
 
 def write(change, _say):
     """A new pair stands there; whoever knew the old public key must be told the new one."""
+    import tempfile
+
     path = change["path"]
     folder = os.path.dirname(path)
     with tempfile.TemporaryDirectory(prefix=".key.lbkit-", dir=folder) as fresh:

@@ -14,7 +14,10 @@ def write(path, content):
     if path.startswith(SYNCED):
         found = read()
         count = 1 + max((entry["count"] for entry in found.values()), default=0)
-        found[path] = {"sha256": hashlib.sha256(content.encode()).hexdigest(), "count": count}
+        found[path] = {
+            "sha256": hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest(),
+            "count": count,
+        }
         orders.put(MARKS, json.dumps(found))
 
 

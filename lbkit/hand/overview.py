@@ -1,23 +1,26 @@
-"""What `inv status` shows of HAProxy beyond whether it runs, and the agent's words on who was MASTER:
-one look."""
+"""What `inv status` shows of HAProxy beyond whether it runs, of the sync, and the agent's words on who was
+MASTER: one look."""
 
 import os
 import time
 
-from lbkit.hand import journal, looking, servers, sockets
+from lbkit.hand import framing, journal, looking, servers, sockets
 from lbkit.hand.core import Failed, run
 
 ROLES = r"^(keepalived: [A-Z]|unfit: )"
 LINES = 40  # of those, the newest; among so many of all
 AMONG = 3000
+SYNC_S = 2
 
 
-def overview():
-    """{servers, info, frontends, workers, roles, booted}.
+def overview(page):
+    """{served, servers, info, frontends, workers, roles, sync, booted}.
 
-    servers: as of `servers`. info, frontends: `show info` and `show stat` of the frontends, None where
-    HAProxy does not answer. workers: its processes without the master; old ones still have connections.
-    roles: lines as of `logs`. booted: when systemd began here, s since 1970.
+    served: PEM of the certificate that `page` (as of `handshake`) shows, None where none is asked for or
+    served. servers: as of `servers`. info, frontends: `show info` and `show stat` of the frontends, None
+    where HAProxy does not answer; asked for before our own handshake, which it counts as a request. workers:
+    its processes without the master; old ones still have connections. roles: lines as of `logs`. sync: the
+    status of its service, None where it does not answer. booted: when systemd began here, s since 1970.
     """
     try:
         info, frontends = (looking.stats(servers.SOCKET, text) for text in ("show info", "show stat -1 1 -1"))
@@ -25,6 +28,8 @@ def overview():
         info = frontends = None
     asked = {"units": ["lbkit-agent.service"], "since": {}, "grep": ROLES, "limit": LINES, "newest": AMONG}
     return {
+        "served": looking.handshake(page) if page else None,  # after `frontends`, which would count it
+        "sync": sync(),
         "servers": servers.servers(),
         "info": info,
         "frontends": frontends,
@@ -32,6 +37,13 @@ def overview():
         "roles": journal.logs(asked)["lines"],
         "booted": booted(),
     }
+
+
+def sync():
+    try:
+        return framing.ask_service({"op": "status"}, SYNC_S)
+    except Failed:
+        return None
 
 
 def booted():

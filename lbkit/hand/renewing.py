@@ -13,7 +13,7 @@ HOUR_S = 3600
 DAY_S = 86400
 RENEW_AT = 1 / 3  # of its life left: whatever its length, there is time for many tries
 URGENT_AT = 1 / 6
-MOST_PER_HOUR = 4  # tries that fail; Let's Encrypt allows five an hour for an account and a name
+PAIRS_MOST = 4  # tries an hour that fail, of all hosts; Let's Encrypt allows five for an account and a name
 FIRST_PAUSE_S = 3000  # below the timer's hour, so that its next run tries again
 LONGEST_PAUSE_S = 6 * HOUR_S
 
@@ -68,19 +68,27 @@ def renewal_settings(directory, name):
         return {}
 
 
+def alarm(certificate):
+    """Of certbot's, which could not be had."""
+    return f"certificate-{certificate['name']}-renewal"
+
+
 def state(item):
-    """{charge, why: why it is to be issued, "" where it is good, in_place, fingerprint, until, due (ISO 8601)
-    of certbot's}: for the plan. Renewals are for the timer; of a node not in charge nothing is asked."""
+    """{charge, why: why it is to be issued, "" where it is good, in_place, told: whether an alarm stands that
+    has no cause any more, fingerprint, until, due (ISO 8601) of certbot's}: for the plan. Renewals are for
+    the timer; of a node not in charge nothing is asked."""
     charge = duty.in_charge()
     if charge is False:
-        return {"charge": False, "why": "", "in_place": True}
+        return {"charge": False, "why": "", "in_place": True, "told": False}
     seen = look(item["certificate"])
     lineage = seen["lineage"] or {}
     known = {"fingerprint": lineage.get("fingerprint"), "until": lineage.get("not_after"), "due": None}
     if lineage.get("not_after"):
         known["due"] = pem.iso(int(due_at(period(lineage))))
     why = wrong(item["certificate"], item["server"], seen)
-    return {"charge": charge, "why": why, "in_place": seen["in_place"], **known}
+    fine = not why and not is_due(period(lineage), time.time())
+    told = fine and alarm(item["certificate"]) in duty.alarms()
+    return {"charge": charge, "why": why, "in_place": seen["in_place"], "told": told, **known}
 
 
 # ── deciding ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -119,15 +127,21 @@ def is_urgent(dates, min_days, now):
     return end - now < min(min_days * DAY_S, (end - begin) * URGENT_AT)
 
 
-def decide(certificate, server, seen, charge, failures, now, asked=False, force=False):
+def share(hosts):
+    """How many tries an hour may fail on one of so many hosts, at least one. Each counts its own, for it may
+    not know what the others did: so they stay below the limit together, whoever is in charge."""
+    return max(1, PAIRS_MOST // hosts)
+
+
+def decide(certificate, renew, seen, charge, failures, now, asked=False, force=False):
     """(what, why): `issue`, `deploy`, `later` (it failed not long ago) or `nothing`.
 
-    charge: as of `duty.in_charge`. failures: times of the tries that failed since the last that worked.
-    asked: a person did; force: also where it is not due.
+    renew: {directory, tries_per_hour}. charge: as of `duty.in_charge`. failures: times of the tries that
+    failed since the last that worked. asked: a person did; force: also where it is not due.
     """
     if charge is not True:
         return "nothing", "another node is in charge" if charge is False else "nobody knows who is in charge"
-    why = wrong(certificate, server, seen)
+    why, most = wrong(certificate, renew["directory"], seen), renew["tries_per_hour"]
     if not why and is_due(period(seen["lineage"]), now):
         why = "less than a third of its life is left"
     if not why and force:
@@ -135,28 +149,31 @@ def decide(certificate, server, seen, charge, failures, now, asked=False, force=
     if not why:
         if not seen["in_place"]:
             return "deploy", "certbot's stands not in place yet"
+        if asked and seen["refused"]:
+            return "deploy", "it counts from now on, and not what was refused in its place"
         return "nothing", f"good until {day(period(seen['lineage'])[1])}"
-    free = free_again(failures, now, asked)
+    free = free_again(failures, now, most, asked)
     if free <= now:
         return "issue", why
-    often = f" {MOST_PER_HOUR} times within an hour, the most that are made" if spent(failures, now) else ""
+    times = f"{most} times" if most > 1 else "once"
+    often = f" {times} within an hour, the most that this host makes" if spent(failures, now, most) else ""
     return "later", f"{why}; tried in vain{often}, again from {moment(free)} on"
 
 
-def free_again(failures, now, asked=False):
+def free_again(failures, now, most, asked=False):
     """When it may be tried again: after each failure the timer waits longer; a person need not wait, but for
     the limit of the hour. A failure in the future is of a clock that jumped."""
     past = sorted(at for at in failures if at <= now)
-    if spent(past, now):
-        return past[-MOST_PER_HOUR] + HOUR_S
+    if spent(past, now, most):
+        return past[-most] + HOUR_S
     if not past or asked:
         return now
     return past[-1] + min(FIRST_PAUSE_S * 2 ** (len(past) - 1), LONGEST_PAUSE_S)
 
 
-def spent(failures, now):
+def spent(failures, now, most):
     """Whether the hour's tries are made."""
-    return sum(now - HOUR_S < at <= now for at in failures) >= MOST_PER_HOUR
+    return sum(now - HOUR_S < at <= now for at in failures) >= most
 
 
 def neglected(certificate, seen, charge, now):

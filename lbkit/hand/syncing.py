@@ -18,7 +18,7 @@ from lbkit.hand.items import digest
 log = logging.getLogger("lbkit.sync")
 WHO = "lbkit-sync on this host"
 CONFLICT = "sync-conflict-"  # an alarm's name, with the item's
-MENDED_WITHIN_S = 4  # a certificate that is not good is put back by its own watch
+MENDED_WITHIN_S = 4  # somebody may be at work on it
 AGAIN_S = 3  # what is broken may be mended elsewhere: by a certificate that a configuration names
 GONE_AFTER_S = 2  # an editor that moves the old file away before it writes the new one is no loss
 
@@ -177,15 +177,17 @@ class Node:
         with locking.held(WHO, f"sync: {name} from {sender}"), self.mutex:
             if versions.decide(self.version(name), {**brought, "setup": False}) != "fetch":
                 return "changed"
-            self.put_aside(name)
-            self.ledger.begin(name, brought["digest"], brought["vector"])
             try:
+                self.put_aside(name)
+                self.ledger.begin(name, brought["digest"], brought["vector"])
                 self.items[name].install(content, digest(self.read(name)))
             except (Failed, OSError) as error:
-                self.ledger.undo(name)
-                self.refused[name] = {"why": f"{error} (from {sender})", "vector": brought["vector"]}
-                log.warning("refused %s from %s: %s", name, sender, error)
-                raise Failed(str(error)) from None
+                with contextlib.suppress(OSError):  # no room for that either; what stands there counts
+                    self.ledger.undo(name)
+                why = (isinstance(error, OSError) and error.strerror) or str(error)
+                self.refused[name] = {"why": f"{why} (from {sender})", "vector": brought["vector"]}
+                log.warning("refused %s from %s: %s", name, sender, why)
+                raise Failed(why) from None
             self.ledger.adopt(name, brought["digest"], brought["vector"])
             self.ledger.told("received", name, sender)
             self.well(name)
@@ -229,21 +231,25 @@ class Node:
 
     # ── alarms ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def complaints(self, after_s=0):
-        """What people should know of, as sentences; what is broken only when that has lasted."""
-        now = time.monotonic()
-        lasting = [why for name, why in self.broken.items() if now - self.broken_at.get(name, 0) >= after_s]
-        said = [f"{why}; it is neither loaded nor sent" for why in lasting]
+    def complaints(self, after_s=0, to_alarm=False):
+        """What people should know of, as sentences; what is broken only when that has lasted. to_alarm:
+        without what another program raises an alarm for."""
+        now, said = time.monotonic(), []
+        for name, why in self.broken.items():
+            lasts = now - self.broken_at.get(name, 0) >= after_s
+            if lasts and not (to_alarm and self.items[name].watched_by_another):
+                said.append(f"{why}; it is neither loaded nor sent")
         said += [f"{name} was saved and is not in use: {why}" for name, why in self.unloaded.items()]
         for name, one in self.refused.items():
-            if not versions.has_seen(self.ledger.record(name)["vector"], one["vector"]):
+            over = versions.has_seen(self.ledger.record(name)["vector"], one["vector"])
+            if not over and not (to_alarm and self.items[name].is_alarmed()):
                 said.append(f"{name} was refused: {one['why']}")
         return said
 
     def tell(self, more=()):
-        """The alarms are as things stand. more: sentences of other parts."""
+        """The alarms are as things stand, one for each fault. more: sentences of other parts."""
         with self.mutex:
-            said = [*self.complaints(MENDED_WITHIN_S), *more]
+            said = [*self.complaints(MENDED_WITHIN_S, to_alarm=True), *more]
             conflicts = dict(self.ledger.data["conflicts"])
         if said:
             next_step = "Next: inv sync.status"

@@ -13,6 +13,7 @@ from lbkit.hand import (
     framing,
     holding,
     journal,
+    keeping,
     loaded,
     locking,
     looking,
@@ -22,6 +23,7 @@ from lbkit.hand import (
     overview,
     probing,
     reading,
+    restoring,
     servers,
     surveying,
     writing,
@@ -38,10 +40,11 @@ def write(request, say):
     """One change; what `reread` names is read after it."""
     if request["kind"] == "file":
         marks.write(request["path"], request["content"])
-    writing.WRITERS[request["kind"]](request, say)
+    WRITERS[request["kind"]](request, say)
     return reading.read([request["reread"]], facts=False)["items"][0] if "reread" in request else {}
 
 
+WRITERS = {**writing.WRITERS, **restoring.WRITERS}
 OPERATIONS = {
     "read": lambda request, _say: reading.read(request["items"], request.get("facts", True)),
     "write": write,
@@ -78,10 +81,12 @@ OPERATIONS = {
     "met": lambda _request, _say: meeting.stop(),
     "last_change": lambda _request, _say: loaded.last_change(),
     "handshake": lambda request, _say: looking.handshake(request),
-    "overview": lambda _request, _say: overview.overview(),
+    "overview": lambda request, _say: overview.overview(request["page"]),
     "logs": lambda request, _say: journal.logs(request),
     "follow": lambda request, say: journal.follow(request, say),
     "sync": lambda request, _say: framing.ask_service(request["request"], request["within_s"]),
+    "kept": lambda _request, _say: keeping.listing(),
+    "kept_content": lambda request, _say: keeping.content(request),
     "events": lambda request, _say: breaking.events(request["since"]),
 }
 

@@ -19,7 +19,6 @@ from lbkit.hand.core import Failed
 TEMPORARY = ".lbkit-sync-"
 NAME = re.compile(r"[A-Za-z0-9_@+=-][A-Za-z0-9_.@+=~: -]*")  # no leading dot, as `walk` leaves those out
 SECRET = re.compile(r"privkey\d*\.pem|private_key\.json")
-VERSION = re.compile(r"(\D+)(\d+)\.pem")
 RENAME_EXCHANGE, AT_FDCWD = 2, -100
 
 
@@ -97,24 +96,9 @@ def within(directory, target, parts):
     return path.split("/")[0] in parts and not path.startswith("..")
 
 
-def check_lineages(entries):
-    """certbot's links lead to files of one number each, so that key and certificate belong together: while
-    certbot renews they do not, for a moment. Raises Failed."""
-    names = {name for name, *_ in entries}
-    numbers = {}
-    for name, kind, _, what in entries:
-        if kind != "l":
-            continue
-        folder = os.path.dirname(name)
-        target = os.path.normpath(os.path.join(folder, what))
-        if target not in names:
-            raise Failed(f"{name} leads to {target}, which is not there")
-        match = VERSION.fullmatch(os.path.basename(target))
-        if folder.startswith("live/") and match:
-            numbers.setdefault(folder, set()).add(match[2])
-    torn = sorted(folder for folder, found in numbers.items() if len(found) > 1)
-    if torn:
-        raise Failed(f"{torn[0]}: its files are of different renewals")
+def contents(content):
+    """Name → bytes of the files in such a text."""
+    return {name: base64.b64decode(what) for name, kind, _, what in json.loads(content) if kind == "f"}
 
 
 def install(root, parts, entries):

@@ -1,119 +1,53 @@
 """Makes one resource as wanted. What fails leaves the old file and the old process."""
 
-import contextlib
 import json
 import os
-import subprocess
-import threading
 import time
 
-from lbkit.hand import files, keys, loaded, looking, servers
-from lbkit.hand.core import Failed, last_lines, run
-
-
-def write_packages(change, say):
-    """Installs what is missing. A run that was cut inside dpkg is finished first."""
-    env = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l", **change.get("env", {})}
-    options = [
-        "-o",
-        "DPkg::Lock::Timeout=120",
-        "-o",
-        "Dpkg::Options::=--force-confold",
-        "-o",
-        "Acquire::Retries=2",
-    ]
-    # For this run alone: what the host fetches at other times is for whoever runs it to say.
-    if change.get("proxy"):
-        options += [f"-oAcquire::{kind}::Proxy={change['proxy']}" for kind in ("http", "https")]
-    wait_for_apt(say)
-    say("dpkg --configure -a")
-    run(["dpkg", "--configure", "-a", "--force-confold"], env, timeout_s=600)
-    follow(["apt-get", "update", "-q", *options], env, say)
-    follow(
-        ["apt-get", "install", "-y", "-q", "--no-install-recommends", *options, *change["names"]], env, say
-    )
-
-
-APT_LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock")
-
-
-def wait_for_apt(say, deadline_s=600):
-    """No other apt or dpkg is at work: no unattended upgrade, nor that of a run of ours that was cut, which
-    goes on by itself. (apt waits for dpkg's lock alone, dpkg for none.)"""
-    deadline = time.monotonic() + deadline_s
-    while busy := [path for path in APT_LOCKS if is_locked(path)]:
-        if time.monotonic() > deadline:
-            raise Failed(f"another apt or dpkg is still at work after {deadline_s} s: fuser -v {busy[0]}")
-        say("waiting for another apt or dpkg to end")
-        time.sleep(1)
-
-
-def is_locked(path):
-    import fcntl
-
-    try:
-        with open(path, "r+") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
-def follow(argv, env, say, timeout_s=900):
-    """Runs a long command to its end, telling its newest line about once a second while somebody listens."""
-    process = subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, "LC_ALL": "C.UTF-8", **env},
-        start_new_session=True,  # the end of the ssh connection is no reason to leave dpkg half-done
-    )
-    lines, told = [], 0.0
-    limit = threading.Timer(timeout_s, process.terminate)
-    limit.daemon = True  # it must not keep this process, and with it the lock, after a cut
-    limit.start()
-    for raw in process.stdout:
-        lines.append(raw.decode(errors="replace").rstrip())
-        if time.monotonic() - told > 1 and lines[-1]:
-            told = time.monotonic()
-            with contextlib.suppress(OSError):  # the operator has gone; what was begun goes on
-                say(lines[-1])
-    code = process.wait()
-    limit.cancel()
-    if code:
-        raise Failed(f"{' '.join(argv[:2])} …: exit code {code}", last_lines("\n".join(lines)))
+from lbkit.hand import files, keeping, keys, loaded, looking, packages, servers
+from lbkit.hand.core import Failed, follow, free_space, run, sync_directory
 
 
 def write_file(change, _say):
-    """The file is as wanted, or as it was.
+    """The file is as wanted, or as it was. Its temporary one gets owner and mode while it is still empty.
 
-    A temporary file beside the target gets its owner and mode while it is still empty, then the content; the
-    check runs on it; the target must still be what was read; then it is renamed into place.
+    content: bytes, or text, in which a surrogate stands for a byte that is no text.
     """
-    path, content = change["path"], change["content"]
-    content = content.encode() if isinstance(content, str) else content
-    directory = os.path.dirname(path)
+    content = change["content"]
+    content = content.encode(errors="surrogateescape") if isinstance(content, str) else content
+    install(change, content, lambda temporary: fill(temporary, content, change))
+
+
+def install(change, content, make):
+    """What `make` makes at a path beside the target is put in its place.
+
+    The check runs on it; the target must still be what was read; with `keep` that is kept; then it is renamed
+    into place. content: its bytes, None of a link. keep: True, or the name of the certificate that it is.
+    """
+    path, directory = change["path"], os.path.dirname(change["path"])
     remove_leftovers(path, temporary_prefix(path))
     temporary = os.path.join(directory, f"{temporary_prefix(path)}{os.getpid()}")
     try:
-        fill(temporary, content, change)
+        make(temporary)
         if change.get("check"):
             check(change, temporary)
-        now = files.read_file({"path": path}, None)
-        if now.get("sha256", now.get("link")) != change["was"]:
-            raise Failed(f"{path} was changed by somebody else while lbkit was at work; run it again")
+        refuse_changed(change)
+        if change.get("keep"):
+            keeping.keep(path, content, change["keep"] if isinstance(change["keep"], str) else None)
         os.rename(temporary, path)
     except OSError as error:
         raise Failed(f"{path}: {error.strerror}", free_space(directory)) from None
     finally:
         if os.path.lexists(temporary):
             os.unlink(temporary)
-    descriptor = os.open(directory, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
+    sync_directory(directory)
+
+
+def refuse_changed(change):
+    """What was read still stands there, or Failed."""
+    now = files.read_file({"path": change["path"]}, None)
+    if now.get("sha256", now.get("link")) != change["was"]:
+        raise Failed(f"{change['path']} was changed by somebody else while lbkit was at work; run it again")
 
 
 def remove_leftovers(path, prefix):
@@ -160,11 +94,6 @@ def check(change, temporary):
         raise Failed(what, output) from None
 
 
-def free_space(directory):
-    info = os.statvfs(directory)
-    return f"{directory}: {info.f_bavail * info.f_frsize // 1024} KiB and {info.f_favail} inodes free"
-
-
 def write_ownership(change, _say):
     chown(change["path"], change)
     os.chmod(change["path"], change["mode"])
@@ -206,7 +135,7 @@ def write_kept_addresses(change, say):
     """The drop-in stands, and networkd goes by it: its reload alone drops no address any more."""
     write_directory({"path": os.path.dirname(change["path"]), "mode": 0o755, **ROOT}, say)
     was = files.read_file({"path": change["path"]}, None).get("sha256")
-    write_file({**change, **ROOT, "mode": 0o644, "was": was}, say)
+    write_file({**change, **ROOT, "mode": 0o644, "was": was, "keep": True}, say)
     run(["networkctl", "reload"])
 
 
@@ -245,7 +174,7 @@ def write_placeholder(change, _say):
         run([*request, "-days", str(change["days"]), *subject, "-keyout", key, "-out", chain])
         with open(chain) as a, open(key) as b:
             content = a.read() + b.read()
-        write_file({**change, "content": content, "was": change.get("was")}, _say)
+        write_file({**change, "content": content, "was": change.get("was"), "keep": True}, _say)
     finally:
         for path in (key, chain):
             if os.path.exists(path):
@@ -378,7 +307,7 @@ def write_certificate(change, say):
 
 
 WRITERS = {
-    "packages": write_packages,
+    "packages": packages.write,
     "file": write_file,
     "ownership": write_ownership,
     "directory": write_directory,

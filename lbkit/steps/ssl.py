@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from lbkit import render
+from lbkit.hand import renewing
 from lbkit.inventory import Cluster, Host, HttpFrontend, ServedCertificate
 from lbkit.inventory.cluster import whole_name
-from lbkit.resources import Certificate, Directory, File, Masked, Resource, Service
+from lbkit.resources import Certificate, Directory, Disabled, File, Masked, Resource, Service
 from lbkit.steps import deploy, haproxy
 
 RENEW = "/usr/local/lib/lbkit/cert-renew"
@@ -31,17 +32,18 @@ def resources(cluster: Cluster, host: Host) -> list[Resource]:
 
 def renewal(cluster: Cluster) -> list[Resource]:
     """The timer that renews, in place of the distribution's, which knows nothing of who is in charge."""
+    timer = RENEW_TIMER.rpartition("/")[2]
     if not cluster.issued_certificates:
-        return []
+        return [Disabled(timer, "no certificate is certbot's any more")]
     snap = cluster.certificate.certbot == "snap"
     directories = sorted({one.path.rpartition("/")[0] for one in cluster.issued_certificates})
     unit = render.render(f"{RENEW_UNIT[1:]}.j2", snap=snap, directories=directories)
     return [
         File(RENEW, content=render.plain(RENEW[1:]), mode=0o755),
-        *([] if snap else [Masked("certbot.timer", "lbkit-cert-renew.timer does its work")]),
+        *([] if snap else [Masked("certbot.timer", f"{timer} does its work")]),
         File(RENEW_UNIT, content=unit),
         File(RENEW_TIMER, content=render.plain(RENEW_TIMER[1:])),
-        Service("lbkit-cert-renew.timer", restart_on=(RENEW_TIMER,), unit_files=(RENEW_UNIT, RENEW_TIMER)),
+        Service(timer, restart_on=(RENEW_TIMER,), unit_files=(RENEW_UNIT, RENEW_TIMER)),
     ]
 
 
@@ -63,7 +65,7 @@ def configuration(cluster: Cluster) -> list[Resource]:
 
 def config(cluster: Cluster) -> dict[str, Any]:
     """{socket, certificates: [{name, path, domains, issuer, key_type, lineage, served_on, min_days}], renew:
-    {certbot, directory, ca, email, port}}. No secret is in it."""
+    {certbot, directory, ca, email, port, tries_per_hour}}. No secret is in it."""
     shared = cluster.certificate
     return {
         "socket": haproxy.STATS_SOCKET,
@@ -86,6 +88,7 @@ def config(cluster: Cluster) -> dict[str, Any]:
             "ca": shared.ca,
             "email": cluster.email,
             "port": shared.challenge_port,
+            "tries_per_hour": renewing.share(len(cluster.hosts)),
         },
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke import Collection, Context
 
 from lbkit import commands
-from lbkit.tasks.command import HOST, JSON, PLAN, WITHOUT, command
+from lbkit.tasks.command import JSON, command, step
 
 WHICH = "which certificate: site, which is [certificate], or that of [certificates.NAME]"
 CERTIFICATE = "only this certificate: site, or NAME of [certificates.NAME]; all without it"
@@ -23,15 +23,14 @@ def cert_status(c: Context, json: bool = False) -> int:
     return commands.cert_status(json)
 
 
-@command(help={"host": HOST, "plan": PLAN, "without": WITHOUT, "json": JSON})
-def issue(
-    c: Context, host: str | None = None, plan: bool = False, without: str | None = None, json: bool = False
-) -> int:
+issue = step(
+    "ssl",
     """Obtain the certificates that are not there: the same as `inv ssl`.
 
     Example: inv cert.issue --plan
-    """
-    return commands.step("ssl", host, plan, without, json)
+    """,
+    name="issue",
+)
 
 
 @command(help={"name": CERTIFICATE, "force": FORCE, "json": JSON})

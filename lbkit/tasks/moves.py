@@ -1,11 +1,11 @@
-"""What moves service from one host to another on purpose."""
+"""What moves service from one host to another on purpose, and files back to what they were."""
 
 from __future__ import annotations
 
 from invoke import Context
 
-from lbkit import commands
-from lbkit.tasks.command import JSON, command
+from lbkit import commands, oncall
+from lbkit.tasks.command import HOST, JSON, PLAN, command
 
 CASE = (
     "only these, with commas or repeated: haproxy, haproxy-killed, haproxy-gone, "
@@ -83,3 +83,40 @@ def failover_test(
     Example: inv failover-test --case haproxy,keepalived
     """
     return commands.failover_test(case or [], stop_instance, yes_really, report, json)
+
+
+@command(
+    help={
+        "change": "put back all that this change replaced (with --path: that file alone)",
+        "path": "list this file's versions; with --to or --change put it back",
+        "to": "of --path: a version from the list, or original (before lbkit)",
+        "host": HOST,
+        "plan": PLAN,
+        "yes": "do not ask",
+        "json": JSON,
+    }
+)
+def rollback(
+    c: Context,
+    change: str | None = None,
+    path: str | None = None,
+    to: str | None = None,
+    host: str | None = None,
+    plan: bool = False,
+    yes: bool = False,
+    json: bool = False,
+) -> int:
+    """What `inv setup` or the sync replaced: lists it, and puts it back.
+
+    With the same checks and in the same order as setup, the host without
+    the address first; where it does not take effect, nothing is changed.
+    Kept on each host: the last ten of each file, and what was there before
+    lbkit. The inventory stays as it is: take it back too.
+
+    Example: inv rollback
+    Example: inv rollback --change 5be2f9aa
+    Example: inv rollback --path /etc/haproxy/haproxy.cfg --to original
+    """
+    from lbkit.rollback import Wanted
+
+    return oncall.rollback(Wanted(change, path, to), host, plan, yes, json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke import Context
 
 from lbkit import commands
-from lbkit.tasks.command import HOST, JSON, NO_HOST, PLAN, WITHOUT, command
+from lbkit.tasks.command import HOST, JSON, WITHOUT, account_step, command, step
 
 
 @command(help={"host": HOST, "json": JSON})
@@ -33,109 +33,83 @@ def setup(c: Context, host: str | None = None, without: str | None = None, json:
     return commands.setup(None, host, without, json)
 
 
-@command(help={"plan": PLAN, "host": NO_HOST, "without": WITHOUT, "json": JSON})
-def ipv6(
-    c: Context, plan: bool = False, host: str | None = None, without: str | None = None, json: bool = False
-) -> int:
+ipv6 = account_step(
+    "ipv6",
     """AWS: IPv6 for VPC, subnets and hosts, and the way out to the API.
 
     The host without the Elastic IP has no other. Proven from each host.
 
     Example: inv ipv6 --plan
-    """
-    return commands.account_step("ipv6", host, plan, without, json)
+    """,
+)
 
-
-@command(help={"plan": PLAN, "host": NO_HOST, "without": WITHOUT, "json": JSON})
-def security_group(
-    c: Context, plan: bool = False, host: str | None = None, without: str | None = None, json: bool = False
-) -> int:
+security_group = account_step(
+    "security-group",
     """AWS: who may reach the hosts: clients, admins, the peer, nobody else.
 
     Example: inv security-group --plan
-    """
-    return commands.account_step("security-group", host, plan, without, json)
+    """,
+)
 
-
-@command(help={"plan": PLAN, "host": NO_HOST, "without": WITHOUT, "json": JSON})
-def iam(
-    c: Context, plan: bool = False, host: str | None = None, without: str | None = None, json: bool = False
-) -> int:
+iam = account_step(
+    "iam",
     """AWS: the hosts may move the Elastic IP, and do nothing else.
 
     The role with its instance profile, or the user, and the policy.
 
     Example: inv iam --plan
-    """
-    return commands.account_step("iam", host, plan, without, json)
+    """,
+)
 
-
-@command(help={"plan": PLAN, "host": NO_HOST, "without": WITHOUT, "json": JSON})
-def sns(
-    c: Context, plan: bool = False, host: str | None = None, without: str | None = None, json: bool = False
-) -> int:
+sns = account_step(
+    "sns",
     """AWS: the topic that notices go to, and who gets them.
 
     Example: inv sns --plan
-    """
-    return commands.account_step("sns", host, plan, without, json)
+    """,
+)
 
-
-@command(help={"host": HOST, "plan": PLAN, "without": WITHOUT, "json": JSON})
-def prereqs(
-    c: Context, host: str | None = None, plan: bool = False, without: str | None = None, json: bool = False
-) -> int:
+prereqs = step(
+    "prereqs",
     """Step 1: time zone, packages, directories, kernel settings.
 
     Example: inv prereqs --plan
-    """
-    return commands.step("prereqs", host, plan, without, json)
+    """,
+)
 
-
-@command(help={"host": HOST, "plan": PLAN, "without": WITHOUT, "json": JSON})
-def haproxy(
-    c: Context, host: str | None = None, plan: bool = False, without: str | None = None, json: bool = False
-) -> int:
+haproxy = step(
+    "haproxy",
     """Step 2: HAProxy with the inventory's frontends and backends.
 
     Example: inv haproxy --host passive
-    """
-    return commands.step("haproxy", host, plan, without, json)
+    """,
+)
 
-
-@command(help={"host": HOST, "plan": PLAN, "without": WITHOUT, "json": JSON})
-def keepalived(
-    c: Context, host: str | None = None, plan: bool = False, without: str | None = None, json: bool = False
-) -> int:
+keepalived = step(
+    "keepalived",
     """Step 3: keepalived, which elects the MASTER among the healthy nodes.
 
     Example: inv keepalived --plan
-    """
-    return commands.step("keepalived", host, plan, without, json)
+    """,
+)
 
-
-@command(help={"host": HOST, "plan": PLAN, "without": WITHOUT, "json": JSON})
-def agent(
-    c: Context, host: str | None = None, plan: bool = False, without: str | None = None, json: bool = False
-) -> int:
+agent = step(
+    "agent",
     """Step 6: the failover agent, which has the address follow the MASTER.
 
     Its restart moves nothing. What it does and why: docs/agent.md.
 
     Example: inv agent --plan
-    """
-    return commands.step("agent", host, plan, without, json)
+    """,
+)
 
-
-@command(help={"host": HOST, "plan": PLAN, "without": WITHOUT, "json": JSON})
-def ssl(
-    c: Context, host: str | None = None, plan: bool = False, without: str | None = None, json: bool = False
-) -> int:
+ssl = step(
+    "ssl",
     """Step 4: the certificates, issued by certbot, and their renewal.
 
     The node in charge obtains them, and renews them; after a failover the
     other does. How, and how to try it first: docs/certificates.md.
 
     Example: inv ssl --plan
-    """
-    return commands.step("ssl", host, plan, without, json)
+    """,
+)

@@ -5,23 +5,22 @@ from __future__ import annotations
 from invoke import Collection, Context
 
 from lbkit import commands
-from lbkit.tasks.command import HOST, JSON, PLAN, WITHOUT, command
+from lbkit.tasks.command import JSON, command, step
 
 KEEP = "in a conflict the version of this host wins"
 
-
-@command(default=True, help={"host": HOST, "plan": PLAN, "without": WITHOUT, "json": JSON})
-def install(
-    c: Context, host: str | None = None, plan: bool = False, without: str | None = None, json: bool = False
-) -> int:
+install = step(
+    "sync",
     """Step 5, in short `inv sync`: what is saved on one host reaches the other.
 
     haproxy.cfg, certificates and certbot's state, checked before they
     count. What it does and why: docs/sync.md.
 
     Example: inv sync.install --plan
-    """
-    return commands.step("sync", host, plan, without, json)
+    """,
+    name="install",
+    default=True,
+)
 
 
 @command(name="status", help={"json": JSON})

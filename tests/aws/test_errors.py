@@ -166,3 +166,12 @@ def test_messages_name_the_resource(arguments, text):
 
 def test_actions_are_named_as_policies_name_them():
     assert action("associate_vpc_cidr_block") == "AssociateVpcCidrBlock"
+
+
+def test_in_a_hurry_a_call_that_fails_is_not_tried_again(account, cluster):
+    account.front.fault = {"mode": "throttle", "actions": ["DescribeAddresses"]}
+    hurried = Api(cluster(""))
+    hurried.hurry()
+    with pytest.raises(errors.AwsFailed, match="RequestLimitExceeded"):
+        hurried.read("ec2", "describe_addresses")
+    assert [call["action"] for call in account.front.calls].count("DescribeAddresses") == 1

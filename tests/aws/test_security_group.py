@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lbkit import errors, report
+from lbkit import errors, plan_shown
 from lbkit.aws import account as engine
 from lbkit.aws import security_group
 from lbkit.aws.api import Api
@@ -198,7 +198,7 @@ def test_what_stands_beside_ours_is_unchanged(account, cluster, bring):
 def test_plan_shows_the_whole_way_before_anything_is_there(account, cluster):
     one = cluster(BOTH)
     place = engine.look(Api(one), one, ("ipv6", "security-group"))
-    text = " ".join(" ".join(report.place_lines(place)).split())  # as wide as it may be
+    text = " ".join(" ".join(plan_shown.place_lines(place)).split())  # as wide as it may be
     for part in (
         f"aws ({aws.VPC_ID}) ipv6 associate the VPC's IPv6 block: {aws.VPC_ID} has none: a /56 of Amazon's",
         "| +tcp 443 from 0.0.0.0/0",

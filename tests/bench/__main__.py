@@ -1,7 +1,12 @@
 """`make bench`. LBKIT_BENCH_ROUNDS shortens it (default 8; 5 for failovers).
 
-`make bench ARGS="fresh small peers lab"` chooses, as does `ARGS=failover`, or a part of that: cases, fast, switchover;
-and `ARGS=certificates`, or a part of that: saves, swap, reload, issue, successor.
+What it writes:
+
+    make bench                                         all of these
+    make bench ARGS="fresh small status peers lab"     docs/benchmarks.md; with fewer of them it only prints
+    make bench ARGS=failover                           docs/failover-figures.md; or a part: cases, fast, switchover
+    make bench ARGS=certificates                       docs/certificate-figures.md; or a part: saves, swap, reload,
+                                                       issue, successor
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ from tests.lab.tidy import tidy
 OUTPUT = contest.ROOT / "docs" / "benchmarks.md"
 FIGURES = contest.ROOT / "docs" / "failover-figures.md"
 CERTIFICATES = contest.ROOT / "docs" / "certificate-figures.md"
-CONTEST = ("fresh", "small", "peers", "lab")
+CONTEST = ("fresh", "small", "status", "peers", "lab")
 
 
 def main(parts: list[str]) -> None:
@@ -60,6 +65,8 @@ def contests(lab: api.Lab, folder: Path, parts: list[str], rounds: int) -> None:
         bench.fresh(max(3, rounds // 2))
     if "small" in parts:
         bench.small(rounds)
+    if "status" in parts:
+        bench.status(rounds)
     if "peers" in parts:
         bench.against_peers(max(3, rounds // 2))
     if "lab" in parts:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.bench.figures import count, line, milliseconds, seconds, spread, verdict
+from tests.bench.figures import count, line, milliseconds, page, runs_of, seconds, spread, verdict
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,15 @@ KINDS = (("new", "new TLS"), ("http1", "kept HTTP/1.1"), ("http2", "kept HTTP/2"
 
 def text(kept: dict[str, Any], setting: Sequence[str]) -> str:
     """kept: {part: {date, load, runs}}, as tests/bench/kept.py keeps it."""
-    dates = ", ".join(f"{part} {found['date']} at load {found['load']:g}" for part, found in kept.items())
-    return "\n".join(
+    return page(
+        "What a certificate costs",
         [
-            "# What a certificate costs",
-            "",
             "Written by `make bench` (`make bench ARGS=certificates` for this alone). These are figures of the lab: a",
             "virtual IP, and an ACME server of its own that answers without delay.",
-            "",
-            *(f"- {line}" for line in setting),
-            f"- measured: {dates}",
-            "",
+        ],
+        setting,
+        kept,
+        [
             "| | times | median | maximum | limit | |",
             "| --- | ---: | ---: | ---: | ---: | --- |",
             *(time_line(row, values(kept, row.part, row.key)) for row in TIMES),
@@ -65,13 +63,8 @@ def text(kept: dict[str, Any], setting: Sequence[str]) -> str:
             "| handshakes after a change and before the next | | with an older certificate | limit | |",
             "| --- | ---: | ---: | ---: | --- |",
             *(handshake_line(what, runs_of(kept, part)) for what, part in LOADS),
-            "",
-        ]
+        ],
     )
-
-
-def runs_of(kept: dict[str, Any], part: str) -> list[dict[str, Any]]:
-    return kept.get(part, {}).get("runs", [])
 
 
 def values(kept: dict[str, Any], part: str, key: str) -> list[float]:

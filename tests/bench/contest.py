@@ -16,6 +16,7 @@ from lbkit.inventory import Cluster, Host
 from lbkit.lab import api
 from lbkit.lab import inventory as lab_inventory
 from tests.bench import peers, shell
+from tests.lab.rehearsal import until
 from tests.lab.tidy import tidy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,14 +40,15 @@ class Times:
         return median(self.runs[name])
 
 
-def timed(argv: list[str], env: Mapping[str, str], says: str = "") -> float:
-    """Seconds that the command took. says: what its output must contain, or it did something else."""
+def timed(argv: list[str], env: Mapping[str, str], says: str = "", code: int = 0) -> float:
+    """Seconds that the command took. says: what its output must contain, or it did something else. code: its
+    exit code."""
     began = time.perf_counter()
     done = subprocess.run(
         argv, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     took = time.perf_counter() - began
-    if done.returncode or says not in done.stdout:
+    if done.returncode != code or says not in done.stdout:
         raise SystemExit(f"bench: {' '.join(argv)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return took
 
@@ -83,10 +85,10 @@ class Bench:
     def health_url(self) -> str:
         return f"http://127.0.0.1:{self.cluster.haproxy.health_port}/health"
 
-    def inv(self, *words: str, which: int = 0, says: str = "") -> float:
+    def inv(self, *words: str, which: int = 0, says: str = "", code: int = 0) -> float:
         # As an operator's Python does, whatever this machine's environment says: modules compiled once.
         env = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-        return timed([INV, *words], {**env, "LBKIT_HOSTS": str(self.inventories[which])}, says)
+        return timed([INV, *words], {**env, "LBKIT_HOSTS": str(self.inventories[which])}, says, code)
 
     def openssh(self, what: str, *, parallel: bool) -> float:
         """Plain ssh runs the prepared script with sudo, on both hosts at once or passive first."""
@@ -145,6 +147,33 @@ class Bench:
                 self.times.note("one file", self.inv("setup", which=which, says="Done: 1 on lb-2, 1 on lb-1"))
             self.times.note("plan", self.inv("plan"))
             self.times.note("list", self.inv("--list"))
+
+    def status(self, rounds: int) -> None:
+        """A pair that is whole, then one whose standby has no power."""
+        self.inv("setup")
+        until(self.whole, 120, pause_s=1)
+        for _ in range(rounds):
+            self.times.note("bare ssh", self.bare_ssh())
+            self.times.note("status", self.inv("status", says="The pair is whole"))
+        standby = self.lab.host("lb-2")
+        standby.power_off()
+        for _ in range(rounds):
+            self.times.note("status, host down", self.inv("status", says="lb-1 serves", code=1))
+        standby.power_on()
+        standby.wait_ready()
+        until(self.whole, 120, pause_s=1)
+
+    def whole(self) -> bool:
+        env = {**os.environ, "LBKIT_HOSTS": str(self.inventories[0])}
+        return subprocess.run([INV, "status"], env=env, cwd=ROOT, capture_output=True).returncode == 0
+
+    def bare_ssh(self) -> float:
+        """`sudo true` on both hosts at once: what no command on both can do without."""
+        began = time.perf_counter()
+        argvs = [self.lab.ssh_argv(host.name, "sudo", "-n", "true") for host in self.cluster.hosts]
+        for process in [subprocess.Popen(argv, stdin=subprocess.DEVNULL) for argv in argvs]:
+            finished(process)
+        return time.perf_counter() - began
 
     def against_peers(self, rounds: int) -> None:
         print("bench: installing pyinfra and ansible-core into .venv/bench", file=sys.stderr)

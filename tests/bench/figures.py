@@ -43,11 +43,9 @@ EXTRA_MS = 30.0
 
 def text(kept: dict[str, Any], setting: Sequence[str]) -> str:
     """kept: {part: {date, runs}}, as tests/bench/failover.py keeps it."""
-    dates = ", ".join(f"{part} {found['date']}" for part, found in kept.items())
-    return "\n".join(
+    return page(
+        "What a failover costs",
         [
-            "# What a failover costs",
-            "",
             "Written by `make bench` (`make bench ARGS=failover` for this alone). These are figures of the lab:",
             "an Elastic IP of its own AWS API, which moves within milliseconds of the call; on AWS itself a move",
             "takes as long as AWS takes. Measured with `inv failover-test --json`: 50 new HTTPS connections a",
@@ -55,34 +53,48 @@ def text(kept: dict[str, Any], setting: Sequence[str]) -> str:
             "some were on their way at the moment of the move: those are open connections, which a moved address",
             "cuts. Limits hold for the worst run, those for failed requests without these. The runbook's figures are",
             "those of the issue: the runbook as written, measured before.",
-            "",
-            *(f"- {line}" for line in setting),
-            f"- measured: {dates}",
-            "",
+        ],
+        setting,
+        kept,
+        [
             "| new connections | runs | outage: median | maximum | failed: median | maximum | on their way | limit | "
             "| runbook |",
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |",
-            *(case_line(row, runs_of(kept, row)) for row in ROWS),
+            *(case_line(row, cases_of(kept, row)) for row in ROWS),
             *home_lines(kept),
             "",
             "| since the break | noticed | MASTER | address |",
             "| --- | ---: | ---: | ---: |",
-            *(moments_line(row, runs_of(kept, row)) for row in ROWS),
+            *(moments_line(row, cases_of(kept, row)) for row in ROWS),
             "",
             "Connections that were open: requests without an answer, and how often the connection broke, medians.",
             "On AWS a moved address cuts what is open, and so it does here.",
             "",
             "| open connections | kept alive: failed | broken | upgraded: failed | broken |",
             "| --- | ---: | ---: | ---: | ---: |",
-            *(open_line(row, runs_of(kept, row)) for row in ROWS),
-            "",
-        ]
+            *(open_line(row, cases_of(kept, row)) for row in ROWS),
+        ],
     )
 
 
-def runs_of(kept: dict[str, Any], row: Row) -> list[dict[str, Any]]:
-    runs = kept.get(row.part, {}).get("runs", [])
-    return [case for run in runs for case in run["cases"] if case["case"] == row.case]
+def page(
+    title: str, intro: Sequence[str], setting: Sequence[str], kept: dict[str, Any], body: Sequence[str]
+) -> str:
+    """A page of figures. setting: what they were measured on, and with. kept: by part, as of kept.measure."""
+    measured = ", ".join(
+        f"{part} {found['date']}" + (f" at load {found['load']:g}" if "load" in found else "")
+        for part, found in kept.items()
+    )
+    lines = [f"# {title}", "", *intro, "", *(f"- {line}" for line in setting), f"- measured: {measured}"]
+    return "\n".join([*lines, "", *body, ""])
+
+
+def runs_of(kept: dict[str, Any], part: str) -> list[dict[str, Any]]:
+    return kept.get(part, {}).get("runs", [])
+
+
+def cases_of(kept: dict[str, Any], row: Row) -> list[dict[str, Any]]:
+    return [case for run in runs_of(kept, row.part) for case in run["cases"] if case["case"] == row.case]
 
 
 def case_line(row: Row, runs: list[dict[str, Any]]) -> str:
@@ -102,17 +114,17 @@ def case_line(row: Row, runs: list[dict[str, Any]]) -> str:
 
 def home_lines(kept: dict[str, Any]) -> list[str]:
     """The way home after each case, the planned move, the partition's end, and the agent's own time."""
-    runs = [case for run in kept.get("cases", {}).get("runs", []) for case in run["cases"]]
+    runs = [case for run in runs_of(kept, "cases") for case in run["cases"]]
     backs = [run for run in runs if run["failback_requests"] is not None]
     failed = [run["failback_failed_requests"] for run in backs]
     outages = [run["failback_outage_s"] for run in backs]
-    moves = [move for run in kept.get("switchover", {}).get("runs", []) for move in run["moves"]]
+    moves = [move for run in runs_of(kept, "switchover") for move in run["moves"]]
     lost = [move["failed_requests"] for move in moves if move["failed_requests"] is not None]
     on_way = [move["cut_requests"] for move in moves if move["cut_requests"] is not None]
     cut = [run["failback_cut_requests"] for run in backs]
     whole = list(map(operator.add, lost, on_way))
     home = [run["address_s"] for run in runs if run["case"] == "partition" and run["address_s"] is not None]
-    extra = [value for run in kept.get("cases", {}).get("runs", []) for value in run["extra_ms"]]
+    extra = [value for run in runs_of(kept, "cases") for value in run["extra_ms"]]
     return [
         line("failback, after each case", str(len(backs)), *spread(outages, seconds), *spread(failed, count),
              most(cut), "0 failed", verdict(backs, failed == cut), "0.6 s"),

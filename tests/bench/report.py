@@ -20,6 +20,9 @@ ROWS: tuple[tuple[str, str, str, float | None], ...] = (
     ("one file", "`inv setup` with one changed file on both hosts (edited by hand, no reload)", "floor", 2.0),
     ("plan", "`inv plan`", "floor", None),
     ("list", "`inv --list`", "", 0.2),
+    ("bare ssh", "OpenSSH runs `sudo true`, on both hosts at once", "", None),
+    ("status", "`inv status` of a pair that is whole", "", 1.0),
+    ("status, host down", "`inv status` while the standby has no power", "", 3.0),
     (
         "reload: shell",
         "a new haproxy.cfg by a prepared script: check, rename, reload, host after host",
@@ -60,6 +63,16 @@ def text(times: Times, setting: Sequence[str]) -> str:
 
 
 def note(times: Times) -> list[str]:
+    return [*note_of_status(times), *note_of_reload(times)]
+
+
+def note_of_status(times: Times) -> list[str]:
+    if not {"status", "bare ssh"} <= set(times.runs):
+        return []
+    return [f"`inv status` is {times.median('status') / times.median('bare ssh'):.1f} × the bare ssh.", ""]
+
+
+def note_of_reload(times: Times) -> list[str]:
     """What a new haproxy.cfg costs beside the floor, and why it is not held to the limit of one file."""
     if not {"floor", "reload", "reload: shell"} <= set(times.runs):
         return []

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lbkit.hand import keeping
 from tests import authority
 from tests.certificates import self_signed
 from tests.hand.serving import balancer, first, second
@@ -19,6 +20,20 @@ if TYPE_CHECKING:
 
 
 __all__ = ["balancer", "first", "second"]  # fixtures, made where their HAProxy is
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What tests replace is kept there, and not on this machine."""
+    folder = tmp_path / ".kept"
+    monkeypatch.setattr(keeping, "DIRECTORY", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hosts' programs set their own, which has not what tests of a later turn look for."""
+    monkeypatch.setenv("PATH", os.environ["PATH"])
 
 
 @pytest.fixture(scope="session")

@@ -183,6 +183,19 @@ def test_slow_check_leaves_the_verdict_to_an_agent_at_work(
     assert not slow_check.agent_at_work(str(tmp_path / "none"))
 
 
+def test_slow_check_repeats_what_the_agent_has_said_for_a_while_to_a_keepalived_that_may_be_deaf(
+    haproxy: FakeHaproxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slow_check, "agent_at_work", lambda: True)
+    tracked = tmp_path / "haproxy-unfit"
+    monkeypatch.setattr(slow_check.unheard, "__defaults__", (str(tracked),))
+    assert slow_check.fit(haproxy.port, 0.5, [])
+    for text, age, fit in (("1\n", 1, True), ("1\n", 10, False), ("0\n", 10, True), ("", 10, True)):
+        tracked.write_text(text)
+        os.utime(tracked, (time.time() - age, time.time() - age))
+        assert slow_check.fit(haproxy.port, 0.5, []) is fit
+
+
 def test_slow_check_alone_follows_the_rule_of_the_last_node(
     haproxy: FakeHaproxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

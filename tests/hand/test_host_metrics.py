@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -81,4 +82,18 @@ def test_file_is_replaced_whole_and_others_may_read_it(tmp_path: Path) -> None:
         metrics.write(text, str(target))
         assert target.read_text() == text
     assert target.stat().st_mode & 0o777 == 0o644
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_full_disk_keeps_the_file_of_before_and_gets_no_new_one_every_minute(tmp_path: Path) -> None:
+    target = tmp_path / "host.prom"
+    metrics.write("one\n", str(target))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            metrics.write("more than there is room for\n", str(target))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert target.read_text() == "one\n"
     assert list(tmp_path.iterdir()) == [target]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import select
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lbkit.hand import duty, framing, inotify, items, ledger, locking, marks, syncing
+from lbkit.hand import duty, framing, inotify, items, ledger, locking, marks, orders, syncing
 from lbkit.hand.core import Failed
 
 PARTS = items.CERTBOT_PARTS
@@ -268,6 +269,84 @@ def test_a_broken_configuration_is_checked_once_and_again_when_saved_or_after_a_
     assert (node.complaints(), woken) == ([], [1])
 
 
-def test_a_fault_reads_the_same_whichever_process_of_haproxy_found_it():
-    said = "[NOTICE]   (7) : haproxy version is 2.6.12\n[ALERT]    ({}) : config : parsing [x.cfg:12] : no"
-    assert {items.first_fault(said.format(pid)) for pid in (7, 2358)} == {"parsing [x.cfg:12] : no"}
+def test_what_finds_no_room_is_refused_told_here_too_and_taken_when_there_is_room(tmp_path, monkeypatch):
+    monkeypatch.setattr(locking, "LOCK", str(tmp_path / "lock"))
+    path, book = tmp_path / "x", ledger.Ledger("a", str(tmp_path / "ledger"))
+    path.write_text("old")
+    node = syncing.Node({"x": items.SavedFile("x", str(path))}, book)
+    node.look()
+    monkeypatch.setattr(items.SavedFile, "install", lambda self, content, was: path.write_bytes(content))
+    vector = {**book.record("x")["vector"], "b": 1}
+    brought = {"digest": items.digest(b"new"), "vector": vector}
+    with monkeypatch.context() as patch:
+        patch.setattr(orders, "put", full)
+        with pytest.raises(Failed, match="No space left"):
+            node.take("x", brought, b"new", "b")
+    assert path.read_text() == "old"
+    assert "x was refused: No space left on device (from b)" in node.complaints()
+    assert node.take("x", brought, b"new", "b") == "taken"
+    assert node.complaints() == []
+
+
+def full(path, content, mode=0o644):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+# ── certificates ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_certificate_behind_a_link_is_synced_and_noticed_where_it_is_saved(tmp_path):
+    real = tmp_path / "of 2026/site.pem"
+    real.parent.mkdir()
+    real.write_text("chain and key")
+    (tmp_path / "site.pem").symlink_to(real)
+    item = items.Certificate("site.pem", str(tmp_path / "site.pem"), "site")
+    assert item.read() == b"chain and key"
+    assert item.watched() == [str(tmp_path), str(real.parent)]
+    assert item.concerns(str(real.parent), "site.pem")
+    assert item.concerns(str(tmp_path), "site.pem")
+    assert not item.concerns(str(tmp_path), "other.pem")
+    with pytest.raises(Failed, match="is a link"):  # of what is put in place by renaming
+        items.SavedFile("cfg", str(tmp_path / "site.pem")).read()
+
+
+def test_a_certificate_that_was_refused_is_told_by_one_alarm_at_least_and_at_most(tmp_path, monkeypatch):
+    monkeypatch.setattr(duty, "ALARMS", str(tmp_path / "alarms"))
+    monkeypatch.setattr(duty, "SPARE", str(tmp_path / "spare"))
+    monkeypatch.setattr(locking, "LOCK", str(tmp_path / "lock"))
+    item = items.Certificate("site.pem", str(tmp_path / "site.pem"), "site")
+    node = syncing.Node({"site.pem": item}, ledger.Ledger("a", str(tmp_path / "ledger")))
+    brought = {"digest": items.digest(b"x"), "vector": {"b": 1}}
+    with pytest.raises(Failed):  # of this host, which has no certificates.json
+        node.take("site.pem", brought, b"x", "b")
+    node.tell()
+    assert set(duty.alarms()) == {"sync"}
+    duty.raise_alarm("certificate-site", "certificate", "cert-deploy's own words")
+    node.tell()
+    assert set(duty.alarms()) == {"certificate-site"}
+    assert "site.pem was refused" in node.complaints()[0]
+
+
+def test_one_fault_of_a_certificate_raises_one_alarm_and_it_is_not_the_syncs(tmp_path, monkeypatch):
+    monkeypatch.setattr(duty, "ALARMS", str(tmp_path / "alarms"))
+    monkeypatch.setattr(duty, "SPARE", str(tmp_path / "spare"))
+    monkeypatch.setattr(locking, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(syncing, "MENDED_WITHIN_S", 0)
+
+    def broken(content):
+        raise Failed("it is broken")
+
+    for item, raised in (
+        (items.Certificate("x", str(tmp_path / "x"), "site"), set()),  # cert-deploy raises it
+        (items.SavedFile("x", str(tmp_path / "x")), {"sync"}),
+    ):
+        monkeypatch.setattr(item, "check", broken)
+        (tmp_path / "x").write_text("broken")
+        node = syncing.Node({"x": item}, ledger.Ledger("a", str(tmp_path / f"ledger-{len(raised)}")))
+        node.look()
+        node.tell()
+        assert set(duty.alarms()) == raised
+        assert node.complaints() == ["it is broken; it is neither loaded nor sent"]
+        node.tell(["lb-2 refused it"])  # what the other says of it is told here
+        assert set(duty.alarms()) == {"sync"}
+        duty.end_alarm("sync")

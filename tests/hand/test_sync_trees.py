@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import stat
+from functools import partial
 
 import pytest
 
-from lbkit.hand import framing, items, ledger, locking, syncing, trees
+from lbkit.hand import framing, items, ledger, lineages, locking, syncing, trees
 from lbkit.hand.core import Failed
 
 PARTS = items.CERTBOT_PARTS
@@ -36,7 +37,7 @@ def lineage(root, number=1, name="site"):
 def moved(source, target):
     content = trees.read(str(source), PARTS)
     entries = trees.parse(content, PARTS)
-    trees.check_lineages(entries)
+    lineages.check(entries, str(source))
     trees.install(str(target), PARTS, entries)
     return content
 
@@ -127,28 +128,14 @@ def test_a_link_cannot_be_written_through():
         trees.parse(json.dumps(entries).encode(), PARTS)
 
 
-def test_files_of_two_renewals_are_not_sent(tmp_path):
-    lineage(tmp_path, 1)
-    lineage(tmp_path, 2)
-    link = tmp_path / "live/site/cert.pem"
-    link.unlink()
-    link.symlink_to("../../archive/site/cert1.pem")
-    entries = trees.parse(trees.read(str(tmp_path), PARTS), PARTS)
-    with pytest.raises(Failed, match="different renewals"):
-        trees.check_lineages(entries)
-    (tmp_path / "archive/site/cert1.pem").unlink()
-    entries = trees.parse(trees.read(str(tmp_path), PARTS), PARTS)
-    with pytest.raises(Failed, match="which is not there"):
-        trees.check_lineages(entries)
-
-
 def test_a_tree_that_is_too_large_to_be_sent_is_told_and_stops_nothing_else(tmp_path, monkeypatch):
     monkeypatch.setattr(framing, "BODY_LIMIT", 4096)
     monkeypatch.setattr(locking, "LOCK", str(tmp_path / "lock"))
     lineage(tmp_path / "tree")
     (tmp_path / "tree/archive/site/large.pem").write_bytes(b"x" * 4096)
     (tmp_path / "x").write_text("1")
-    tree = items.Tree("letsencrypt", str(tmp_path / "tree"), PARTS, whole=trees.check_lineages)
+    whole = partial(lineages.check, root=str(tmp_path / "tree"))
+    tree = items.Tree("letsencrypt", str(tmp_path / "tree"), PARTS, whole)
     both = {"letsencrypt": tree, "x": items.SavedFile("x", str(tmp_path / "x"))}
     node = syncing.Node(both, ledger.Ledger("a", str(tmp_path / "ledger")))
     node.look()

@@ -142,7 +142,8 @@ def test_lock_ends_with_the_process_of_an_operator_who_was_killed(pair: Rehearsa
 def test_lock_ends_when_the_network_of_the_operator_is_gone(
     pair: Rehearsal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    impatient = [(name, text.replace("IDLE_S = 60", "IDLE_S = 3")) for name, text in remote.hand_modules()]
+    modules = remote.hand_modules()
+    impatient = {name: text.replace("IDLE_S = 60", "IDLE_S = 3") for name, text in modules.items()}
     monkeypatch.setattr(remote, "hand_modules", lambda: impatient)
     monkeypatch.setattr(remote, "PING_EVERY_S", 1)
     with remote.sessions(pair.cluster().hosts) as opened:

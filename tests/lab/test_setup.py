@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tests.lab.rehearsal import CFG, Rehearsal, masters, until, watched
+from tests.lab.test_certificates import served
 
 pytestmark = pytest.mark.lab
 
@@ -94,6 +95,13 @@ def test_bare_hosts_with_the_next_debian_and_networkd_become_a_pair(trixie: Rehe
     until(lambda: trixie.served_by(standby))
     trixie.sh(holder, "systemctl start haproxy")
     until(trixie.whole)
+    was = served(trixie, holder)
+    trixie.done(
+        "cert.renew", "--force"
+    )  # by the one that took over; certbot is another than the first Debian's
+    assert was not in ("", served(trixie, holder))
+    assert served(trixie, holder) == served(trixie, standby)
+    trixie.done("sync.test")
     with watched(trixie.lab) as watch:  # on the lower priority, which would not have it back
         trixie.sh(standby, "systemctl restart systemd-networkd")
         trixie.sh(standby, "networkctl reload; networkctl reconfigure lan0")

@@ -81,6 +81,19 @@ def test_the_key_of_the_sync_is_good_for_nothing_else(pair: Rehearsal) -> None:
         check=False,
     )
     assert "got" not in copied.split()
+    fetched = pair.sh(
+        holder,
+        f"echo get /etc/hostname /run/got | timeout 10 sftp -b - {key[4:].replace('-l lbkit-sync', '')} "
+        f"lbkit-sync@{there} 2>&1; test -s /run/got && echo got",
+        check=False,
+    )
+    assert "got" not in fetched.split()
+    back = pair.sh(
+        holder,
+        f"timeout 5 {key} -o ExitOnForwardFailure=yes -R 9998:127.0.0.1:22 {there} 2>&1 </dev/null",
+        check=False,
+    )
+    assert "remote port forwarding failed" in back
     # Nor from anywhere else, nor by a password, and nobody but root can give it more.
     pair.lab.host(standby).exec(
         ["sh", "-c", "umask 77; cat > /run/key"], input=pair.read(holder, "/etc/lbkit/sync/id_ed25519")

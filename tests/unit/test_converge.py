@@ -172,7 +172,7 @@ def test_host_lost_after_the_changes_is_not_said_to_be_unchanged(monkeypatch, cl
     with sim.in_place_of_ssh(monkeypatch, simulated, sim.desired()) as converge:
         read, whole = observe.read, []
 
-        def then_lost(cluster, only, opened):
+        def then_lost(cluster, only, opened, asked=None):
             picture = read(cluster, only, opened)
             whole.append(len(opened) == 2)
             if sum(whole) < 3:

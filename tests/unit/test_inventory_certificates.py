@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lbkit import cert_install, errors, inventory, render
+from lbkit import cert_install, errors, inventory, render, resources
 from lbkit.steps import haproxy, prereqs, ssl
 
 LAB = inventory.ROOT / "hosts.toml"
@@ -171,7 +171,9 @@ def test_the_distributions_timer_is_off_and_the_snaps_is_left_to_a_person(load):
 
 
 def test_certificates_that_people_bring_need_no_certbot_and_no_timer(load):
-    found = kinds(load('[certificate]\nissuer = "own"'))
-    assert ("service", "lbkit-cert-renew.timer") not in found
+    cluster = load('[certificate]\nissuer = "own"')
+    found = kinds(cluster)
+    off = [one.unit for one in ssl.resources(cluster, cluster.active) if isinstance(one, resources.Disabled)]
+    assert off == ["lbkit-cert-renew.timer"]  # left by an inventory in which one was certbot's
     assert not [label for kind, label in found if kind == "certificate"]
     assert ("file", ssl.CONFIG) in found

@@ -5,8 +5,14 @@ from __future__ import annotations
 import pytest
 
 from lbkit import overview, report, servers
+from lbkit.hand import journal, looking
+from lbkit.hand import overview as look
 
-SERVERS = {"stat": None, "state": None, "record": {}}
+SILENT = {
+    "servers": {"stat": None, "state": None, "record": {}},
+    **dict.fromkeys(("info", "frontends", "workers", "served", "booted", "sync")),
+    "roles": [],
+}
 INFO = "Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nUptime_sec: 7200\n"
 FRONTENDS = "# pxname,svname,scur,req_tot,hrsp_5xx,req_rate\nweb,FRONTEND,3,1200,4,7\nlbkit-health,FRONTEND,1,9,0,10\n"
 
@@ -16,43 +22,26 @@ def roles(*lines):
 
 
 def test_figures_are_of_the_clients_frontends_alone():
-    found = overview.of(
-        {"servers": SERVERS, "info": INFO, "frontends": FRONTENDS, "workers": 2, "roles": [], "booted": 1.0}
-    )
+    found = overview.of({**SILENT, "info": INFO, "frontends": FRONTENDS, "workers": 2})
     assert found.haproxy == overview.HaProxy("2.6.12", 7200, 2, 3, 1200, 4, 7)
     assert overview.haproxy_rows({"lb-1": found, "lb-2": None})[1:] == [
         ("lb-1", "2.6.12", "2h", "2", "3", "7", "4 of 1,200", "none", "unknown")
     ]
-    silent = overview.of(
-        {"servers": SERVERS, "info": None, "frontends": None, "workers": None, "roles": [], "booted": None}
-    )
+    silent = overview.of(SILENT)
     assert (silent.haproxy, silent.servers) == (None, None)
     assert overview.haproxy_rows({"lb-1": silent})[1] == ("lb-1", *"??????", "none", "unknown")
     assert overview.haproxy_rows({"lb-1": None}) == []
 
 
-def test_requests_a_second_are_counted_before_status_itself_asks_the_frontend(cluster):
-    """The session is not real: it keeps the order in which it was asked."""
-
-    class Asked(list):
-        def call(self, op, **_asked):
-            self.append(op)
-            nothing = {"info": None, "frontends": None, "workers": None, "roles": [], "booted": None}
-            return {"overview": {"servers": SERVERS, **nothing}, "handshake": None}.get(op, Sync().said)
-
-    asked = Asked()
-    assert overview.read(cluster, cluster.hosts[0], asked)
-    assert asked.index("overview") < asked.index("handshake")
-
-
-class Sync:
-    """A session whose sync says this of itself."""
-
-    def __init__(self, **said):
-        self.said = {"conflicts": [], "complaints": [], "in_charge": True, "peers": {}, **said}
-
-    def call(self, _op, **_asked):
-        return self.said
+def test_requests_a_second_are_counted_before_status_itself_asks_the_frontend(monkeypatch):
+    asked = []
+    monkeypatch.setattr(looking, "stats", lambda _socket, text: asked.append(text) or "")
+    monkeypatch.setattr(looking, "handshake", lambda _page: asked.append("handshake"))
+    for beside in ("sync", "workers"):
+        monkeypatch.setattr(look, beside, lambda: None)
+    monkeypatch.setattr(journal, "logs", lambda _asked: {"lines": []})
+    look.overview({"tls": True})
+    assert asked.index("show stat -1 1 -1") < asked.index("handshake")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +55,8 @@ class Sync:
     ],
 )
 def test_the_sync_is_told_in_a_word(said, word):
-    assert overview.sync_word(Sync(**said)) == word
+    usual = {"conflicts": [], "complaints": [], "in_charge": True, "peers": {}}
+    assert overview.sync_word({**usual, **said}) == word
 
 
 def test_the_last_failover_is_told_with_what_the_old_master_said():

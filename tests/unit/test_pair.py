@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lbkit import errors, inventory, observe, pair, plan, report
+from lbkit import errors, inventory, observe, pair, plan, plan_shown
 
 
 def node(cluster, name, keepalived="active", addresses=(), changes=()):
@@ -114,7 +114,7 @@ def test_plan_says_what_the_first_start_does(cluster):
 
 def to_do(cluster, nodes, order):
     """The plan's last line."""
-    return report.plan_lines(observe.Picture(cluster, tuple(nodes)), nodes, [], order, [])[-1]
+    return plan_shown.plan_lines(observe.Picture(cluster, tuple(nodes)), nodes, [], order, [])[-1]
 
 
 def test_plan_of_one_step_claims_nothing_of_what_it_did_not_look_at(cluster):
@@ -122,7 +122,7 @@ def test_plan_of_one_step_claims_nothing_of_what_it_did_not_look_at(cluster):
     picture = observe.Picture(cluster, tuple(nodes))
 
     def shown(some, step=""):
-        return report.plan_lines(picture, some, [], [], [], f"inv {step or 'setup'}", step)
+        return plan_shown.plan_lines(picture, some, [], [], [], f"inv {step or 'setup'}", step)
 
     assert shown(nodes, "ipv6") == [
         "lb-1 (active, keepalived not running): nothing for ipv6 on the host",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import zlib
 from pathlib import Path
 
 import paramiko
@@ -173,3 +176,23 @@ def test_key_that_is_not_taken_says_why_and_what_to_do(tmp_path, text, known, sa
 
 def test_without_a_known_hosts_file_no_key_is_known(tmp_path):
     assert not list(knownhosts.read(tmp_path / "none").keys)
+
+
+def spoken(modules, *requests):
+    """The hand's answers, by a process of its own, as on a host."""
+    packed = zlib.compress(json.dumps(modules).encode())
+    asked = b"".join(json.dumps(one).encode() + b"\n" for one in requests)
+    argv = [sys.executable, "-IS", "-c", remote.LOADER]
+    done = subprocess.run(
+        argv, input=b"%010d" % len(packed) + packed + asked, capture_output=True, check=True
+    )
+    greeting, *answers = done.stdout.strip().splitlines()
+    assert greeting == remote.GREETING
+    return [json.loads(one) for one in answers]
+
+
+def test_a_host_compiles_of_the_hand_what_a_request_uses_and_nothing_else():
+    modules = {**remote.hand_modules(), "lbkit.hand.adverts": "this is no Python"}
+    clock, adverts, again = spoken(modules, {"op": "clock"}, {"op": "adverts"}, {"op": "clock"})
+    assert clock["result"] <= again["result"]
+    assert "SyntaxError" in adverts["error"]["what"]

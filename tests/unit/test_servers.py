@@ -101,12 +101,12 @@ def test_the_last_server_that_takes_requests_stays_unless_it_is_wanted_expressly
 
 
 def test_a_weight_leaves_a_drain_as_it_stands_and_ready_ends_both():
-    drained = servers.entry_of(servers.Order("drain", reason="x"), None)
+    drained = servers.entry_of(servers.Order("drain", reason="x"), None, "kim@desk")
     assert (drained["state"], drained["weight"], drained["reason"]) == ("drain", None, "x")
-    weighed = servers.entry_of(servers.Order("ready", weight=7), drained)
+    weighed = servers.entry_of(servers.Order("ready", weight=7), drained, "kim@desk")
     assert (weighed["state"], weighed["weight"]) == ("drain", 7)
-    assert servers.entry_of(servers.Order("maint"), weighed)["weight"] == 7
-    assert servers.entry_of(servers.Order("ready"), weighed) is None
+    assert servers.entry_of(servers.Order("maint"), weighed, "kim@desk")["weight"] == 7
+    assert servers.entry_of(servers.Order("ready"), weighed, "kim@desk") is None
 
 
 def test_the_end_of_a_drain_is_told_with_what_is_left_to_do():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from lbkit import observe, pair, plan, report, status, verify
+from lbkit.hand import reading
 
 GONE = "lb-2: no ssh to 10.0.0.2 port 22 (no answer).\nNext: look,\n      then again."
 
@@ -132,3 +133,31 @@ def test_a_set_up_at_work_is_told_first_and_no_other_is_proposed_beside_it():
     assert found.verdict.startswith("At work: inv setup by kim@desk since 12:00. Nobody is MASTER")
     assert found.next_step == "wait until it has ended, then inv status"
     assert status.at_work({**lock, "who": "lbkit-sync on this host"}) == ""
+
+
+def test_a_host_is_asked_twice_for_all_that_is_shown_and_a_backup_once_more(cluster):
+    """Each question is a way there and back, which to a host far away is what status takes."""
+
+    class Host:
+        def __init__(self, addresses):
+            self.asked, self.addresses = [], addresses
+
+        def call(self, op, **_more):
+            self.asked.append(op)
+            units = dict.fromkeys(reading.ALWAYS, "active")
+            facts = {
+                "addresses": {"lan0": self.addresses},
+                "units": units,
+                "keys": {"public": [], "host_keys": []},
+            }
+            views = {"stat": None, "state": None, "record": {}}
+            silent = dict.fromkeys(("info", "frontends", "workers", "served", "booted", "sync"))
+            answers = {"read": {"items": [], "facts": facts}, "vrrp_state": "BACKUP"}
+            return answers.get(op, {"servers": views, "roles": [], **silent})
+
+    address = f"{cluster.address.ip}/24"
+    opened = {"lb-1": Host([address]), "lb-2": Host([])}
+    found = status.of(cluster, opened, figures=True)
+    assert [row.holds for row in found.rows] == [True, False]
+    assert opened["lb-1"].asked == ["read", "overview"]
+    assert sorted(opened["lb-2"].asked) == ["overview", "read", "vrrp_state"]

@@ -220,6 +220,15 @@ class World:
                 self.up.add(name)
 
 
+def level() -> World:
+    """Two nodes that lose no message and have the same, saved on the first."""
+    world = World("ab", 1)
+    world.loss = 0.0
+    world.save("a")
+    world.drive("a")
+    return world
+
+
 @pytest.fixture
 def in_memory(monkeypatch):
     monkeypatch.setattr(locking, "held", lambda who, command: contextlib.nullcontext())
@@ -260,10 +269,7 @@ def test_any_interleaving_ends_the_same_or_in_a_named_conflict_and_nothing_is_lo
 
 @pytest.mark.usefixtures("in_memory")
 def test_a_conflict_is_settled_by_the_host_that_is_kept(in_memory):
-    world = World("ab", 1)
-    world.loss = 0.0
-    world.save("a")
-    world.drive("a")
+    world = level()
     world.save("a")
     world.save("b")
     world.drive("a")
@@ -277,10 +283,7 @@ def test_a_conflict_is_settled_by_the_host_that_is_kept(in_memory):
 
 @pytest.mark.usefixtures("in_memory")
 def test_what_is_broken_is_not_sent_and_a_newer_one_replaces_it_and_keeps_it(in_memory):
-    world = World("ab", 1)
-    world.loss = 0.0
-    world.save("a")
-    world.drive("a")
+    world = level()
     world.files["a"].content = b"broken one"
     world.drive("a")
     assert world.files["b"].content == b"1"
@@ -311,10 +314,7 @@ def test_a_host_that_lost_its_ledger_overwrites_nothing_and_loses_no_edit(lost):
 @pytest.mark.usefixtures("in_memory")
 @pytest.mark.parametrize("keep", ["a", "b"])
 def test_a_refusal_is_told_until_the_version_here_has_seen_what_was_refused(keep):
-    world = World("ab", 1)
-    world.loss = 0.0
-    world.save("a")
-    world.drive("a")
+    world = level()
     world.files["b"].refuses = b"2"
     world.save("a")
     world.drive("a")
