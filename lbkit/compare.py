@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from lbkit import diffs, resources, vrrp
+from lbkit import diffs, requirements, resources, vrrp
 from lbkit.plan import Change, Desired, Seen, Verdict, settled
 
 
@@ -316,11 +316,15 @@ def _(wanted: resources.Certificate, state: dict[str, Any]) -> list[Change]:
         return [change(wanted, "issue", reason, request=request)]
     if not state["in_place"]:
         return [change(wanted, "deploy", "certbot's is not the one in place", request=request)]
+    if state["told"]:
+        return [
+            change(wanted, "clear", "it is good, and the alarm of a try that failed stands", request=request)
+        ]
     return []
 
 
 @compares
-def _(wanted: resources.Clock, state: dict[str, Any]) -> list[Change]:
+def _(wanted: requirements.Clock, state: dict[str, Any]) -> list[Change]:
     if state["synchronized"]:
         return []
     reason = "the clock is not synchronised" + (f" ({state['by']} is on)" if state["by"] else "")
@@ -328,7 +332,7 @@ def _(wanted: resources.Clock, state: dict[str, Any]) -> list[Change]:
 
 
 @compares
-def _(wanted: resources.Rivals, state: dict[str, Any]) -> list[Change]:
+def _(wanted: requirements.Rivals, state: dict[str, Any]) -> list[Change]:
     does = dict(wanted.units)
     return [
         stop(
@@ -342,7 +346,7 @@ def _(wanted: resources.Rivals, state: dict[str, Any]) -> list[Change]:
 
 
 @compares
-def _(wanted: resources.Interface, state: dict[str, Any]) -> list[Change]:
+def _(wanted: requirements.Interface, state: dict[str, Any]) -> list[Change]:
     found = state["interfaces"]
     names = ", ".join(found) or "none"
     if wanted.name not in found:
@@ -362,7 +366,7 @@ def _(wanted: resources.Interface, state: dict[str, Any]) -> list[Change]:
 
 
 @compares
-def _(wanted: resources.Ports, state: dict[str, Any]) -> list[Change]:
+def _(wanted: requirements.Ports, state: dict[str, Any]) -> list[Change]:
     taken = state["taken"]
     if absent := [address for address in state["absent"] if address != wanted.moving]:
         reason = f"no interface carries {', '.join(absent)}, where {wanted.unit} shall listen"
@@ -374,7 +378,7 @@ def _(wanted: resources.Ports, state: dict[str, Any]) -> list[Change]:
 
 
 @compares
-def _(wanted: resources.TrustedPath, state: dict[str, Any]) -> list[Change]:
+def _(wanted: requirements.TrustedPath, state: dict[str, Any]) -> list[Change]:
     found = []
     if parts := state["writable_by_others"]:
         reason = f"others than root can write {', '.join(parts)}: keepalived would not run the script"

@@ -32,8 +32,8 @@ def check(commands: Collection, argv: Sequence[str]) -> None:
         if error.context is None or name is None:
             said = in_no_command(str(error), names)
         else:
-            shown = (commands[name].__doc__ or "").partition("Example: ")[2].strip()
-            said = in_command(str(error), name, list(error.context.flags), shown)
+            shown = examples(commands[name].__doc__ or "")
+            said = in_command(str(error), name, list(error.context.flags), shown[0] if shown else "")
         raise Exit(message=said, code=1) from None
 
 
@@ -46,6 +46,11 @@ def asked(commands: Collection, words: Sequence[str]) -> list[ParserContext]:
             task.help = dict(task.help)  # invoke takes out of it what it has read
             found.append(ParserContext(name=name, aliases=aliases, args=task.get_arguments()))
     return found
+
+
+def examples(text: str) -> list[str]:
+    """How a command may be called, by its help."""
+    return re.findall(r"Example: (.+)", text)
 
 
 def unknown(said: str) -> str:

@@ -50,4 +50,4 @@ MODULES = (
     "probing",
     "holding",
     "talk",
-)  # sent in this order
+)  # the others are on the hosts alone: steps/library.py

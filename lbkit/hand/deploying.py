@@ -249,11 +249,6 @@ def file_alarm(certificate):
     return f"certificate-{certificate['name']}-file"
 
 
-def renewal_alarm(certificate):
-    """Of certbot's, which could not be had."""
-    return f"certificate-{certificate['name']}-renewal"
-
-
 def age_alarm(certificate):
     """Of one that nobody renews but the person who brought it."""
     return f"certificate-{certificate['name']}-age"
@@ -278,7 +273,7 @@ def end_orphans(config):
     would end them."""
     known = {kind(one) for one in config["certificates"] for kind in (alarm, file_alarm)}
     known.add(RENEWAL_ALARM)
-    known.update((renewal_alarm if one.get("lineage") else age_alarm)(one) for one in config["certificates"])
+    known.update((renewing.alarm if one.get("lineage") else age_alarm)(one) for one in config["certificates"])
     for name, entry in duty.alarms().items():
         if entry["event"] == "certificate" and name not in known:
             duty.end_alarm(name)
@@ -355,7 +350,7 @@ def status_of(config, certificate, runs, alarms):
         disk = {**pem.inspect(""), "why": [error.what]}
     known = disk["fingerprint"] is not None
     found = served.seen(certificate, config["socket"]) if runs else []
-    kinds = (alarm, file_alarm, renewal_alarm)  # that it gets old is told by its dates
+    kinds = (alarm, file_alarm, renewing.alarm)  # that it gets old is told by its dates
     standing = [name for kind in kinds if (name := kind(certificate)) in alarms]
     return {
         **{key: certificate.get(key) for key in ("name", "path", "domains", "issuer", "min_days")},

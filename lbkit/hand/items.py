@@ -12,6 +12,7 @@ import time
 
 from lbkit.hand import (
     deploying,
+    duty,
     framing,
     keeping,
     lineages,
@@ -72,13 +73,21 @@ class HaProxy:
         writing.write_service({**change, "action": action, "unit": served.UNIT, "paths": paths}, None)
 
 
-class SavedFile:
-    """One file, the same on every node. This class alone: a file that nobody reads (the mark of a test).
+class Item:
+    """watched_by_another: a program that raises an alarm where what is saved here is not good."""
 
-    alarmed: what is wrong with it raises an alarm of another program already.
-    """
+    watched_by_another = False
 
-    alarmed = False
+    def is_good(self):
+        return True
+
+    def is_alarmed(self):
+        """Whether an alarm tells that what was brought is not in use."""
+        return False
+
+
+class SavedFile(Item):
+    """One file, the same on every node. This class alone: a file that nobody reads (the mark of a test)."""
 
     def __init__(self, name, path):
         self.name, self.path = name, path
@@ -111,9 +120,6 @@ class SavedFile:
 
     def check(self, _content):
         """What stands there is good. Raises Failed."""
-
-    def is_good(self):
-        return True
 
     def install(self, content, was):
         """The content stands there and is in use; else Failed, and all is as before. was: the digest of what
@@ -171,7 +177,7 @@ class Certificate(SavedFile):
     """A certificate with its key. What is saved here is served by cert-deploy, which watches it too and
     raises its alarms. It may be a link, which stays one: what it leads to is synced."""
 
-    alarmed = True
+    watched_by_another = True
 
     def __init__(self, name, path, certificate):
         super().__init__(name, path)
@@ -197,6 +203,9 @@ class Certificate(SavedFile):
             return False
         return True
 
+    def is_alarmed(self):
+        return deploying.alarm({"name": self.certificate}) in duty.alarms()
+
     def install(self, content, _was):
         folder = os.path.dirname(self.place())
         if os.path.isdir(folder) and not os.access(folder, os.W_OK):
@@ -209,14 +218,12 @@ class Certificate(SavedFile):
         deploying.install(config, wanted, lambda: content, lambda: None)  # the lock is ours already
 
 
-class Tree:
+class Tree(Item):
     """Directories that count as one item: certbot's state, or HAProxy's error pages.
 
     whole: raises Failed where the entries are not fit to be used. used: called when they have changed. keep:
     each file that is replaced can be had back. (certbot itself keeps all that it ever obtained.)
     """
-
-    alarmed = False
 
     def __init__(self, name, path, parts, whole=None, used=None, keep=False):
         self.name, self.path, self.parts = name, path, parts
@@ -238,9 +245,6 @@ class Tree:
         entries = trees.parse(content, self.parts)
         if self.whole:
             self.whole(entries)
-
-    def is_good(self):
-        return True
 
     def install(self, content, was):
         self.check(content)

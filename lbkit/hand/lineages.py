@@ -27,7 +27,7 @@ PARAMETERS = {
     "pref_challs": "http-01,?",
     "http01_port": r"\d+",
     "http01_address": r"[\da-fA-F.:]+",
-    "server": r"https://[\w.:/~-]+",
+    "server": r"https://\w[\w.:-]*(/[\w~-][\w.~-]*)*/?",  # certbot makes a path of it
     **dict.fromkeys(("renew_hook", "deploy_hook"), re.escape(certbot.HOOK)),
 }
 

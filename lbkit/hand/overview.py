@@ -28,7 +28,7 @@ def overview(page):
         info = frontends = None
     asked = {"units": ["lbkit-agent.service"], "since": {}, "grep": ROLES, "limit": LINES, "newest": AMONG}
     return {
-        "served": looking.handshake(page) if page else None,
+        "served": looking.handshake(page) if page else None,  # after `frontends`, which would count it
         "sync": sync(),
         "servers": servers.servers(),
         "info": info,

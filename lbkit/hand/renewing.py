@@ -68,19 +68,27 @@ def renewal_settings(directory, name):
         return {}
 
 
+def alarm(certificate):
+    """Of certbot's, which could not be had."""
+    return f"certificate-{certificate['name']}-renewal"
+
+
 def state(item):
-    """{charge, why: why it is to be issued, "" where it is good, in_place, fingerprint, until, due (ISO 8601)
-    of certbot's}: for the plan. Renewals are for the timer; of a node not in charge nothing is asked."""
+    """{charge, why: why it is to be issued, "" where it is good, in_place, told: whether an alarm stands that
+    has no cause any more, fingerprint, until, due (ISO 8601) of certbot's}: for the plan. Renewals are for
+    the timer; of a node not in charge nothing is asked."""
     charge = duty.in_charge()
     if charge is False:
-        return {"charge": False, "why": "", "in_place": True}
+        return {"charge": False, "why": "", "in_place": True, "told": False}
     seen = look(item["certificate"])
     lineage = seen["lineage"] or {}
     known = {"fingerprint": lineage.get("fingerprint"), "until": lineage.get("not_after"), "due": None}
     if lineage.get("not_after"):
         known["due"] = pem.iso(int(due_at(period(lineage))))
     why = wrong(item["certificate"], item["server"], seen)
-    return {"charge": charge, "why": why, "in_place": seen["in_place"], **known}
+    fine = not why and not is_due(period(lineage), time.time())
+    told = fine and alarm(item["certificate"]) in duty.alarms()
+    return {"charge": charge, "why": why, "in_place": seen["in_place"], "told": told, **known}
 
 
 # ── deciding ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -231,25 +231,25 @@ class Node:
 
     # ── alarms ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def complaints(self, after_s=0, of=None):
-        """What people should know of, as sentences; what is broken only when that has lasted. of: these items
-        alone."""
-        now = time.monotonic()
-        of = self.items if of is None else of
-        broken = {name: why for name, why in self.broken.items() if name in of}
-        lasting = [why for name, why in broken.items() if now - self.broken_at.get(name, 0) >= after_s]
-        said = [f"{why}; it is neither loaded nor sent" for why in lasting]
+    def complaints(self, after_s=0, to_alarm=False):
+        """What people should know of, as sentences; what is broken only when that has lasted. to_alarm:
+        without what another program raises an alarm for."""
+        now, said = time.monotonic(), []
+        for name, why in self.broken.items():
+            lasts = now - self.broken_at.get(name, 0) >= after_s
+            if lasts and not (to_alarm and self.items[name].watched_by_another):
+                said.append(f"{why}; it is neither loaded nor sent")
         said += [f"{name} was saved and is not in use: {why}" for name, why in self.unloaded.items()]
         for name, one in self.refused.items():
-            if name in of and not versions.has_seen(self.ledger.record(name)["vector"], one["vector"]):
+            over = versions.has_seen(self.ledger.record(name)["vector"], one["vector"])
+            if not over and not (to_alarm and self.items[name].is_alarmed()):
                 said.append(f"{name} was refused: {one['why']}")
         return said
 
     def tell(self, more=()):
         """The alarms are as things stand, one for each fault. more: sentences of other parts."""
-        silent = [name for name, item in self.items.items() if not item.alarmed]
         with self.mutex:
-            said = [*self.complaints(MENDED_WITHIN_S, silent), *more]
+            said = [*self.complaints(MENDED_WITHIN_S, to_alarm=True), *more]
             conflicts = dict(self.ledger.data["conflicts"])
         if said:
             next_step = "Next: inv sync.status"

@@ -1,4 +1,4 @@
-"""`[logs]`: how much room logs take on a host. docs/oncall.md says what is logged where."""
+"""`[logs]`: how much room logs take on a host. docs/logs.md says what is logged where."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from lbkit.inventory import forms
 from lbkit.inventory.forms import Form
 from lbkit.inventory.record import Record
 
-_room = forms.text(
+room = forms.text(
     r"(6[4-9]|[7-9][0-9]|[1-9][0-9]{2,5})M|[1-9][0-9]{0,2}G", "a size from 64M to 999G", r"[0-9MG]", 7
 )
-Room = Annotated[str, Form(_room)]
+Room = Annotated[str, Form(room)]
 
 
 class Logs(Record):

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 from lbkit import render
 from lbkit.inventory import Cluster, Host, HttpFrontend
-from lbkit.resources import Directory, File, Placeholder, Ports, Resource, Service
+from lbkit.requirements import Ports
+from lbkit.resources import Directory, File, Placeholder, Resource, Service
 from lbkit.steps import logs
 
 CONFIG = "/etc/haproxy/haproxy.cfg"

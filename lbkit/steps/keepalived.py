@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from lbkit import render
 from lbkit.inventory import Cluster, Host
-from lbkit.resources import Directory, File, Interface, KeptAddresses, Resource, Service, TrustedPath
+from lbkit.requirements import Interface, TrustedPath
+from lbkit.resources import Directory, File, KeptAddresses, Resource, Service
 from lbkit.steps import agent, prereqs
 
 CONFIG = "/etc/keepalived/keepalived.conf"

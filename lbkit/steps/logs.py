@@ -29,8 +29,8 @@ def journal(cluster: Cluster) -> list[Resource]:
 
 def of_haproxy(cluster: Cluster) -> list[Resource]:
     """The socket must be there before HAProxy is told of it."""
-    days = cluster.logs.haproxy_days
-    part_mib = max(1, mebibytes(cluster.logs.haproxy) // (days + 1))
+    room_mib = mebibytes(cluster.logs.haproxy)
+    older = min(cluster.logs.haproxy_days, room_mib - 1)  # files, beside the one that is written to
     snap = cluster.certificate.certbot == "snap"  # certbot itself drops old ones there
     names = ("rsyslog", "haproxy", *(() if snap else ("certbot",)))
     rotated = [f"/etc/logrotate.d/{name}" for name in names]
@@ -39,7 +39,7 @@ def of_haproxy(cluster: Cluster) -> list[Resource]:
         Service("rsyslog", restart_on=(RSYSLOG,)),
         File(
             OF_HAPROXY,
-            content=render.render(f"{OF_HAPROXY[1:]}.j2", days=days, part_mib=part_mib),
+            content=render.render(f"{OF_HAPROXY[1:]}.j2", older=older, part_mib=room_mib // (older + 1)),
             check=("logrotate", "--debug", "{}"),
         ),
         Directory("/etc/lbkit"),

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from lbkit.inventory import Cluster, Host
+from lbkit.requirements import Clock, Interface, Rivals
 from lbkit.resources import (
-    Clock,
     Directory,
     File,
-    Interface,
     Packages,
     Resource,
-    Rivals,
     Sysctl,
     Timezone,
     User,

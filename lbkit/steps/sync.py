@@ -12,7 +12,8 @@ from typing import Any
 from lbkit import render
 from lbkit.hand import keys, ledger, peering
 from lbkit.inventory import Cluster, Host
-from lbkit.resources import Directory, File, KeyPair, PeerKeys, Resource, Rivals, Service, User
+from lbkit.requirements import Rivals
+from lbkit.resources import Directory, File, KeyPair, PeerKeys, Resource, Service, User
 from lbkit.steps import haproxy, library, ssl
 
 PROGRAM = "/usr/local/lib/lbkit/sync"

@@ -16,6 +16,7 @@ from lbkit.inventory import Cluster, Host
 from lbkit.lab import api
 from lbkit.lab import inventory as lab_inventory
 from tests.bench import peers, shell
+from tests.lab.rehearsal import until
 from tests.lab.tidy import tidy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -150,6 +151,7 @@ class Bench:
     def status(self, rounds: int) -> None:
         """A pair that is whole, then one whose standby has no power."""
         self.inv("setup")
+        until(self.whole, 120, pause_s=1)
         for _ in range(rounds):
             self.times.note("bare ssh", self.bare_ssh())
             self.times.note("status", self.inv("status", says="The pair is whole"))
@@ -159,6 +161,11 @@ class Bench:
             self.times.note("status, host down", self.inv("status", says="lb-1 serves", code=1))
         standby.power_on()
         standby.wait_ready()
+        until(self.whole, 120, pause_s=1)
+
+    def whole(self) -> bool:
+        env = {**os.environ, "LBKIT_HOSTS": str(self.inventories[0])}
+        return subprocess.run([INV, "status"], env=env, cwd=ROOT, capture_output=True).returncode == 0
 
     def bare_ssh(self) -> float:
         """`sudo true` on both hosts at once: what no command on both can do without."""

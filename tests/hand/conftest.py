@@ -30,6 +30,12 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hosts' programs set their own, which has not what tests of a later turn look for."""
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+
+
 @pytest.fixture(scope="session")
 def needs() -> Callable[[str], None]:
     """Skip where a program is missing; in CI that is a failure."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 
@@ -16,7 +15,6 @@ from tests.unit.agent import load
 def renew(tmp_path, monkeypatch):
     """The program, in charge, with two certificates that certbot has never issued; the lock is never free."""
     program = load("cert-renew")
-    monkeypatch.setenv("PATH", os.environ["PATH"])  # it sets its own
     monkeypatch.setattr(duty, "ALARMS", str(tmp_path / "alarms"))
     monkeypatch.setattr(duty, "SPARE", str(tmp_path / "spare"))
     monkeypatch.setattr(duty, "in_charge", lambda: True)

@@ -74,6 +74,9 @@ def test_what_certbot_writes_for_us_is_taken(tmp_path):
         ("installer = apache", None),
         ("server = http://acme.test/dir", "server"),
         ("server = https://acme.test/%(x)s", "server"),
+        ("server = https://acme.test/../../../cron.d", "server"),  # a path below accounts, for certbot
+        ("server = https://../dir", "server"),
+        ("account = ../../x", "account"),
         ("config_dir = /tmp", None),
         ("logs_dir = /etc/cron.d", None),
         ("no_verify_ssl = True", None),

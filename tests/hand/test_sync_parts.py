@@ -310,6 +310,23 @@ def test_a_certificate_behind_a_link_is_synced_and_noticed_where_it_is_saved(tmp
         items.SavedFile("cfg", str(tmp_path / "site.pem")).read()
 
 
+def test_a_certificate_that_was_refused_is_told_by_one_alarm_at_least_and_at_most(tmp_path, monkeypatch):
+    monkeypatch.setattr(duty, "ALARMS", str(tmp_path / "alarms"))
+    monkeypatch.setattr(duty, "SPARE", str(tmp_path / "spare"))
+    monkeypatch.setattr(locking, "LOCK", str(tmp_path / "lock"))
+    item = items.Certificate("site.pem", str(tmp_path / "site.pem"), "site")
+    node = syncing.Node({"site.pem": item}, ledger.Ledger("a", str(tmp_path / "ledger")))
+    brought = {"digest": items.digest(b"x"), "vector": {"b": 1}}
+    with pytest.raises(Failed):  # of this host, which has no certificates.json
+        node.take("site.pem", brought, b"x", "b")
+    node.tell()
+    assert set(duty.alarms()) == {"sync"}
+    duty.raise_alarm("certificate-site", "certificate", "cert-deploy's own words")
+    node.tell()
+    assert set(duty.alarms()) == {"certificate-site"}
+    assert "site.pem was refused" in node.complaints()[0]
+
+
 def test_one_fault_of_a_certificate_raises_one_alarm_and_it_is_not_the_syncs(tmp_path, monkeypatch):
     monkeypatch.setattr(duty, "ALARMS", str(tmp_path / "alarms"))
     monkeypatch.setattr(duty, "SPARE", str(tmp_path / "spare"))

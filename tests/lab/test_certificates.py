@@ -117,8 +117,10 @@ def test_issuer_that_gives_none_is_told_with_its_reason_and_the_old_one_is_serve
     assert "is served on" in done.flat
     assert served(pair) == was
     assert same_on_both(pair)
+    assert "certificate-site-renewal" in pair.sh("lb-1", "ls /var/lib/lbkit/alarms")
     pair.done("setup")
     assert served(pair) == was  # what was good all the time is not issued anew
+    assert pair.sh("lb-1", "ls /var/lib/lbkit/alarms") == ""
 
 
 def test_timer_that_fails_raises_an_alarm_waits_and_ends_it_when_it_worked(pair):

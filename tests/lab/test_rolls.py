@@ -11,8 +11,9 @@ from tests.lab.rehearsal import CFG, CONF, FALL, NAMES, RETRIES, Edit, Rehearsal
 pytestmark = pytest.mark.lab
 
 VERSION_2 = 'vrrp_version = 2\nadvert_int = 1\nauth_pass = { file = "PASS" }'
-# VRRP itself lets go of the address some milliseconds after it has said so.
-HANDOVER_S = 0.1
+# VRRP itself lets go of the address some milliseconds after it has said so, on a busy machine later. Nodes that do
+# not hear each other both have it for as long as it takes to roll the second.
+HANDOVER_S = 1.0
 
 
 @pytest.fixture

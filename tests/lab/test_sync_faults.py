@@ -11,10 +11,11 @@ import pytest
 
 from lbkit.lab import nodes
 from tests import authority
-from tests.lab import test_sync as sync
+from tests.lab import saving
 from tests.lab.elastic import Elastic
 from tests.lab.rehearsal import CFG, NAMES, Rehearsal, until
 from tests.lab.test_certificates import SERVED, served
+from tests.lab.test_sync_away import KEPT
 
 pytestmark = pytest.mark.lab
 
@@ -35,7 +36,7 @@ print(json.dumps({name: one["text"] for name, one in duty.alarms().items()}))"""
 
 def quiet(pair: Rehearsal) -> bool:
     """No alarm stands, and all have the same."""
-    return alarms(pair) == {name: {} for name in NAMES} and sync.level(pair)
+    return alarms(pair) == {name: {} for name in NAMES} and saving.level(pair)
 
 
 def shown(pair: Rehearsal) -> list[str]:
@@ -58,7 +59,7 @@ def test_certificates_that_both_renewed_while_apart_are_kept_and_served_until_on
     assert shown(pair) == apart
     for name in NAMES:
         for item in ITEMS:
-            kept = pair.sh(name, f"ls {sync.KEPT}/{item}").split()
+            kept = pair.sh(name, f"ls {KEPT}/{item}").split()
             assert {one.rpartition("-")[0] for one in kept} == set(NAMES)
     told = pair.refused("sync.status").flat
     assert all(f"Next: inv sync.now --keep lb-1|lb-2 --item {item}" in told for item in ITEMS)
@@ -93,13 +94,13 @@ def test_a_full_disk_cuts_nothing_off_is_told_by_both_and_what_was_missed_comes_
     holder, standby = pair.roles()
     good, was = pair.read(standby, CFG), shown(pair)
     with full(pair, standby, "/etc/haproxy", "/var/lib/lbkit"):
-        sync.retries(pair, holder, 6)
+        saving.retries(pair, holder, 6)
         until(lambda: all("No space left" in one.get("sync", "") for one in alarms(pair).values()))
         assert pair.read(standby, CFG) == good
         assert "No space left" in pair.refused("sync.status").flat
-        assert sync.loaded(pair, holder, "retries 6")
+        assert saving.loaded(pair, holder, "retries 6")
     pair.inv("sync.now")  # or within a minute by itself
-    until(lambda: sync.loaded(pair, standby, "retries 6"))
+    until(lambda: saving.loaded(pair, standby, "retries 6"))
     until(lambda: quiet(pair))
 
     with full(pair, holder, PEM.rpartition("/")[0]):
@@ -109,7 +110,7 @@ def test_a_full_disk_cuts_nothing_off_is_told_by_both_and_what_was_missed_comes_
     pair.done("cert.renew")  # which certbot has already: the issuer is not asked again
     until(lambda: len(set(shown(pair))) == 1 and shown(pair) != was)
     until(lambda: quiet(pair))
-    sync.restored(pair)
+    saving.restored(pair)
     assert pair.leftovers() == []
 
 
@@ -143,20 +144,20 @@ def test_with_an_elastic_ip_the_challenge_comes_through_it_and_who_takes_over_re
     was = certificate(nodes.ELASTIC_IP)
     elastic.done("cert.renew", "--force")
     assert certificate(nodes.ELASTIC_IP) == certificate("lb-2") not in ("", was)
-    sync.retries(elastic, "lb-1", 4)
-    until(lambda: sync.loaded(elastic, "lb-2", "retries 4"))
+    saving.retries(elastic, "lb-1", 4)
+    until(lambda: saving.loaded(elastic, "lb-2", "retries 4"))
 
     elastic.lab.host("lb-1").power_off()
     until(lambda: elastic.served_by("lb-2"))
     was = certificate("lb-2")
     elastic.done("cert.renew", "--force")  # a host that is down is no obstacle
     assert certificate(nodes.ELASTIC_IP) not in ("", was)
-    sync.retries(elastic, "lb-2", 5)
-    until(lambda: sync.loaded(elastic, "lb-2", "retries 5"))
+    saving.retries(elastic, "lb-2", 5)
+    until(lambda: saving.loaded(elastic, "lb-2", "retries 5"))
     elastic.lab.host("lb-1").power_on()
     elastic.lab.host("lb-1").wait_ready()
-    until(lambda: sync.loaded(elastic, "lb-1", "retries 5"))
-    until(lambda: certificate("lb-1") == certificate("lb-2") and sync.level(elastic))
+    until(lambda: saving.loaded(elastic, "lb-1", "retries 5"))
+    until(lambda: certificate("lb-1") == certificate("lb-2") and saving.level(elastic))
     elastic.done("setup")
 
 

@@ -59,7 +59,8 @@ class SimHost:
             }
         if item["kind"] == "certificate":
             charge = self.master if self.agent and self.speaks is not None else None
-            return {"charge": charge, "why": "" if self.certified else "there is none yet", "in_place": True}
+            why = "" if self.certified else "there is none yet"
+            return {"charge": charge, "why": why, "in_place": True, "told": False}
         unit = item["unit"]
         return {
             "exists": True,

@@ -15,7 +15,7 @@ import pytest
 from invoke import Collection, Task
 
 import tasks
-from lbkit import hand, steps
+from lbkit import steps
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -145,18 +145,6 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module.split(".")[0])
     return names
-
-
-def test_the_hand_is_sent_in_an_order_in_which_each_module_finds_those_it_needs() -> None:
-    sent: set[str] = set()
-    for name in hand.MODULES:
-        body = ast.parse((ROOT / f"lbkit/hand/{name}.py").read_text(encoding="utf-8")).body
-        for node in (one for one in body if isinstance(one, ast.ImportFrom)):
-            _, package, module = f"{node.module}.".partition("lbkit.hand.")
-            if package:
-                needed = {module.rstrip(".")} if module else {alias.name for alias in node.names}
-                assert needed <= sent, f"{name} comes before {', '.join(needed - sent)}"
-        sent.add(name)
 
 
 def importers(*libraries: str) -> set[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lbkit.inventory import balance, forms, forms_aws, secret
+from lbkit.inventory import balance, forms, forms_aws, logs, secret
 
 TEXT = [
     forms.slug, forms.section, forms.dns_name, forms.domain, forms.email, forms.interface, forms.user,
@@ -66,6 +66,8 @@ def test_what_is_no_string_passes_no_form_of_text(form: Any, value: Any) -> None
         (forms.ip, "2001:DB8:0::1", "2001:db8::1"),
         (forms.log_target, "[2001:db8::1]:514", "[2001:db8::1]:514"),
         (forms.log_target, "/dev/log", "/dev/log"),
+        (logs.room, "64M", "64M"),
+        (logs.room, "999G", "999G"),
         (forms.bind_address, "*", "*"),
         (forms.domain, "*.example.com", "*.example.com"),
         (forms.dns_name, "xn--9t4b11yi5a.com", "xn--9t4b11yi5a.com"),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from lbkit import overview, report, servers
+from lbkit.hand import journal, looking
+from lbkit.hand import overview as look
 
 SILENT = {
     "servers": {"stat": None, "state": None, "record": {}},
-    **dict.fromkeys(("info", "frontends", "workers", "served", "sync", "booted")),
+    **dict.fromkeys(("info", "frontends", "workers", "served", "booted", "sync")),
     "roles": [],
 }
 INFO = "Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nUptime_sec: 7200\n"
@@ -29,6 +31,17 @@ def test_figures_are_of_the_clients_frontends_alone():
     assert (silent.haproxy, silent.servers) == (None, None)
     assert overview.haproxy_rows({"lb-1": silent})[1] == ("lb-1", *"??????", "none", "unknown")
     assert overview.haproxy_rows({"lb-1": None}) == []
+
+
+def test_requests_a_second_are_counted_before_status_itself_asks_the_frontend(monkeypatch):
+    asked = []
+    monkeypatch.setattr(looking, "stats", lambda _socket, text: asked.append(text) or "")
+    monkeypatch.setattr(looking, "handshake", lambda _page: asked.append("handshake"))
+    for beside in ("sync", "workers"):
+        monkeypatch.setattr(look, beside, lambda: None)
+    monkeypatch.setattr(journal, "logs", lambda _asked: {"lines": []})
+    look.overview({"tls": True})
+    assert asked.index("show stat -1 1 -1") < asked.index("handshake")
 
 
 @pytest.mark.parametrize(

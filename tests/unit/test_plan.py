@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lbkit import compare, diffs, plan, resources
+from lbkit import compare, diffs, plan, requirements, resources
 
 FILE = resources.File("/etc/a.conf", content="new\n", mode=0o640, group="haproxy", secrets=("s3cret",))
 FIT = {"sha256": "00", "expired": False, "unfit": [], "live": True}
@@ -89,12 +89,12 @@ TABLE = [
         ["enable", "start"],
     ),
     (SERVICE, {**RUNS, "masked": True, "active": False, "enabled": False}, ["blocked"]),
-    (resources.Rivals((("a.service", "moves addresses too"),)), {"active": []}, []),
-    (resources.Rivals((("a.service", "moves addresses too"),)), {"active": ["a.service"]}, ["warning"]),
-    (resources.Clock(), {"synchronized": True, "by": "NTP"}, []),
-    (resources.Clock(), {"synchronized": False, "by": None}, ["warning"]),
-    (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"lan0": ["10.0.0.1/24"]}}, []),
-    (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"lan0": ["10.0.0.11/24"]}}, ["blocked"]),
+    (requirements.Rivals((("a.service", "moves addresses too"),)), {"active": []}, []),
+    (requirements.Rivals((("a.service", "moves addresses too"),)), {"active": ["a.service"]}, ["warning"]),
+    (requirements.Clock(), {"synchronized": True, "by": "NTP"}, []),
+    (requirements.Clock(), {"synchronized": False, "by": None}, ["warning"]),
+    (requirements.Interface("lan0", "10.0.0.1"), {"interfaces": {"lan0": ["10.0.0.1/24"]}}, []),
+    (requirements.Interface("lan0", "10.0.0.1"), {"interfaces": {"lan0": ["10.0.0.11/24"]}}, ["blocked"]),
     (resources.Disabled("a.timer", "no work"), {**RUNS, "active": False, "enabled": False}, []),
     (resources.Disabled("a.timer", "no work"), RUNS, ["disable", "stop"]),
     (resources.Disabled("a.timer", "no work"), {**RUNS, "active": False}, ["disable"]),
@@ -103,34 +103,35 @@ TABLE = [
     *[
         (
             resources.Certificate("site", "{}", "https://acme.test/dir", first=first),
-            {"charge": charge, "why": why, "in_place": in_place},
+            {"charge": charge, "why": why, "in_place": in_place, "told": told},
             actions,
         )
-        for first, charge, why, in_place, actions in (
-            (True, True, "", True, []),
-            (True, True, "", False, ["deploy"]),
-            (False, True, "there is none yet", False, ["issue"]),
-            (True, None, "there is none yet", False, ["issue"]),  # a bare pair: the active will be in charge
-            (False, None, "there is none yet", False, []),
-            (True, False, "", True, []),
+        for first, charge, why, in_place, told, actions in (
+            (True, True, "", True, False, []),
+            (True, True, "", True, True, ["clear"]),
+            (True, True, "", False, False, ["deploy"]),
+            (False, True, "there is none yet", False, False, ["issue"]),
+            (True, None, "there is none yet", False, False, ["issue"]),  # the active will be in charge
+            (False, None, "there is none yet", False, False, []),
+            (True, False, "", True, False, []),
         )
     ],
-    (resources.Interface("lan0", "10.0.0.1"), {"interfaces": {"eth0": ["10.0.0.1/24"]}}, ["blocked"]),
-    (resources.Ports("haproxy", (("*", 80),)), {"taken": [], "absent": []}, []),
-    (resources.Ports("haproxy", (("10.0.0.9", 80),)), {"taken": [], "absent": ["10.0.0.9"]}, ["blocked"]),
+    (requirements.Interface("lan0", "10.0.0.1"), {"interfaces": {"eth0": ["10.0.0.1/24"]}}, ["blocked"]),
+    (requirements.Ports("haproxy", (("*", 80),)), {"taken": [], "absent": []}, []),
+    (requirements.Ports("haproxy", (("10.0.0.9", 80),)), {"taken": [], "absent": ["10.0.0.9"]}, ["blocked"]),
     (
-        resources.Ports("haproxy", (("10.0.0.9", 80),), moving="10.0.0.9"),
+        requirements.Ports("haproxy", (("10.0.0.9", 80),), moving="10.0.0.9"),
         {"taken": [], "absent": ["10.0.0.9"]},
         [],
     ),
     (
-        resources.Ports("haproxy", (("*", 80),)),
+        requirements.Ports("haproxy", (("*", 80),)),
         {"taken": [{"address": "0.0.0.0", "port": 80, "holder": "nginx (pid 7)"}], "absent": []},
         ["blocked"],
     ),
-    (resources.TrustedPath("/x", user="u"), {"writable_by_others": [], "closed": []}, []),
-    (resources.TrustedPath("/x", user="u"), {"writable_by_others": ["/x"], "closed": []}, ["blocked"]),
-    (resources.TrustedPath("/x", user="u"), {"writable_by_others": [], "closed": ["/x"]}, ["blocked"]),
+    (requirements.TrustedPath("/x", user="u"), {"writable_by_others": [], "closed": []}, []),
+    (requirements.TrustedPath("/x", user="u"), {"writable_by_others": ["/x"], "closed": []}, ["blocked"]),
+    (requirements.TrustedPath("/x", user="u"), {"writable_by_others": [], "closed": ["/x"]}, ["blocked"]),
 ]
 
 
@@ -146,7 +147,8 @@ def test_what_cannot_be_read_is_unknown_and_no_reason_to_act(wanted):
 
 
 def test_every_kind_of_resource_stands_in_the_table():
-    kinds = {kind for kind in vars(resources).values() if isinstance(kind, type) and hasattr(kind, "kind")}
+    named = [*vars(resources).values(), *vars(requirements).values()]
+    kinds = {kind for kind in named if isinstance(kind, type) and hasattr(kind, "kind")}
     assert kinds == {type(row[0]) for row in TABLE}
 
 
@@ -305,5 +307,5 @@ def test_an_issue_names_the_issuer_once():
         "there is none yet",
         "it is from https://old.test/dir, and shall be from https://acme.test/dir",
     ):
-        (found,) = compare.diff(site, {"charge": True, "why": why, "in_place": False})
+        (found,) = compare.diff(site, {"charge": True, "why": why, "in_place": False, "told": False})
         assert found.reason.count("https://acme.test/dir") == 1

@@ -151,7 +151,7 @@ def test_a_host_is_asked_twice_for_all_that_is_shown_and_a_backup_once_more(clus
                 "keys": {"public": [], "host_keys": []},
             }
             views = {"stat": None, "state": None, "record": {}}
-            silent = dict.fromkeys(("info", "frontends", "workers", "served", "sync", "booted"))
+            silent = dict.fromkeys(("info", "frontends", "workers", "served", "booted", "sync"))
             answers = {"read": {"items": [], "facts": facts}, "vrrp_state": "BACKUP"}
             return answers.get(op, {"servers": views, "roles": [], **silent})
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from lbkit import inventory, proof, resources, steps
+from lbkit.inventory import logs
 from lbkit.steps import agent, haproxy
 
 LAB = inventory.ROOT / "hosts.toml"
@@ -167,6 +170,42 @@ def test_way_to_the_api_is_asked_for_where_the_agent_calls_it(region, endpoint, 
     cluster = cluster.replace(address=address, agent=cluster.agent.replace(endpoint=endpoint))
     question = proof.reach_question(cluster, cluster.active)
     assert (question["name"], question["port"], question["tls"]) == expected
+
+
+@pytest.mark.parametrize(("room", "days"), [("1G", 14), ("64M", 400), ("2G", 1)])
+def test_haproxys_log_files_together_stay_within_their_bound(load, room, days):
+    table = f'[logs]\nhaproxy = "{room}"\nhaproxy_days = {days}\n\n'
+    text = all_files(load((PAGES[0], table + PAGES[0])))["/etc/logrotate.d/haproxy"]
+    (part,), (kept,) = (re.findall(rf"^ +{word} (\d+)M?$", text, re.M) for word in ("maxsize", "rotate"))
+    assert int(kept) == min(days, logs.mebibytes(room) - 1)  # a file has at least 1 MiB
+    assert int(part) * (int(kept) + 1) <= logs.mebibytes(room)
+
+
+def all_files(cluster):
+    return {
+        one.resource.path: one.resource.content
+        for one in steps.desired(cluster, cluster.active)
+        if isinstance(one.resource, resources.File)
+    }
+
+
+def test_haproxy_logs_where_the_inventory_says_and_in_the_journal_what_verify_reads(load):
+    def targets(*edits):
+        text = all_files(load(*edits))[haproxy.CONFIG]
+        return [line.strip() for line in text.splitlines() if line.startswith("    log /")]
+
+    journal = "log /run/systemd/journal/dev-log local0 notice"
+    own = "log /var/lib/haproxy/dev/log local0 info"
+    assert targets() == [own, journal]
+    other = (PAGES[0], '[haproxy]\nlog = { targets = ["/run/collector"] }\n' + PAGES[0])
+    assert targets(other) == ["log /run/collector local0 info", journal]
+
+
+def test_only_files_of_logrotate_that_are_there_are_looked_at_each_minute(load):
+    text = all_files(load())["/etc/lbkit/logrotate.conf"]
+    assert "include /etc/logrotate.d/certbot\n" in text
+    snap = load((ACME, f'certbot = "snap"\n{ACME}'))
+    assert "certbot" not in all_files(snap)["/etc/lbkit/logrotate.conf"]
 
 
 def test_every_step_in_aws_has_its_table_in_the_inventory_and_its_resources():

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lbkit import compare, errors, inventory, plan, resources, steps, sync
+from lbkit import compare, errors, inventory, plan, requirements, resources, steps, sync
 from lbkit.steps import library
 from lbkit.steps import sync as step
 
@@ -84,7 +84,7 @@ def test_the_service_restarts_for_all_that_it_runs_with_and_writes_where_it_must
     ):
         assert f"ReadWritePaths=-{path}\n" in unit
     assert "ProtectHome=yes" in unit
-    rival = next(one for one in found if isinstance(one, resources.Rivals))
+    rival = next(one for one in found if isinstance(one, requirements.Rivals))
     (stop,) = compare.diff(rival, {"active": ["watch-sync.service"]})
     assert (stop.verdict, stop.next_step) == ("blocked", "sudo systemctl disable --now watch-sync.service")
 

@@ -57,8 +57,8 @@ def test_what_invoke_understands_is_left_to_it(line: str) -> None:
 
 def test_every_example_in_the_help_is_understood() -> None:
     for name in tasks.ns.task_names:
-        example = tasks.ns[name].__doc__.partition("Example: ")[2].strip()
-        check(example.removeprefix("sudo ").removeprefix("inv "))
+        for example in words.examples(tasks.ns[name].__doc__):
+            check(example.removeprefix("sudo ").removeprefix("inv "))
 
 
 def test_what_the_help_says_of_options_is_still_there_afterwards() -> None:
