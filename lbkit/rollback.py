@@ -248,7 +248,8 @@ def undo(
         before = observe.read(cluster, roll.only, alive, asked)
         Roll(before, roll.only, list(touched), alive, tell, asked).run()
     except errors.LbkitError as second:
-        raise errors.CommandFailed(f"{what}\nIt could not be undone: {second}") from None
+        why, _, way = str(second).partition("\nNext: ")
+        raise errors.CommandFailed(f"{what}\nIt could not be undone: {why}\nNext: {way}") from None
     where = " and ".join(touched)
     raise errors.CommandFailed(
         f"{what}\nWhat stood there before is back on {where}: all is as it was.\nNext: {next_step}"
