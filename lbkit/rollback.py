@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lbkit import cert_install, compare, converge, errors, kept, observe, plan, remote, restored
+from lbkit import cert_install, compare, converge, errors, kept, observe, pair, plan, remote, restored
 from lbkit.inventory import Cluster
 from lbkit.kept import Chosen, Version
 from lbkit.roll import Roll, Tell
@@ -26,10 +26,13 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What would be done. left: of the change, and not put back by this: (version, why)."""
+    """What would be done. effects: on service and address, in sentences. left: of the change, and not put
+    back by this: (version, why)."""
 
     picture: observe.Picture
     names: tuple[str, ...]
+    asked: observe.Asked
+    effects: tuple[str, ...]
     left: tuple[tuple[Version, str], ...]
 
 
@@ -51,6 +54,15 @@ def look(cluster: Cluster) -> tuple[list[Version], dict[str, str]]:
         return kept.read(opened)
 
 
+def all_kept(alive: Mapping[str, Any]) -> list[Version]:
+    """Raises CommandFailed where it cannot be read: what is unknown is not taken for nothing."""
+    versions, missing = kept.read(alive)
+    if missing:
+        said = "\n".join(why.partition("\nNext: ")[0] for why in missing.values())
+        raise errors.CommandFailed(f"{said}\nWhat is kept there is unknown.\nNext: inv status")
+    return versions
+
+
 def run(
     cluster: Cluster, wanted: Wanted, names: Sequence[str], command: str, tell: Tell, agree: Agree
 ) -> Done:
@@ -58,29 +70,47 @@ def run(
     the same command finishes it."""
     with remote.sessions(cluster.hosts) as opened:
         alive = reachable(opened, names)
-        chosen, left = choose(cluster, kept.read(alive)[0], wanted, names)
-        asked = ask(cluster, alive, chosen)
-        only = sorted({one.step for found in asked.values() for one in found})
-        prepared = Prepared(observe.read(cluster, only, alive, asked), tuple(names), left)
-        refuse(prepared.picture, names)
+        prepared = prepare(cluster, alive, wanted, names)
         if not converge.todo(prepared.picture, names) or not agree(prepared):
             return Done(prepared, ())
-        tell_of_others(cluster, chosen, names, tell)
+        tell_of_others(cluster, prepared, tell)
         with converge.locked(alive, command):
-            before = observe.read(cluster, only, alive, asked)
-            refuse(before, names)
-            refuse_other(prepared.picture, before, names)
-            roll = Roll(before, only, names, alive, tell, asked)
-            try:
-                roll.run()
-            except errors.CommandFailed as error:
-                undo(cluster, roll, alive, tell, error)
-            after = observe.read(cluster, only, alive, asked)
+            roll = bring(cluster, alive, prepared, tell)
+            after = observe.read(cluster, roll.only, alive, prepared.asked)
     converge.refuse_missing(after, roll.so_far())
     converge.refuse_split(after)
     converge.refuse_rest(after, names)
     converge.refuse_leaderless(after)
     return Done(prepared, tuple(roll.changed))
+
+
+def prepare(cluster: Cluster, alive: dict[str, Any], wanted: Wanted, names: Sequence[str]) -> Prepared:
+    """Changes nothing. Raises an LbkitError where something stands in the way."""
+    chosen, left = choose(cluster, all_kept(alive), wanted, names)
+    asked = ask(cluster, alive, chosen)
+    picture = observe.read(cluster, steps_of(asked), alive, asked)
+    refuse(picture, names)
+    holder = observe.holder_of(picture) if converge.todo(picture, names) else None
+    effects = pair.effects(cluster, picture.nodes, holder, names)
+    return Prepared(picture, tuple(names), asked, tuple(effects), left)
+
+
+def bring(cluster: Cluster, alive: dict[str, Any], prepared: Prepared, tell: Tell) -> Roll:
+    """It is done, as it was shown; the lock is ours."""
+    names, asked = prepared.names, prepared.asked
+    before = observe.read(cluster, steps_of(asked), alive, asked)
+    refuse(before, names)
+    refuse_other(prepared.picture, before, names)
+    roll = Roll(before, steps_of(asked), names, alive, tell, asked)
+    try:
+        roll.run()
+    except errors.CommandFailed as error:
+        undo(cluster, roll, alive, tell, error)
+    return roll
+
+
+def steps_of(asked: observe.Asked) -> list[str]:
+    return sorted({one.step for found in asked.values() for one in found})
 
 
 def reachable(opened: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -186,10 +216,10 @@ def content(alive: Mapping[str, Any], version: Version) -> str:
     return str(answer["content"])
 
 
-def tell_of_others(cluster: Cluster, chosen: Chosen, names: Sequence[str], tell: Tell) -> None:
+def tell_of_others(cluster: Cluster, prepared: Prepared, tell: Tell) -> None:
     """What all hosts share is put back on some of them: the sync leaves that to setup."""
-    others = " and ".join(host.name for host in cluster.hosts if host.name not in names)
-    for path in sorted({one.path for one in every(chosen)}):
+    others = " and ".join(host.name for host in cluster.hosts if host.name not in prepared.names)
+    for path in sorted({one.resource.label for found in prepared.asked.values() for one in found}):
         if others and restored.is_shared(cluster, path):
             tell(
                 "", f"{path} is the same on all hosts; {others} keeps its own, and the sync waits for setup."
@@ -210,7 +240,7 @@ def undo(
     what, _, next_step = str(error).partition("\nNext: ")
     if not touched:
         raise error
-    newest = {(one.host, one.path): one for one in kept.read(alive)[0]}
+    newest = {(one.host, one.path): one for one in all_kept(alive)}
     chosen = {name: {path: newest[name, path] for path in paths} for name, paths in touched.items()}
     asked = ask(cluster, alive, chosen)
     tell("", "It did not take effect, so what stood there comes back.")
@@ -218,7 +248,8 @@ def undo(
         before = observe.read(cluster, roll.only, alive, asked)
         Roll(before, roll.only, list(touched), alive, tell, asked).run()
     except errors.LbkitError as second:
-        raise errors.CommandFailed(f"{what}\nIt could not be undone: {second}") from None
+        why, _, way = str(second).partition("\nNext: ")
+        raise errors.CommandFailed(f"{what}\nIt could not be undone: {why}\nNext: {way}") from None
     where = " and ".join(touched)
     raise errors.CommandFailed(
         f"{what}\nWhat stood there before is back on {where}: all is as it was.\nNext: {next_step}"
@@ -246,7 +277,7 @@ def certificate(
     path = wanted.path or ""
     with remote.sessions(cluster.hosts) as opened:
         alive = reachable(opened, [host.name for host in cluster.hosts])
-        versions = [one for one in kept.read(alive)[0] if one.path == path]
+        versions = [one for one in all_kept(alive) if one.path == path]
         known = cert_install.chosen(cluster, certificate_paths(cluster)[path])
         if len(hosts) < len(cluster.hosts):
             raise errors.Refused(
