@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,15 @@ def wanted(cluster: Cluster, only: Sequence[str]) -> dict[str, tuple[plan.Desire
 
         api.of(cluster).warm()
     return {host.name: steps.desired(cluster, host, only) for host in cluster.hosts}
+
+
+def hurried(cluster: Cluster) -> contextlib.AbstractContextManager[None]:
+    """Meanwhile AWS, where it is asked at all, is asked once and not waited for."""
+    if not isinstance(cluster.address, Eip):
+        return contextlib.nullcontext()
+    from lbkit.aws import api
+
+    return api.of(cluster).hurried()
 
 
 def prepare(cluster: Cluster) -> None:

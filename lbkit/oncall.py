@@ -169,10 +169,6 @@ def status(watch: bool, json: bool) -> int:
     from lbkit import inventory
 
     cluster = inventory.load()
-    if isinstance(cluster.address, inventory.Eip):
-        from lbkit.aws import api
-
-        api.of(cluster).hurry()
     if not watch:
         return show_status(cluster, json, "")
     try:

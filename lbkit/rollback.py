@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from lbkit import cert_install, compare, converge, errors, kept, observe, plan, remote, restored
+from lbkit import cert_install, compare, converge, errors, kept, observe, pair, plan, remote, restored
 from lbkit.inventory import Cluster
 from lbkit.kept import Chosen, Version
 from lbkit.roll import Roll, Tell
@@ -26,10 +26,13 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What would be done. left: of the change, and not put back by this: (version, why)."""
+    """What would be done. effects: on service and address, in sentences. left: of the change, and not put
+    back by this: (version, why)."""
 
     picture: observe.Picture
     names: tuple[str, ...]
+    asked: observe.Asked
+    effects: tuple[str, ...]
     left: tuple[tuple[Version, str], ...]
 
 
@@ -51,6 +54,15 @@ def look(cluster: Cluster) -> tuple[list[Version], dict[str, str]]:
         return kept.read(opened)
 
 
+def all_kept(alive: Mapping[str, Any]) -> list[Version]:
+    """Raises CommandFailed where it cannot be read: what is unknown is not taken for nothing."""
+    versions, missing = kept.read(alive)
+    if missing:
+        said = "\n".join(why.partition("\nNext: ")[0] for why in missing.values())
+        raise errors.CommandFailed(f"{said}\nWhat is kept there is unknown.\nNext: inv status")
+    return versions
+
+
 def run(
     cluster: Cluster, wanted: Wanted, names: Sequence[str], command: str, tell: Tell, agree: Agree
 ) -> Done:
@@ -58,30 +70,50 @@ def run(
     the same command finishes it."""
     with remote.sessions(cluster.hosts) as opened:
         alive = reachable(opened, names)
-        chosen, left = choose(cluster, all_kept(alive, names), wanted, names)
-        asked = ask(cluster, alive, chosen)
-        only = sorted({one.step for found in asked.values() for one in found})
-        prepared = Prepared(observe.read(cluster, only, alive, asked), tuple(names), left)
-        refuse(prepared.picture, names)
+        prepared = prepare(cluster, alive, wanted, names)
         if not converge.todo(prepared.picture, names) or not agree(prepared):
             return Done(prepared, ())
-        tell_of_others(cluster, chosen, names, tell)
+        tell_of_others(cluster, prepared, tell)
         with converge.locked(alive, command):
-            before = observe.read(cluster, only, alive, asked)
-            refuse(before, names)
-            refuse_other(prepared.picture, before, names)
-            roll = Roll(before, only, names, alive, tell, asked)
-            try:
-                roll.run()
-                after = observe.read(cluster, only, alive, asked)
-                converge.refuse_missing(after, roll.so_far())
-                converge.refuse_rest(after, names)
-                if has_master(before):  # else what is put back need not be all that is wrong
-                    refuse_no_master(after)
-            except (errors.CommandFailed, errors.Refused, errors.Undecided) as error:
-                undo(cluster, roll, alive, tell, error)
-    refuse_no_master(after)
+            roll, after = bring(cluster, alive, prepared, tell)
+    converge.refuse_split(after)
+    converge.refuse_leaderless(after)
     return Done(prepared, tuple(roll.changed))
+
+
+def prepare(cluster: Cluster, alive: dict[str, Any], wanted: Wanted, names: Sequence[str]) -> Prepared:
+    """Changes nothing. Raises an LbkitError where something stands in the way."""
+    chosen, left = choose(cluster, all_kept(alive), wanted, names)
+    asked = ask(cluster, alive, chosen)
+    picture = observe.read(cluster, steps_of(asked), alive, asked)
+    refuse(picture, names)
+    holder = observe.holder_of(picture) if converge.todo(picture, names) else None
+    effects = pair.effects(cluster, picture.nodes, holder, names)
+    return Prepared(picture, tuple(names), asked, tuple(effects), left)
+
+
+def bring(
+    cluster: Cluster, alive: dict[str, Any], prepared: Prepared, tell: Tell
+) -> tuple[Roll, observe.Picture]:
+    """It is done, as it was shown, and what the hosts are then; the lock is ours."""
+    names, asked = prepared.names, prepared.asked
+    before = observe.read(cluster, steps_of(asked), alive, asked)
+    refuse(before, names)
+    refuse_other(prepared.picture, before, names)
+    roll = Roll(before, steps_of(asked), names, alive, tell, asked)
+    try:
+        roll.run()
+        after = observe.read(cluster, roll.only, alive, asked)
+        converge.refuse_missing(after, roll.so_far())
+        converge.refuse_rest(after, names)
+        refuse_lost(before, after)
+    except (errors.CommandFailed, errors.Refused, errors.Undecided) as error:
+        undo(cluster, roll, alive, tell, error)
+    return roll, after
+
+
+def steps_of(asked: observe.Asked) -> list[str]:
+    return sorted({one.step for found in asked.values() for one in found})
 
 
 def reachable(opened: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -97,15 +129,6 @@ def reachable(opened: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]
                 next_step = f"if {name} is down for good: the same with --host {rest[0]}"
             raise errors.Unreachable(f"{what}\nNothing was put back anywhere.\nNext: {next_step}")
     return alive
-
-
-def all_kept(alive: Mapping[str, Any], names: Sequence[str]) -> list[Version]:
-    """What is kept. Raises CommandFailed where one of the named hosts cannot say: without it half of a change
-    would pass for the whole."""
-    versions, missing = kept.read(alive)
-    if found := [missing[name] for name in names if name in missing]:
-        raise errors.CommandFailed(found[0])
-    return versions
 
 
 def refuse(picture: observe.Picture, names: Sequence[str]) -> None:
@@ -124,17 +147,14 @@ def refuse_other(shown: observe.Picture, now: observe.Picture, names: Sequence[s
         )
 
 
-def refuse_no_master(picture: observe.Picture) -> None:
-    converge.refuse_split(picture)
-    converge.refuse_leaderless(picture)
-
-
-def has_master(picture: observe.Picture) -> bool:
-    try:
-        refuse_no_master(picture)
-    except (errors.CommandFailed, errors.Undecided):
-        return False
-    return True
+def refuse_lost(before: observe.Picture, after: observe.Picture) -> None:
+    """Who had a MASTER, and no second one, has so still. Without one before, what is put back need not be all
+    that is wrong."""
+    if len(pair.masters(before.nodes)) != 1:
+        return
+    converge.refuse_split(after)
+    if not pair.masters(after.nodes):
+        raise errors.CommandFailed("With that nobody is MASTER any more.\nNext: inv status")
 
 
 # ── what is asked for ────────────────────────────────────────────────────────────────────────────────────
@@ -209,10 +229,10 @@ def content(alive: Mapping[str, Any], version: Version) -> str:
     return str(answer["content"])
 
 
-def tell_of_others(cluster: Cluster, chosen: Chosen, names: Sequence[str], tell: Tell) -> None:
+def tell_of_others(cluster: Cluster, prepared: Prepared, tell: Tell) -> None:
     """What all hosts share is put back on some of them: the sync leaves that to setup."""
-    others = " and ".join(host.name for host in cluster.hosts if host.name not in names)
-    for path in sorted({one.path for one in every(chosen)}):
+    others = " and ".join(host.name for host in cluster.hosts if host.name not in prepared.names)
+    for path in sorted({one.resource.label for found in prepared.asked.values() for one in found}):
         if others and restored.is_shared(cluster, path):
             tell(
                 "", f"{path} is the same on all hosts; {others} keeps its own, and the sync waits for setup."
@@ -235,13 +255,14 @@ def undo(
         raise error
     tell("", "It did not take effect, so what stood there comes back.")
     try:
-        newest = {(one.host, one.path): one for one in all_kept(alive, list(touched))}
+        newest = {(one.host, one.path): one for one in all_kept(alive)}
         chosen = {name: {path: newest[name, path] for path in paths} for name, paths in touched.items()}
         asked = ask(cluster, alive, chosen)
         before = observe.read(cluster, roll.only, alive, asked)
         Roll(before, roll.only, list(touched), alive, tell, asked).run()
     except errors.LbkitError as second:
-        raise errors.CommandFailed(f"{what}\nIt could not be undone: {second}") from None
+        why, _, way = str(second).partition("\nNext: ")
+        raise errors.CommandFailed(f"{what}\nIt could not be undone: {why}\nNext: {way}") from None
     where = " and ".join(touched)
     raise errors.CommandFailed(
         f"{what}\nWhat stood there before is back on {where}: all is as it was.\nNext: {next_step}"
@@ -269,7 +290,7 @@ def certificate(
     path = wanted.path or ""
     with remote.sessions(cluster.hosts) as opened:
         alive = reachable(opened, [host.name for host in cluster.hosts])
-        versions = [one for one in all_kept(alive, list(alive)) if one.path == path]
+        versions = [one for one in all_kept(alive) if one.path == path]
         known = cert_install.chosen(cluster, certificate_paths(cluster)[path])
         if len(hosts) < len(cluster.hosts):
             raise errors.Refused(

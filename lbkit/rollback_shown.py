@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from lbkit import errors, kept, observe, pair, plan_shown, report
+from lbkit import errors, kept, plan_shown, report
 from lbkit.kept import ORIGINAL, Change, Version
 from lbkit.rollback import Done, Prepared
 from lbkit.steps import library
@@ -164,16 +164,14 @@ def plan(prepared: Prepared) -> list[str]:
             *plan_shown.change_lines(node.changes),
         ]
     lines += [""] + [line for why in left(prepared) for line in wrapped("  ", f"{why}.")]
-    holder = observe.holder_of(prepared.picture)
-    effects = pair.effects(prepared.picture.cluster, prepared.picture.nodes, holder, prepared.names)
-    lines += [line for sentence in effects for line in wrapped("  ", sentence)]
+    lines += [line for sentence in prepared.effects for line in wrapped("  ", sentence)]
     return [line for number, line in enumerate(lines) if line or number]
 
 
 def plan_json(prepared: Prepared) -> dict[str, Any]:
     nodes = prepared.picture.in_scope(prepared.names)
     hosts = {node.host.name: [plan_shown.change_json(one) for one in node.changes] for node in nodes}
-    return {"hosts": hosts, "left": left(prepared)}
+    return {"hosts": hosts, "effects": list(prepared.effects), "left": left(prepared)}
 
 
 def left(prepared: Prepared) -> list[str]:

@@ -73,7 +73,7 @@ class Status:
 def read(cluster: Cluster) -> Status:
     """The pair as it is now, in figures too; a host that does not answer is a row of its own."""
     hosts = [one.replace(connect_timeout_s=min(one.connect_timeout_s, CONNECT_S)) for one in cluster.hosts]
-    with remote.sessions(hosts, lambda: observe.prepare(cluster)) as opened:
+    with observe.hurried(cluster), remote.sessions(hosts, lambda: observe.prepare(cluster)) as opened:
         found = of(cluster, opened, figures=True)
     failover = overview.last_failover({r.host: r.overview for r in found.rows})
     return replace(with_work(found), failover=failover)

@@ -10,7 +10,7 @@ import functools
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -36,7 +36,7 @@ class Api:
         # A topic may be in another region than the pair: its ARN says in which.
         self._regions = {"sns": cluster.notify.topic.split(":")[3]} if cluster.notify.topic else {}
         self._limits = PATIENT
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, bool], Any] = {}
         self._session: Any = None
         self._lock = threading.Lock()  # botocore's session is for one thread at a time; its clients are not
 
@@ -46,9 +46,10 @@ class Api:
         from botocore.exceptions import BotoCoreError
         from botocore.session import Session
 
+        kind = (service, self._limits is HURRIED)
         with self._lock:
-            if service in self._clients:
-                return self._clients[service]
+            if kind in self._clients:
+                return self._clients[kind]
             config = Config(
                 **self._limits,
                 use_dualstack_endpoint=self.aws.endpoint is None,
@@ -69,13 +70,18 @@ class Api:
                 raise self._failed(
                     f"preparing calls to {service} in {self.region_of(service)}", error
                 ) from None
-            self._clients[service] = made
+            self._clients[kind] = made
             return made
 
-    def hurry(self) -> None:
-        """Of clients made from now on each call is tried once, for two seconds: an answer is worth less than
-        the rest of the picture."""
+    @contextlib.contextmanager
+    def hurried(self) -> Iterator[None]:
+        """Meanwhile each call is tried once, for two seconds: its answer is worth less than the rest of a
+        picture."""
         self._limits = HURRIED
+        try:
+            yield
+        finally:
+            self._limits = PATIENT
 
     def region_of(self, service: str) -> str:
         """Where the service is called."""

@@ -108,13 +108,12 @@ def rollback(
 ) -> int:
     """What `inv setup` or the sync replaced: lists it, and puts it back.
 
-    With the same checks and in the same order as setup, the host without
-    the address first; where it does not take effect, nothing is changed.
-    Kept on each host: the last ten of each file, and what was there before
-    lbkit. The inventory stays as it is: take it back too.
+    Without options: the last change, and the command that puts it back.
+    That has setup's checks and order, the host without the address first;
+    where it does not take effect, nothing is changed. Kept on each host:
+    the last ten of each file, and what was there before lbkit. The
+    inventory stays as it is: take it back too.
 
-    Example: inv rollback
-    Example: inv rollback --change 5be2f9aa
     Example: inv rollback --path /etc/haproxy/haproxy.cfg --to original
     """
     from lbkit.rollback import Wanted

@@ -42,7 +42,7 @@ def test_both_languages_say_the_same() -> None:
 def test_every_symptom_that_on_call_asks_for_is_there() -> None:
     assert {one.id for one in SHEETS["en"]} == {
         "no-answer", "status-503", "slow", "certificate", "wrong-node", "both-master", "neither-master",
-        "flapping", "sync-behind", "host-gone", "maintenance", "rollback",
+        "flapping", "sync-behind", "host-gone", "maintenance", "rollback", "disk-full",
     }  # fmt: skip
 
 

@@ -27,7 +27,6 @@ PASSED_ON = {
     "lbkit/remote.py: connect",
     "lbkit/roll.py: make",
     "lbkit/roll.py: others",
-    "lbkit/rollback.py: undo",
     "lbkit/servers.py: change",
 }
 

@@ -9,7 +9,7 @@ from lbkit import errors, oncall, status
 
 def test_watching_shows_it_again_and_ends_well_with_ctrl_c(monkeypatch, capsys):
     monkeypatch.setenv("LBKIT_HOSTS", "hosts.toml")
-    monkeypatch.setattr("lbkit.inventory.load", lambda: type("Pair", (), {"timezone": "UTC", "address": None}))
+    monkeypatch.setattr("lbkit.inventory.load", lambda: type("Pair", (), {"timezone": "UTC"}))
     monkeypatch.setattr(status, "read", lambda _: status.Status("The pair is whole.", True, "", ()))
     sleeps = []
 
