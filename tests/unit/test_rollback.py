@@ -262,7 +262,9 @@ def test_what_leaves_the_pair_without_a_master_is_undone_on_both_hosts(monkeypat
     wanted = rollback.Wanted(path=sim.KEEPALIVED, to="original")
     with (
         sim.in_place_of_ssh(monkeypatch, simulated, sim.desired()),
-        pytest.raises(errors.CommandFailed, match=r"(?s)nobody is MASTER any more.*before is back on lb-2 and lb-1"),
+        pytest.raises(
+            errors.CommandFailed, match=r"(?s)nobody is MASTER any more.*before is back on lb-2 and lb-1"
+        ),
     ):
         rollback.run(cluster, wanted, PAIR, "inv rollback", lambda *_: None, lambda _: True)
     assert all(host.files[sim.KEEPALIVED] == ours for host in simulated.hosts.values())
