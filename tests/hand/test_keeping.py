@@ -176,6 +176,16 @@ def test_a_link_is_kept_as_a_link_and_can_be_one_again(path):
     assert versions(path)[1] == "new\n"
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="gives a file away")
+def test_a_file_of_somebody_who_is_no_user_any_more_can_be_his_again(path):
+    path.write_text("old\n")
+    os.chown(path, 54321, 54322)
+    put(path, "new\n")
+    (version,) = keeping.listing()
+    put(path, "old\n", owner=version["owner"], group=version["group"])
+    assert (path.stat().st_uid, path.stat().st_gid) == (54321, 54322)
+
+
 def test_a_file_that_goes_is_kept_first(path):
     put(path, "new\n")
     restoring.remove(request(path, ""), None)
