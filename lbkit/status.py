@@ -66,7 +66,7 @@ class Status:
     @property
     def well(self) -> bool:
         """Whole, and nothing else is wrong."""
-        wrong = any(row.alarms or row.sync in STOPPED for row in self.rows)
+        wrong = any(row.alarms or row.sync in STOPPED or fewer(row) for row in self.rows)
         return self.whole and not self.differences and not wrong
 
 
@@ -167,6 +167,34 @@ def works(one: Row) -> bool:
     return {one.haproxy, one.keepalived} <= set(pair.RUNNING) and bool(one.servers and one.servers[0])
 
 
+def fewer(one: Row) -> bool:
+    """Not all servers are up, as it sees them."""
+    return bool(one.servers and one.servers[0] < one.servers[1])
+
+
+def sees_none(one: Row) -> bool:
+    """There are servers, and none is up, as it sees them: of it clients would get 503."""
+    return fewer(one) and one.servers is not None and one.servers[0] == 0
+
+
+def nobody_serves(rows: Sequence[Row]) -> tuple[str, str] | None:
+    """(verdict, next step) where HAProxy is at work on no host: the last one stays MASTER all the same."""
+    if any(one.haproxy in (*pair.RUNNING, "unknown") for one in rows):
+        return None
+    where: dict[str, list[str]] = {}
+    for one in rows:
+        where.setdefault(one.haproxy, []).append(one.host)
+    said = ", ".join(f"{state} on {' and '.join(hosts)}" for state, hosts in where.items())
+    whys = dict.fromkeys(why for one in rows if (why := cause(one)))
+    look = f"inv setup; if that does not help, on {rows[0].host}: journalctl -u haproxy -n 50"
+    return f"Nobody serves: HAProxy is {said}.{''.join(f' {why}.' for why in whys)}", look
+
+
+def cause(one: Row) -> str:
+    """Why HAProxy does not start there, as far as the host's own programs have told."""
+    return next((text for text, _ in one.alarms if text.split(" ")[0].endswith("haproxy.cfg")), "")
+
+
 def stance(said: dict[str, Any]) -> str:
     """What the agent is about, in a word; with a virtual IP it moves nothing and only watches HAProxy."""
     if not said["fit"]:
@@ -221,10 +249,12 @@ def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError
     if len(masters) > 1:
         return status(
             f"Split brain: {' and '.join(masters)} are both MASTER.",
-            "do the hosts hear each other? inv verify",
+            "inv vrrp, which says what drops their adverts",
         )
     if missing:
         return unread(rows, missing, masters)
+    if nobody := nobody_serves(rows):
+        return status(*nobody)
     if doubt:
         what, next_step = split(str(doubt))
         return status(what, next_step)
@@ -248,7 +278,10 @@ def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError
         for unit, state in (("haproxy", one.haproxy), ("keepalived", one.keepalived)):
             if state not in pair.RUNNING:
                 side = "the holder" if one.holds else "the standby"
-                verdict = f"{unit} is {state} on {one.host}, {side}."
+                why = cause(one) if unit == "haproxy" else ""
+                verdict = f"{unit} is {state} on {one.host}, {side}.{f' {why}.' if why else ''}"
+                if why:
+                    return status(verdict, "inv plan, then inv setup, which puts back the inventory's")
                 return status(verdict, f"on {one.host}: journalctl -u {unit} -n 50; then inv setup")
         if one.vrrp == "FAULT":
             return status(
@@ -263,11 +296,16 @@ def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError
                 f"HAProxy on {one.host} does not answer on its socket.",
                 f"on {one.host}: systemctl status haproxy",
             )
-        if one.holds and one.servers[0] < one.servers[1]:
-            return status(
-                f"{one.servers[0]} of {one.servers[1]} servers are up.",
-                "inv verify, which names the others and why",
-            )
+        if one.holds and fewer(one):
+            look = "inv verify, which names the others and why"
+            able = [other.host for other in rows if works(other) and other.vrrp == "BACKUP"]
+            if sees_none(one) and able:
+                look = f"inv switchover --to {able[0]}, which sees some; then {look}"
+            return status(f"{one.servers[0]} of {one.servers[1]} servers are up.", look)
+    for one in rows:
+        if not one.holds and sees_none(one):
+            verdict = f"{one.host} could not take over: it sees 0 of {(one.servers or (0, 0))[1]} servers up."
+            return status(verdict, "inv backend, which says why; inv setup, if their ports are others there")
     for one in rows:
         for name, text in one.troubles:
             if name not in PASSING:
@@ -280,6 +318,10 @@ def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError
             return status(f"{verdict} But lbkit-sync is {one.sync} on {one.host}.", "inv setup", whole=True)
     for what, next_step in differences:
         return status(f"{verdict} But {what}.", next_step, whole=True)
+    for one in rows:
+        if fewer(one) and one.servers:
+            seen = f"{one.host} sees {one.servers[0]} of {one.servers[1]} servers up"
+            return status(f"{verdict} But {seen}.", "inv backend, which says why", whole=True)
     for one in rows:
         for text, next_step in one.alarms:  # which keeps nobody from a switchover
             return status(f"{verdict} But on {one.host}: {text}.", next_step, whole=True)

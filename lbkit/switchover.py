@@ -60,12 +60,14 @@ def run(cluster: Cluster, to: str, command: str, tell: Tell) -> Moved:
     """
     target = one_host(cluster, to)
     with remote.sessions(cluster.hosts) as opened:
-        if refuse(cluster, status.of(cluster, opened), target) is None:
+        now = status.of(cluster, opened)
+        if refuse(cluster, now, target) is None:
             return Moved(target.name, target.name, 0.0)
         startable.refuse_unless(cluster, opened, [target.name])
         with converge.locked(opened, command), Clients(cluster, tell) as clients:
             moved = move(cluster, opened, target.name, tell)
-            wait_until_whole(cluster, opened)
+            if now.whole:  # it was not where the target serves better than the holder does: nor is it after
+                wait_until_whole(cluster, opened, moved)
         return clients.counted(moved)
 
 
@@ -86,7 +88,7 @@ def refuse(cluster: Cluster, now: status.Status, target: Host) -> str | None:
                 f"{target.name} is {row.maintenance}; nothing was touched.\n"
                 f"Next: inv maintenance off --host {target.name}, then inv switchover --to {target.name}"
             )
-    if not now.whole:
+    if not now.whole and not is_rescue(now, target.name):
         raise errors.Refused(
             f"{now.verdict}\nA switchover starts from a whole pair; nothing was touched.\n"
             f"Next: {now.next_step or 'inv verify'}"
@@ -96,6 +98,16 @@ def refuse(cluster: Cluster, now: status.Status, target: Host) -> str | None:
         return None
     refuse_undone(cluster, cluster.host(source), target)
     return source
+
+
+def is_rescue(now: status.Status, to: str) -> bool:
+    """The holder has no server up and the target has: with it clients are answered again."""
+    masters = [row for row in now.rows if row.vrrp == "MASTER"]
+    if len(masters) != 1 or not masters[0].holds or not status.sees_none(masters[0]):
+        return False
+    quiet = not any(row.broken or row.maintenance or row.vrrp == "UNKNOWN" for row in now.rows)
+    target = next(row for row in now.rows if row.host == to)
+    return quiet and target.vrrp == "BACKUP" and target.agent != "unfit" and status.works(target)
 
 
 def refuse_undone(cluster: Cluster, source: Host, target: Host) -> None:
@@ -217,15 +229,20 @@ def withdraw(opened: dict[str, Any], keep: str | None) -> None:
             continue
 
 
-def wait_until_whole(cluster: Cluster, opened: dict[str, Any]) -> None:
+def wait_until_whole(cluster: Cluster, opened: dict[str, Any], moved: Moved) -> None:
     deadline = time.monotonic() + WHOLE_WITHIN_S
     while not (now := status.of(cluster, opened)).whole:
         if time.monotonic() > deadline:
             raise errors.CommandFailed(
                 f"Service has moved, but the pair is not whole after {WHOLE_WITHIN_S} s: {now.verdict}\n"
-                f"Next: {now.next_step or 'inv status'}"
+                f"Next: {way_back(now, moved) or now.next_step or 'inv status'}"
             )
         time.sleep(LOOK_EVERY_S)
+
+
+def way_back(now: status.Status, moved: Moved) -> str:
+    """Where clients are not answered by the target, and would be by who served before; else empty."""
+    return f"inv switchover --to {moved.source}" if is_rescue(now, moved.source) else ""
 
 
 class Clients:

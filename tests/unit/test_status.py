@@ -186,3 +186,47 @@ def test_a_host_that_falls_silent_while_it_is_looked_at_is_a_row_of_its_own_and_
     assert [(row.vrrp, row.holds) for row in found.rows] == [("MASTER", True), ("UNKNOWN", None)]
     assert found.verdict == "lb-2: no sign of life for 20 s. lb-1 serves."
     assert opened["lb-2"].asked == ["read", "overview"]
+
+
+def test_a_standby_that_sees_no_server_could_not_take_over_and_the_pair_is_not_whole():
+    blind = dataclasses.replace(row("lb-2", "BACKUP", False), servers=(0, 2))
+    found = status.judge([row("lb-1", "MASTER", True), blind], {}, None)
+    assert (found.whole, found.well) == (False, False)
+    assert found.verdict == "lb-2 could not take over: it sees 0 of 2 servers up."
+    assert found.next_step.startswith("inv backend")
+    less = dataclasses.replace(blind, servers=(1, 2))
+    found = status.judge([row("lb-1", "MASTER", True), less], {}, None)
+    assert (found.whole, found.well) == (True, False)
+    assert found.verdict.endswith("But lb-2 sees 1 of 2 servers up.")
+
+
+def test_where_the_holder_alone_sees_no_server_the_next_step_moves_service():
+    blind = dataclasses.replace(row("lb-1", "MASTER", True), servers=(0, 2))
+    found = status.judge([blind, row("lb-2", "BACKUP", False)], {}, None)
+    assert found.next_step.startswith("inv switchover --to lb-2")
+
+
+def test_haproxy_dead_on_all_hosts_is_nobody_serves_with_the_cause_that_is_known():
+    broken = (("/etc/haproxy/haproxy.cfg is not valid: line 3", "inv sync.status"),)
+    rows = [
+        dataclasses.replace(row("lb-1", "MASTER", True), haproxy="failed", alarms=broken),
+        dataclasses.replace(row("lb-2", "BACKUP", False), haproxy="failed", alarms=broken),
+    ]
+    found = status.judge(rows, {}, None)
+    assert found.verdict == (
+        "Nobody serves: HAProxy is failed on lb-1 and lb-2. /etc/haproxy/haproxy.cfg is not valid: line 3."
+    )
+    assert found.next_step.startswith("inv setup")
+
+
+def test_a_dead_haproxy_is_told_with_the_fault_of_its_configuration_and_setup_mends_it():
+    broken = (("/etc/haproxy/haproxy.cfg is not valid: line 3", "inv sync.status"),)
+    dead = dataclasses.replace(row("lb-2", "BACKUP", False), haproxy="failed", alarms=broken)
+    found = status.judge([row("lb-1", "MASTER", True), dead], {}, None)
+    assert "haproxy.cfg is not valid: line 3." in found.verdict
+    assert "inv setup" in found.next_step
+
+
+def test_a_split_brain_is_looked_at_on_the_wire():
+    found = status.judge([row("lb-1", "MASTER", True), row("lb-2", "MASTER", True)], {}, None)
+    assert found.next_step.startswith("inv vrrp")

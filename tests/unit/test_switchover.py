@@ -69,6 +69,34 @@ def test_with_preempt_only_the_higher_priority_keeps_what_it_is_given(cluster: i
     assert switchover.refuse(cluster, other, cluster.host("lb-1")) == "lb-2"
 
 
+def test_a_target_that_sees_no_server_is_refused_before_anything_moves(cluster: inventory.Cluster) -> None:
+    now = judged(row("lb-1", "MASTER", True), row("lb-2", "BACKUP", servers=(0, 2)))
+    with pytest.raises(errors.Refused, match=r"sees 0 of 2 servers up(.|\n)*nothing was touched"):
+        switchover.refuse(cluster, now, cluster.host("lb-2"))
+    assert switchover.refuse(cluster, WHOLE, cluster.host("lb-2")) == "lb-1"
+
+
+def test_from_a_holder_that_sees_no_server_service_may_move_to_one_that_does(
+    cluster: inventory.Cluster,
+) -> None:
+    blind = row("lb-1", "MASTER", True, servers=(0, 2))
+    assert switchover.refuse(cluster, judged(blind, row("lb-2", "BACKUP")), cluster.host("lb-2")) == "lb-1"
+    for other in (
+        row("lb-2", "BACKUP", servers=(0, 2)),
+        row("lb-2", "FAULT", agent="unfit"),
+        row("lb-2", "BACKUP", broken="a failover test is at work"),
+    ):
+        with pytest.raises(errors.Refused, match="starts from a whole pair"):
+            switchover.refuse(cluster, judged(blind, other), cluster.host("lb-2"))
+
+
+def test_where_clients_are_answered_by_the_former_host_alone_that_is_the_next_step() -> None:
+    moved = switchover.Moved("lb-1", "lb-2", 0.5)
+    now = judged(row("lb-1", "BACKUP"), row("lb-2", "MASTER", True, servers=(0, 2)))
+    assert switchover.way_back(now, moved) == "inv switchover --to lb-1"
+    assert switchover.way_back(WHOLE, moved) == ""
+
+
 def samples(*bad: float, every_s: float = 0.01, ms: float = 20.0) -> list[tuple[float, float, bool]]:
     good = [(at * every_s, ms, True) for at in range(200)]
     return sorted([*good, *((at, 5.0, False) for at in bad)])
