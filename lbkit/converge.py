@@ -185,7 +185,7 @@ def refuse_split(picture: observe.Picture) -> None:
     if len(found) > 1:
         raise errors.Undecided(
             f"{' and '.join(found)} are both MASTER: they do not hear each other.\n"
-            f"Next: inv verify, which says who does not hear whom."
+            f"Next: inv vrrp, which says who does not hear whom, and what drops the adverts."
         )
 
 

@@ -138,6 +138,11 @@ def vip_holder(nodes: Sequence[Node], missing: Sequence[str]) -> str | None:
     return holders[0] if holders else None
 
 
+def bring_back(name: str) -> str:
+    """What a person does about a host that is silent."""
+    return f"is {name} up? Start it; if it is dead for good: inv setup --without {name}"
+
+
 def let_go(nodes: Sequence[Node]) -> str:
     """How a person takes the virtual address from where it should not be."""
     for found in nodes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from lbkit import errors, observe, overview, pair, remote
 from lbkit import servers as behind
 from lbkit.check import split
 from lbkit.hand.locking import OF_PROGRAMS
+from lbkit.hand.telling import of_broken_cfg
 from lbkit.inventory import Cluster, Host
 
 CONNECT_S = 1.5  # a host that is down is known to be by then
@@ -108,10 +109,16 @@ def of(cluster: Cluster, opened: dict[str, Any], figures: bool = False) -> Statu
 
     hosts = [host for host in cluster.hosts if host.name in opened]
     *rows, held_by = remote.in_parallel(look, [*hosts, None])
+    down = {name for name, text in missing.items() if is_down(opened[name], text)}
     if isinstance(held_by, errors.Undecided):
-        return judge(rows, missing, held_by)
+        return judge(rows, missing, held_by, down)
     known = [one if one.host in missing else replace(one, holds=one.host == held_by) for one in rows]
-    return judge(known, missing, None)
+    return judge(known, missing, None, down)
+
+
+def is_down(session: Any, why: str) -> bool:
+    """Nothing answered at its address, and nobody knows more of it than that (AWS may)."""
+    return bool(getattr(session, "down", False)) and why == str(session)
 
 
 def holder(picture: observe.Picture) -> str | errors.Undecided | None:
@@ -192,7 +199,7 @@ def nobody_serves(rows: Sequence[Row]) -> tuple[str, str] | None:
 
 def cause(one: Row) -> str:
     """Why HAProxy does not start there, as far as the host's own programs have told."""
-    return next((text for text, _ in one.alarms if text.split(" ")[0].endswith("haproxy.cfg")), "")
+    return next((text for text, _ in one.alarms if of_broken_cfg(text)), "")
 
 
 def stance(said: dict[str, Any]) -> str:
@@ -219,11 +226,20 @@ def count(found: Mapping[str, behind.View] | None, held: behind.Record) -> tuple
     return sum(behind.is_up(one.status) for one in wanted), len(wanted)
 
 
-def unread(rows: Sequence[Row], missing: dict[str, str], masters: Sequence[str]) -> Status:
-    """Some host did not answer: why, and what the others say of the service."""
-    others = list(missing)[1:]
-    what, next_step = split(next(iter(missing.values())))
-    served = f"{masters[0]} serves" if masters else "Whether anyone serves is unknown"
+def unread(
+    rows: Sequence[Row], missing: dict[str, str], masters: Sequence[str], down: Collection[str]
+) -> Status:
+    """Some host did not answer: why, and what the others say of the service. down: of those, which were
+    silent, and did not refuse us; where another is MASTER, it hears no advert of them."""
+    first, *others = missing
+    what, next_step = split(missing[first])
+    if first in down and masters:
+        what = f"{what.rstrip('.')}, and {masters[0]} hears no VRRP advert of it"
+        next_step = pair.bring_back(first)
+    serving = [one.host for one in rows if one.host in masters and one.haproxy in pair.RUNNING]
+    served = "Whether anyone serves is unknown"
+    if masters:
+        served = f"{masters[0]} serves" if serving else f"{masters[0]} is MASTER, and its HAProxy is dead"
     more = f" {', '.join(others)} could not be read either." if others else ""
     return Status(f"{what.rstrip('.')}.{more} {served}.", False, next_step, tuple(rows))
 
@@ -232,8 +248,17 @@ def unread(rows: Sequence[Row], missing: dict[str, str], masters: Sequence[str])
 PASSING = ("haproxy", "keepalived", "split-brain")
 
 
-def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError | None) -> Status:
-    """The verdict: what hurts clients first, then what would hurt them at the next fault. Pure."""
+def judge(
+    rows: Sequence[Row],
+    missing: dict[str, str],
+    doubt: errors.LbkitError | None,
+    down: Collection[str] = (),
+) -> Status:
+    """The verdict: what hurts clients first, then what would hurt them at the next fault. Pure.
+
+    missing: host → why it did not answer. down: of those, which were silent. doubt: why it cannot be told who
+    holds the address.
+    """
     masters = [one.host for one in rows if one.vrrp == "MASTER"]
     holders = [one.host for one in rows if one.holds]
 
@@ -252,7 +277,7 @@ def judge(rows: Sequence[Row], missing: dict[str, str], doubt: errors.LbkitError
             "inv vrrp, which says what drops their adverts",
         )
     if missing:
-        return unread(rows, missing, masters)
+        return unread(rows, missing, masters, down)
     if nobody := nobody_serves(rows):
         return status(*nobody)
     if doubt:

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from lbkit import errors, remote, steps
-from lbkit.hand import versions
+from lbkit import errors, pair, remote, steps
+from lbkit.hand import telling, versions
 from lbkit.inventory import Cluster
 
 WITHIN_S = 60
@@ -94,6 +94,8 @@ def what_of(error: errors.LbkitError) -> str:
 def way_to(name: str, error: errors.LbkitError) -> str:
     """What a person does about a host whose service does not answer; where the host itself does not, nothing
     can be done on it yet."""
+    if isinstance(error, errors.Unreachable) and error.down:
+        return pair.bring_back(name)
     if isinstance(error, errors.Unreachable):
         return str(error).partition("\nNext: ")[2] or "inv status"
     return f"inv sync; on {name}: journalctl -u lbkit-sync -n 20"
@@ -105,10 +107,17 @@ def of_node(name: str, one: Mapping[str, Any], said: Mapping[str, Any]) -> Itera
         what = f"{item} was changed on several hosts; all versions are kept, each goes on with its own"
         yield Trouble(name, what, f"inv sync.now --keep {hosts} --item {item}", item)
     for sentence in one["complaints"]:
-        yield Trouble(name, sentence, "mend it there, and save it again")
+        yield Trouble(name, sentence, telling.way_out(sentence))
     if not one["in_charge"]:
         return
     for peer, found in one["peers"].items():
+        if isinstance(said.get(peer), errors.Unreachable):
+            gone = f"start {peer}: what it lacks is sent to it by itself; inv sync.status"
+            if found["trouble"] or found["behind"]:
+                lacks = f", and lacks {', '.join(found['behind'])}" if found["behind"] else ""
+                since = min((behind["since"] for behind in found["behind"].values()), default=None)
+                yield Trouble(peer, f"is not reached from {name} either{lacks}", gone, since=since)
+            continue
         for item, behind in found["behind"].items():
             if item not in one["conflicts"]:
                 yield Trouble(
@@ -141,7 +150,7 @@ def way(why: str, sender: str) -> str:
         return "inv setup"
     if "refused" in why:
         return f"mend it on {sender}, and save it again"
-    return "inv sync.now; inv verify"
+    return "inv sync.now, then inv sync.status"
 
 
 # ── what is asked ────────────────────────────────────────────────────────────────────────────────────────

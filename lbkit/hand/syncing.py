@@ -11,7 +11,7 @@ import os
 import threading
 import time
 
-from lbkit.hand import duty, locking, marks, versions
+from lbkit.hand import duty, locking, marks, telling, versions
 from lbkit.hand.core import Failed
 from lbkit.hand.items import digest
 
@@ -252,13 +252,14 @@ class Node:
             said = [*self.complaints(MENDED_WITHIN_S, to_alarm=True), *more]
             conflicts = dict(self.ledger.data["conflicts"])
         if said:
-            next_step = "Next: inv sync.status"
-            duty.raise_alarm("sync", "sync", f"{'. '.join(said[:3])}. {next_step}")
+            mend = next((telling.way_out(one) for one in said if telling.of_broken_cfg(one)), "")
+            next_step = f"inv sync.status; {mend}" if mend else "inv sync.status"
+            duty.raise_alarm("sync", "sync", f"{'. '.join(said[:3])}.\nNext: {next_step}")
         else:
             duty.end_alarm("sync")
         for name, found in conflicts.items():
-            text = f"{name} was changed here and on {', '.join(sorted(found))}: both are kept. "
-            duty.raise_alarm(f"{CONFLICT}{name}", "sync", f"{text}Next: inv sync.now --keep HOST")
+            text = f"{name} was changed here and on {', '.join(sorted(found))}: both are kept."
+            duty.raise_alarm(f"{CONFLICT}{name}", "sync", f"{text}\nNext: inv sync.now --keep HOST")
         for alarm in duty.alarms():
             if alarm.startswith(CONFLICT) and alarm[len(CONFLICT) :] not in conflicts:
                 duty.end_alarm(alarm)

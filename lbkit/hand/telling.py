@@ -23,6 +23,19 @@ def first_fault(output, content=None):
     return masked(re.sub(r"^\[ALERT\]\s*\(\d+\) : (config : )?", "", first), content)[:300]
 
 
+def of_broken_cfg(said):
+    """Whether the sync complains of a haproxy.cfg that was saved on its host: setup can put it right."""
+    return said.split(" ")[0].endswith("haproxy.cfg") and " was refused: " not in said
+
+
+def way_out(said):
+    """What a person does about a complaint of the sync, on whose host it is."""
+    save = "mend it there, and save it again"
+    return (
+        f"inv setup, which puts back the inventory's haproxy.cfg; or {save}" if of_broken_cfg(said) else save
+    )
+
+
 def masked(said, content=None):
     """The same without words that may be secrets."""
     words = set()

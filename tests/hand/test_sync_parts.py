@@ -327,6 +327,22 @@ def test_a_certificate_that_was_refused_is_told_by_one_alarm_at_least_and_at_mos
     assert "site.pem was refused" in node.complaints()[0]
 
 
+def test_an_alarm_of_a_broken_configuration_names_setup_and_one_of_another_file_where_it_is_looked_at(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(duty, "ALARMS", str(tmp_path / "alarms"))
+    monkeypatch.setattr(duty, "SPARE", str(tmp_path / "spare"))
+    monkeypatch.setattr(syncing, "MENDED_WITHIN_S", 0)
+    node = syncing.Node({}, ledger.Ledger("a", str(tmp_path / "ledger")))
+    for name, broken in (("haproxy.cfg", True), ("x", False)):
+        node.broken, node.items = {name: f"/etc/{name} is not valid"}, {name: items.SavedFile(name, "/x")}
+        node.tell()
+        what, _, next_step = duty.alarms()["sync"]["text"].partition("\nNext: ")
+        assert what == f"/etc/{name} is not valid; it is neither loaded nor sent."
+        assert next_step.startswith("inv sync.status")
+        assert ("inv setup" in next_step) is broken
+
+
 def test_one_fault_of_a_certificate_raises_one_alarm_and_it_is_not_the_syncs(tmp_path, monkeypatch):
     monkeypatch.setattr(duty, "ALARMS", str(tmp_path / "alarms"))
     monkeypatch.setattr(duty, "SPARE", str(tmp_path / "spare"))

@@ -230,3 +230,22 @@ def test_a_dead_haproxy_is_told_with_the_fault_of_its_configuration_and_setup_me
 def test_a_split_brain_is_looked_at_on_the_wire():
     found = status.judge([row("lb-1", "MASTER", True), row("lb-2", "MASTER", True)], {}, None)
     assert found.next_step.startswith("inv vrrp")
+
+
+def test_a_host_that_is_silent_is_to_be_started_unless_it_refused_us():
+    gone = {"lb-2": "lb-2: no ssh to 10.0.0.2 port 22 (no answer).\nNext: ssh -i key lb-2"}
+    rows = [row("lb-1", "MASTER", True), row("lb-2", "UNKNOWN")]
+    found = status.judge(rows, gone, None, {"lb-2"})
+    assert found.verdict == (
+        "lb-2: no ssh to 10.0.0.2 port 22 (no answer), and lb-1 hears no VRRP advert of it. lb-1 serves."
+    )
+    assert found.next_step == "is lb-2 up? Start it; if it is dead for good: inv setup --without lb-2"
+    assert status.judge(rows, gone, None).next_step == "ssh -i key lb-2"
+    backup = [row("lb-1", "BACKUP", False), row("lb-2", "UNKNOWN")]  # lb-2 may be MASTER, unseen
+    assert status.judge(backup, gone, None, {"lb-2"}).next_step == "ssh -i key lb-2"
+
+
+def test_the_last_host_that_answers_is_not_called_serving_where_its_haproxy_is_dead():
+    dead = dataclasses.replace(row("lb-1", "MASTER", True), haproxy="failed")
+    found = status.judge([dead, row("lb-2", "UNKNOWN")], {"lb-2": GONE}, None)
+    assert found.verdict.endswith("lb-1 is MASTER, and its HAProxy is dead.")

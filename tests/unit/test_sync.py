@@ -177,5 +177,20 @@ def test_a_host_that_is_not_reached_is_mended_as_status_says_and_not_on_it():
     assert (trouble.what, trouble.next_step) == ("lb-2: no ssh to it", "is the host up?")
 
 
+def test_a_host_that_is_silent_is_to_be_started_and_what_it_lacks_waits_for_that():
+    gone = errors.Unreachable("lb-2: no ssh to it.\nNext: ssh lb-2", down=True)
+    found = sync.judge({"lb-1": node(True, peers=behind("lb-2 is not reached")), "lb-2": gone}).troubles
+    assert found[0].next_step == "is lb-2 up? Start it; if it is dead for good: inv setup --without lb-2"
+    assert all("inv sync.now" not in one.next_step and one.next_step != "inv sync" for one in found)
+
+
+def test_a_broken_configuration_on_a_host_is_put_right_by_setup():
+    said = "/etc/haproxy/haproxy.cfg is not valid: x; it is neither loaded nor sent"
+    (trouble,) = sync.judge({"lb-1": node(True, complaints=[said]), "lb-2": node()}).troubles
+    assert trouble.next_step.startswith("inv setup")
+    (trouble,) = sync.judge({"lb-1": node(True, complaints=["haproxy.cfg was refused: no room"])}).troubles
+    assert trouble.next_step == "mend it there, and save it again"
+
+
 def test_times_are_the_pairs_and_say_so():
     assert sync.clock(1700000000, "Asia/Seoul") == "2023-11-15 07:13:20 +0900"
