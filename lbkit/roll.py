@@ -19,6 +19,7 @@ Tell = Callable[[str, str], None]  # (host name or "", line): narrative for the 
 MASTER_DEADLINE_S = 30
 SERVING_DEADLINE_S = 10
 CHARGE_DEADLINE_S = 30
+REJOINS_WITHIN_S = 30  # and no longer, however long the inventory has a HAProxy that came back wait
 
 
 class Roll:
@@ -59,6 +60,7 @@ class Roll:
             self.verify(host)
         self.introduce()
         self.settle()
+        self.rejoin()
         self.certify()
 
     def bring_all(self, host: Host) -> None:
@@ -227,6 +229,25 @@ class Roll:
             if time.monotonic() >= ended and (len(pair.masters(nodes)) == 1 or elsewhere or not running):
                 return
             time.sleep(0.2)
+
+    def rejoin(self) -> None:
+        """Who was mended or loaded anew may be MASTER again: its agent waits a moment before it says so."""
+        units = {f"{name}.service" for name in ("haproxy", "keepalived", steps.agent.SERVICE)}
+        asked = {name for name, one in self.changed if one.label in units and one.action in plan.LOADS}
+        deadline = time.monotonic() + min(self.cluster.agent.rise, REJOINS_WITHIN_S) + SERVING_DEADLINE_S
+        while asked:
+            nodes = observe.read(self.cluster, (), {name: self.opened[name] for name in asked}).nodes
+            asked = {node.host.name for node in nodes if self.is_in_fault(node)}
+            if asked and time.monotonic() > deadline:
+                self.tell("", f"{' and '.join(sorted(asked))} could not take over yet: inv status says why")
+                return
+            time.sleep(0.2 if asked else 0)
+
+    def is_in_fault(self, node: pair.Node) -> bool:
+        """And not because somebody keeps it out."""
+        if node.vrrp != "BACKUP" or pair.maintenance(node):
+            return False
+        return bool(self.opened[node.host.name].call("vrrp_state") == "FAULT")
 
     def certify(self) -> None:
         """Certificates come last of all: the pair is done by now, and the node in charge obtains them."""

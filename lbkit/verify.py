@@ -39,7 +39,7 @@ def run(cluster: Cluster, since: Since | None = None, logs: bool = False) -> lis
             checks += told(f"{name} reaches the AWS API", way_to_api, cluster, name, session)
             checks += told(f"{name} may move the address", permission, cluster, name, session)
         for name, session in alive.items():
-            checks += told(f"{name}'s health check runs", health_check, cluster, name, session)
+            checks += told(f"{name}'s health check runs", health_check, cluster, picture.node(name), session)
             checks += told(f"keepalived on {name} hears its agent", hears_agent, name, session)
             checks += told(f"{name} alone answers", on_its_own, cluster, name, session)
         checks += told("what clients see", from_outside, cluster, picture, alive)
@@ -215,18 +215,20 @@ def permission(cluster: Cluster, name: str, session: remote.Session) -> list[Che
     return [Check(f"{name} may move the address", good, said, fix)]
 
 
-def health_check(cluster: Cluster, name: str, session: remote.Session) -> list[Check]:
+def health_check(cluster: Cluster, node: pair.Node, session: remote.Session) -> list[Check]:
     """keepalived's check, run as its user: where it cannot be executed, keepalived says so once in its
     journal and goes on unchecked, and a dead HAProxy keeps the address."""
     answer = session.call("check", **steps.check_question(cluster))
+    name = node.host.name
     title = f"{name}'s health check runs"
     script, user = steps.keepalived.CHECK, steps.prereqs.SCRIPT_USER
     if answer["code"] == 0:
         return [Check(title, True, f"as {user}; while the agent works it leaves the verdict to it")]
-    if answer["code"] == 1:
-        return [
-            Check(title, False, f"as {user}: HAProxy does not serve", "journalctl -u haproxy on the host")
-        ]
+    if answer["code"] == 1 and pair.maintenance(node):
+        return [Check(title, True, f"as {user}: it keeps the host out, as the maintenance wants")]
+    if answer["code"] == 1:  # HAProxy's fault, or another that its agent has found
+        fix = f"inv status; on {name}: journalctl -u lbkit-agent -u haproxy -n 50"
+        return [Check(title, False, f"as {user}: it says that {name} must not be MASTER", fix)]
     how = answer["said"] if answer["code"] is None else f"exit code {answer['code']}: {answer['said']}"
     detail = f"{script} as {user}: {how}; keepalived goes on unchecked"
     return [Check(title, False, detail, f"on {name}: sudo runuser -u {user} -- {script}; then inv plan")]

@@ -250,6 +250,21 @@ def test_a_virtual_ip_is_with_the_node_on_whose_interface_it_is(
     assert f"{holds}{int(holder == 'me')}\n" in (tmp_path / "agent.prom").read_text()
 
 
+def test_only_what_nobody_wanted_is_an_error_in_the_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = agent.Agent(config(aws=None), agent.Files(str(tmp_path), maintenance=str(tmp_path / "none")))
+    rules = one.config.rules
+    for more, level in (({"maintenance": True}, 5), ({"aside": True}, 5), ({"check": "refused"}, 3)):
+        check = agent.Check(1, 100.0, more.pop("check", "serves"), peer=True)
+        one.seen = agent.Seen(now=100.0, ready=True, term=0, keepalived="runs", check=check, **more)
+        out = agent.why_out(one.seen, rules)
+        decided = agent.decide(one.seen, one.memory, rules)
+        told = agent.replace(decided, fit=False, why_fit=out or "HAProxy does not serve")
+        one.tell(None, told, {})
+        assert f"<{level}>unfit: " in capsys.readouterr().out
+
+
 # ── notices ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -40,6 +40,7 @@ class SimHost:
     broken: bool = False  # on purpose, by a failover test that was cut off
     agent: bool = True  # it says whether this node is in charge
     certified: bool = False
+    faults: int = 0  # so often its keepalived says FAULT, when it is asked
 
     def read(self, item: dict[str, Any]) -> dict[str, Any]:
         if item["kind"] == "packages":
@@ -144,6 +145,9 @@ class SimSession:
         if op == "hears":
             others = [one for one in self.pair.hosts.values() if one is not self.host and one.master]
             return any(one.speaks for one in others) and not self.host.deaf
+        if op == "vrrp_state":
+            self.host.faults = max(0, self.host.faults - 1)
+            return "FAULT" if self.host.faults else "BACKUP"
         if op == "ask":
             return [{"status": 200 if self.host.serves else 503, "good": self.host.serves}]
         if self.pair.cut_after is not None and len(self.pair.log) >= self.pair.cut_after:

@@ -46,6 +46,25 @@ def test_broken_standby_keeps_the_holder_untouched(monkeypatch, cluster):
     assert {name for name, _ in simulated.log} == {"lb-2"}
 
 
+def test_setup_waits_until_a_standby_that_it_mended_may_be_master_again(monkeypatch, cluster):
+    simulated = set_up(monkeypatch, cluster)
+    standby = simulated.hosts["lb-2"]
+    standby.active["haproxy.service"], standby.faults = False, 3
+    run(monkeypatch, cluster, simulated, sim.desired())
+    assert standby.faults == 0
+    standby.active["haproxy.service"], standby.faults = False, 10**9
+    cluster = cluster.replace(agent=cluster.agent.replace(rise=0))
+    told = run_told(monkeypatch, cluster, simulated)
+    assert "lb-2 could not take over yet: inv status says why" in told
+
+
+def run_told(monkeypatch, cluster, simulated):
+    told = []
+    with sim.in_place_of_ssh(monkeypatch, simulated, sim.desired()) as converge:
+        converge.setup(cluster, STEPS, BOTH, (), "inv setup", lambda _, line: told.append(line))
+    return told
+
+
 def test_invalid_configuration_touches_nothing_else(monkeypatch, cluster):
     simulated = set_up(monkeypatch, cluster)
     with pytest.raises(errors.CommandFailed, match="would be invalid") as failure:

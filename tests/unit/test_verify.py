@@ -85,3 +85,15 @@ def test_a_keepalived_that_cannot_hear_its_agent_is_told_with_the_way_out():
     (deaf,), (fine,) = answers(False), answers(True)
     assert (deaf.passed, fine.passed, answers(None)) == (False, True, [])
     assert "fs.inotify.max_user_instances" in deaf.next_step
+
+
+def test_a_health_check_that_says_no_during_a_maintenance_is_as_it_should_be(cluster):
+    session = SimpleNamespace(call=lambda *_, **__: {"code": 1, "said": ""})
+    (check,) = verify.health_check(cluster, node(cluster, "lb-1"), session)
+    assert (check.passed, "HAProxy does not serve" in check.detail) == (False, False)
+    facts = {
+        "maintenance": {"since": "12:00", "who": "kim", "reason": ""},
+        "units": {"keepalived.service": ""},
+    }
+    out = pair.node(cluster, cluster.host("lb-1"), (), plan.Seen((), facts))
+    assert verify.health_check(cluster, out, session)[0].passed
