@@ -18,6 +18,7 @@ from typing import Any
 from lbkit import arrival, errors, observe, pair, plan, remote, steps
 from lbkit.inventory import Cluster
 from lbkit.roll import Roll, Tell
+from lbkit.since import STAMP
 
 AGENT = steps.agent.SERVICE
 ACCOUNT = "aws"  # where a change was made, beside the names of hosts
@@ -266,20 +267,17 @@ def locked(opened: dict[str, Any], command: str) -> Iterator[None]:
     """Ours is the pair: taken on every host, in the order of their names, so that two runs cannot each hold
     half. Each lock ends with its session, however that ends. All have one `since`: what is kept of this run's
     changes is told by it to be of one run."""
-    since = time.strftime(SINCE)
+    since = time.strftime(STAMP)
     for name in sorted(opened):
         lock(name, opened[name], command, since)
     yield
-
-
-SINCE = "%Y-%m-%d %H:%M:%S %z"
 
 
 def lock(name: str, session: Any, command: str, since: str = "") -> None:
     """One host is ours, until its session ends. Raises Locked."""
     entry = {
         "who": f"{who()}@{socket.gethostname()}",
-        "since": since or time.strftime(SINCE),
+        "since": since or time.strftime(STAMP),
         "command": command,
     }
     held = session.call("lock", **entry)["held"]

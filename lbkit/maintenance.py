@@ -15,6 +15,7 @@ from typing import Any
 from lbkit import converge, errors, pair, remote, startable, status, switchover
 from lbkit.inventory import Cluster
 from lbkit.roll import Tell
+from lbkit.since import stamp
 
 OBEYED_WITHIN_S = 15
 
@@ -44,7 +45,7 @@ def on(cluster: Cluster, name: str, reason: str, command: str, tell: Tell) -> Do
         with converge.locked(alive, command):
             entry = {
                 "who": f"{converge.who()}@{socket.gethostname()}",
-                "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+                "since": stamp(cluster.timezone),
                 "reason": reason,
             }
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lbkit import errors, pair, plan, remote, steps
+from lbkit import errors, pair, plan, remote, since, steps
 from lbkit.inventory import Cluster, Eip, Host, Vip
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def read(
             answer = session.call("read", items=[one.resource.spec() for one in asked[name]])
         except errors.LbkitError as error:
             return error
-        return plan.Seen(tuple(answer["items"]), answer["facts"])
+        return plan.Seen(tuple(answer["items"]), in_zone(answer["facts"], cluster.timezone))
 
     *states, account = remote.in_parallel(seen, [*opened, None])
     found = dict(zip(opened, states, strict=True))
@@ -108,6 +108,18 @@ def read(
         if isinstance(state, errors.LbkitError)
     }
     return Picture(cluster, tuple(nodes), missing, account)
+
+
+def in_zone(facts: Mapping[str, Any], zone: str) -> dict[str, Any]:
+    """The same with the recorded moments, each in the zone of whoever typed, in the pair's. Pure."""
+
+    def told(entry: Any) -> Any:
+        return {**entry, "since": since.in_zone(entry["since"], zone)} if entry else entry
+
+    entries = {name: told(facts[name]) for name in ("maintenance", "lock") if name in facts}
+    if "servers" in facts:
+        entries["servers"] = {name: told(entry) for name, entry in facts["servers"].items()}
+    return {**facts, **entries}
 
 
 def unreachable(cluster: Cluster, name: str, error: errors.LbkitError) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from lbkit import errors, remote
 from lbkit.inventory import Cluster
+from lbkit.since import stamp
 
 Tell = Callable[[str, str], None]
 Record = Mapping[str, Mapping[str, Any]]  # `backend/server` → {state, weight, who, since, reason}
@@ -227,7 +228,7 @@ def change(cluster: Cluster, typed: str | None, order: Order, words: str, tell: 
         alive = {host: opened[host] for host in views}
         with converge.locked(alive, words):
             standing = next((v.held[name] for v in views.values() if name in v.held), None)
-            entry = entry_of(order, standing, f"{converge.who()}@{socket.gethostname()}")
+            entry = entry_of(order, standing, f"{converge.who()}@{socket.gethostname()}", cluster.timezone)
             done, failed = put(name, entry, alive)
     for host in done:
         tell(host, f"{name} {order.state if order.weight is None else f'weight {order.weight}'}")
@@ -254,9 +255,11 @@ def is_held(view: HostView, name: str) -> bool:
     return name in view.held or (seen is not None and seen.state != READY)
 
 
-def entry_of(order: Order, standing: Mapping[str, Any] | None, who: str) -> dict[str, Any] | None:
-    """What is recorded; None for `ready`, which ends all. A weight leaves a state as it stands, and a state a
-    weight."""
+def entry_of(
+    order: Order, standing: Mapping[str, Any] | None, who: str, zone: str = "UTC"
+) -> dict[str, Any] | None:
+    """What is recorded, its moment in that zone; None for `ready`, which ends all. A weight leaves a state as
+    it stands, and a state a weight."""
     if order.state == READY and order.weight is None:
         return None
     old = standing or {"state": READY, "weight": None}
@@ -264,7 +267,7 @@ def entry_of(order: Order, standing: Mapping[str, Any] | None, who: str) -> dict
         "state": order.state if order.weight is None else old["state"],
         "weight": old["weight"] if order.weight is None else order.weight,
         "who": who,
-        "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "since": stamp(zone),
         "reason": order.reason,
     }
 

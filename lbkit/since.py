@@ -13,6 +13,22 @@ UNITS_S = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 FORMS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d")
 
 
+STAMP = "%Y-%m-%d %H:%M:%S %z"  # of what is recorded on the hosts with who did it
+
+
+def stamp(zone: str) -> str:
+    """Now, as it is recorded."""
+    return datetime.now(ZoneInfo(zone)).strftime(STAMP)
+
+
+def in_zone(text: str, zone: str) -> str:
+    """A recorded moment in that zone; what is none stays as it is."""
+    try:
+        return datetime.strptime(text, STAMP).astimezone(ZoneInfo(zone)).strftime(STAMP)
+    except ValueError:
+        return text
+
+
 @dataclass(frozen=True)
 class Since:
     """ago_s: seconds before now by the host's own clock; at: a moment, s since 1970. One of them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from lbkit import errors, observe, pair, plan, report, status, verify
+from lbkit import errors, observe, pair, plan, report, since, status, verify
 from lbkit.hand import reading
 
 GONE = "lb-2: no ssh to 10.0.0.2 port 22 (no answer).\nNext: look,\n      then again."
@@ -249,3 +249,15 @@ def test_the_last_host_that_answers_is_not_called_serving_where_its_haproxy_is_d
     dead = dataclasses.replace(row("lb-1", "MASTER", True), haproxy="failed")
     found = status.judge([dead, row("lb-2", "UNKNOWN")], {"lb-2": GONE}, None)
     assert found.verdict.endswith("lb-1 is MASTER, and its HAProxy is dead.")
+
+
+def test_all_recorded_moments_are_shown_in_the_pairs_zone():
+    entry = {"who": "kim", "reason": "", "since": "2026-11-21 19:34:49 +0000"}
+    facts = observe.in_zone(
+        {"maintenance": entry, "lock": None, "servers": {"apps/app-1": entry}, "units": {}}, "Asia/Seoul"
+    )
+    here = "2026-11-22 04:34:49 +0900"
+    assert (facts["maintenance"]["since"], facts["servers"]["apps/app-1"]["since"]) == (here, here)
+    assert (facts["lock"], facts["units"]) == (None, {})
+    assert since.in_zone("just now", "Asia/Seoul") == "just now"
+    assert since.stamp("Asia/Seoul").endswith(" +0900")
