@@ -255,14 +255,17 @@ def test_only_what_nobody_wanted_is_an_error_in_the_log(
 ) -> None:
     one = agent.Agent(config(aws=None), agent.Files(str(tmp_path), maintenance=str(tmp_path / "none")))
     rules = one.config.rules
-    for more, level in (({"maintenance": True}, 5), ({"aside": True}, 5), ({"check": "refused"}, 3)):
-        check = agent.Check(1, 100.0, more.pop("check", "serves"), peer=True)
-        one.seen = agent.Seen(now=100.0, ready=True, term=0, keepalived="runs", check=check, **more)
-        out = agent.why_out(one.seen, rules)
-        decided = agent.decide(one.seen, one.memory, rules)
-        told = agent.replace(decided, fit=False, why_fit=out or "HAProxy does not serve")
-        one.tell(None, told, {})
-        assert f"<{level}>unfit: " in capsys.readouterr().out
+    check = agent.Check(1, 100.0, "serves", peer=True)
+    seen = agent.Seen(now=100.0, ready=True, term=0, keepalived="runs", check=check)
+    for out in ({"maintenance": True}, {"aside": True}):
+        one.seen = agent.replace(seen, **out)
+        decided = agent.decide(one.seen, agent.replace(one.memory, fit=True), rules)
+        assert not decided.fit
+        one.tell(None, decided, {})
+        assert "<5>unfit: " in capsys.readouterr().out
+    one.seen = seen
+    one.tell(None, agent.replace(decided, why_fit="HAProxy hangs; the peer serves"), {})
+    assert "<3>unfit: " in capsys.readouterr().out
 
 
 # ── notices ──────────────────────────────────────────────────────────────────────────────────────────────────
