@@ -19,9 +19,10 @@ REPORT = "write the same, with plots, to this HTML file"
 def switchover(c: Context, to: str | None = None, json: bool = False) -> int:
     """Move service to another host, for maintenance, with no failed new request.
 
-    Starts only from a whole pair. The address moves first, then the role;
-    connections that are open at that moment are cut. Whatever becomes of
-    this machine meanwhile, the pair is whole again within 20 s.
+    Starts from a whole pair, or where the holder sees no server and the
+    target does. The address moves first, then the role; connections that
+    are open at that moment are cut. Whatever becomes of this machine
+    meanwhile, the pair is whole again within 20 s.
 
     Example: inv switchover --to lb-2
     """
