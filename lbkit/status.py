@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -299,57 +299,67 @@ def judge(
         return status(
             f"{masters[0]} is MASTER, but the address is on {', '.join(holders) or 'nobody'}.", "inv verify"
         )
-    for one in rows:
-        for unit, state in (("haproxy", one.haproxy), ("keepalived", one.keepalived)):
-            if state not in pair.RUNNING:
-                side = "the holder" if one.holds else "the standby"
-                why = cause(one) if unit == "haproxy" else ""
-                verdict = f"{unit} is {state} on {one.host}, {side}.{f' {why}.' if why else ''}"
-                if why:
-                    return status(verdict, "inv plan, then inv setup, which puts back the inventory's")
-                return status(verdict, f"on {one.host}: journalctl -u {unit} -n 50; then inv setup")
-        if one.vrrp == "FAULT":
-            return status(
-                f"{one.host}, the standby, is in FAULT: it cannot take over.",
-                f"on {one.host}: journalctl -u keepalived -n 50",
-            )
-        if one.agent in STOPPED:
-            verdict = f"lbkit-agent is {one.agent} on {one.host}: nothing watches HAProxy there."
-            return status(verdict, "inv setup")
-        if one.servers is None:
-            return status(
-                f"HAProxy on {one.host} does not answer on its socket.",
-                f"on {one.host}: systemctl status haproxy",
-            )
-        if one.holds and fewer(one):
-            look = "inv verify, which names the others and why"
-            able = [other.host for other in rows if works(other) and other.vrrp == "BACKUP"]
-            if sees_none(one) and able:
-                look = f"inv switchover --to {able[0]}, which sees some; then {look}"
-            return status(f"{one.servers[0]} of {one.servers[1]} servers are up.", look)
-    for one in rows:
-        if not one.holds and sees_none(one):
-            verdict = f"{one.host} could not take over: it sees 0 of {(one.servers or (0, 0))[1]} servers up."
-            return status(verdict, "inv backend, which says why; inv setup, if their ports are others there")
-    for one in rows:
-        for name, text in one.troubles:
-            if name not in PASSING:
-                next_step = f"on {one.host}: journalctl -u lbkit-agent -n 50"
-                return status(f"{one.host}: {text}.", next_step)
+    for verdict, next_step in hindrances(rows):
+        return status(verdict, next_step)
     standby = ", ".join(one.host for one in rows if not one.holds)
     verdict = f"The pair is whole: {masters[0]} serves, {standby} stands by."
-    for one in rows:
-        if one.sync in STOPPED:
-            return status(f"{verdict} But lbkit-sync is {one.sync} on {one.host}.", "inv setup", whole=True)
-    for what, next_step in differences:
+    for what, next_step in flaws(rows, differences):
         return status(f"{verdict} But {what}.", next_step, whole=True)
-    for one in rows:
-        if fewer(one) and one.servers:
-            seen = f"{one.host} sees {one.servers[0]} of {one.servers[1]} servers up"
-            return status(f"{verdict} But {seen}.", "inv backend, which says why", whole=True)
-    for one in rows:
-        for text, next_step in one.alarms:  # which keeps nobody from a switchover
-            return status(f"{verdict} But on {one.host}: {text}.", next_step, whole=True)
     held = {name: entry for one in rows for name, entry in one.held.items()}
     told = "".join(f" {behind.held_text(name, entry)}." for name, entry in sorted(held.items()))
     return status(verdict + told, f"inv backend.ready {next(iter(held))} ends it" if held else "", whole=True)
+
+
+def hindrances(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """(verdict, next step) of what keeps a pair with one MASTER and holder from being whole: its hosts one by
+    one, what hurts now before what would at a failover."""
+    for one in rows:
+        yield from of_host(one)
+        if one.holds and one.servers and fewer(one):
+            look = "inv verify, which names the others and why"
+            able = [other.host for other in rows if works(other) and other.vrrp == "BACKUP"]
+            if sees_none(one) and able and not any(other.maintenance for other in rows):
+                look = f"inv switchover --to {able[0]}, which sees some; then {look}"
+            yield f"{one.servers[0]} of {one.servers[1]} servers are up.", look
+    for one in rows:
+        if not one.holds and one.servers and sees_none(one):
+            verdict = f"{one.host} could not take over: it sees 0 of {one.servers[1]} servers up."
+            yield verdict, "inv backend, which says why; inv setup, if their ports are others there"
+    for one in rows:
+        for name, text in one.troubles:
+            if name not in PASSING:
+                yield f"{one.host}: {text}.", f"on {one.host}: journalctl -u lbkit-agent -n 50"
+
+
+def of_host(one: Row) -> Iterator[tuple[str, str]]:
+    """The same of what should run there."""
+    for unit, state in (("haproxy", one.haproxy), ("keepalived", one.keepalived)):
+        if state not in pair.RUNNING:
+            side = "the holder" if one.holds else "the standby"
+            verdict = f"{unit} is {state} on {one.host}, {side}."
+            if unit == "haproxy" and (why := cause(one)):
+                yield f"{verdict} {why}.", "inv plan, then inv setup, which puts back the inventory's"
+            yield verdict, f"on {one.host}: journalctl -u {unit} -n 50; then inv setup"
+    if one.vrrp == "FAULT":
+        verdict = f"{one.host}, the standby, is in FAULT: it cannot take over."
+        yield verdict, f"on {one.host}: journalctl -u keepalived -n 50"
+    if one.agent in STOPPED:
+        yield f"lbkit-agent is {one.agent} on {one.host}: nothing watches HAProxy there.", "inv setup"
+    if one.servers is None:
+        verdict = f"HAProxy on {one.host} does not answer on its socket."
+        yield verdict, f"on {one.host}: systemctl status haproxy"
+
+
+def flaws(rows: Sequence[Row], differences: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """(what, next step) of what is wrong with a whole pair, and keeps nobody from a switchover."""
+    for one in rows:
+        if one.sync in STOPPED:
+            yield f"lbkit-sync is {one.sync} on {one.host}", "inv setup"
+    yield from differences
+    for one in rows:
+        if one.servers and fewer(one):
+            seen = f"{one.host} sees {one.servers[0]} of {one.servers[1]} servers up"
+            yield seen, "inv backend, which says why"
+    for one in rows:
+        for text, next_step in one.alarms:
+            yield f"on {one.host}: {text}", next_step
