@@ -6,10 +6,12 @@ import hashlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from lbkit.hand import core, loaded, networkd, reading, talk, writing
+from tests.waiting import until
 
 
 @pytest.mark.parametrize(
@@ -90,6 +92,8 @@ def test_drop_in_with_another_content_or_none_asks_for_a_restart(drop_in):
 def test_without_a_record_the_running_process_tells_whether_it_has_the_drop_in(drop_in, address, restart):
     env = {"LBKIT_PRIVATE_ADDRESS": address, "LANG": "C"}
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=env) as process:
+        # The kernel shows a process that has just begun its program without an environment for a moment.
+        until(lambda: b"LANG" in Path(f"/proc/{process.pid}/environ").read_bytes())
         assert stale(drop_in, process.pid) == {"reload_on": True, "restart_on": restart}
 
 
@@ -98,6 +102,8 @@ def test_process_that_was_started_with_another_text_meanwhile_is_restarted(drop_
     remember(drop_in)
     env = {"LBKIT_PRIVATE_ADDRESS": "0.0.0.0"}
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=env) as process:
+        # The kernel shows a process that has just begun its program without an environment for a moment.
+        until(lambda: b"LANG" in Path(f"/proc/{process.pid}/environ").read_bytes())
         assert stale(drop_in, process.pid)["restart_on"]
 
 
