@@ -22,8 +22,8 @@ def install(change, content, make):
     """What `make` makes at a path beside the target is put in its place.
 
     The check runs on it; the target must still be what was read; with `keep` that is kept; then it is renamed
-    into place. content: its bytes, None of a link. keep: True, or the name of the certificate that it is. setup:
-    it is what the inventory asks for, and no save of somebody's.
+    into place. content: its bytes, None of a link. keep: True, or the name of the certificate that it is.
+    setup: it is what the inventory asks for, and no save of somebody's.
     """
     path, directory = change["path"], os.path.dirname(change["path"])
     remove_leftovers(path, temporary_prefix(path))
