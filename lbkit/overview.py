@@ -64,12 +64,12 @@ class Failover:
 
 
 def read(cluster: Cluster, host: Host, session: Any) -> Overview | None:
-    """None where the host did not answer."""
+    """None where the host could not tell. Raises Unreachable."""
     page = steps.own_page(cluster, host)
     question = page.question() if page else None
     try:
         return of(session.call("overview", page=question if question and question["tls"] else None))
-    except errors.LbkitError:
+    except errors.CommandFailed:
         return None
 
 

@@ -13,6 +13,7 @@ from lbkit import compare, diffs, errors, plan, steps
 from lbkit.inventory import Cluster, Host
 from lbkit.kept import Version
 from lbkit.resources import File, Owned, Resource, Service
+from lbkit.steps import haproxy
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,10 @@ def needed_by(cluster: Cluster, host: Host, path: str) -> str:
 
 
 def is_shared(cluster: Cluster, path: str) -> bool:
-    """Whether the inventory has the same file there on all hosts."""
+    """Whether all hosts have the same file there: by the inventory, or since the sync brings all that stands
+    in that directory."""
+    if path.startswith(f"{haproxy.PAGES}/") and haproxy.error_pages(cluster):
+        return True
     contents = {
         one.resource.content if isinstance(one.resource, File) and one.resource.path == path else None
         for host in cluster.hosts

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from lbkit import cert_install, compare, converge, errors, kept, observe, pair, plan, remote, restored
 from lbkit.inventory import Cluster
@@ -75,11 +75,8 @@ def run(
             return Done(prepared, ())
         tell_of_others(cluster, prepared, tell)
         with converge.locked(alive, command):
-            roll = bring(cluster, alive, prepared, tell)
-            after = observe.read(cluster, roll.only, alive, prepared.asked)
-    converge.refuse_missing(after, roll.so_far())
+            roll, after = bring(cluster, alive, prepared, tell)
     converge.refuse_split(after)
-    converge.refuse_rest(after, names)
     converge.refuse_leaderless(after)
     return Done(prepared, tuple(roll.changed))
 
@@ -95,8 +92,10 @@ def prepare(cluster: Cluster, alive: dict[str, Any], wanted: Wanted, names: Sequ
     return Prepared(picture, tuple(names), asked, tuple(effects), left)
 
 
-def bring(cluster: Cluster, alive: dict[str, Any], prepared: Prepared, tell: Tell) -> Roll:
-    """It is done, as it was shown; the lock is ours."""
+def bring(
+    cluster: Cluster, alive: dict[str, Any], prepared: Prepared, tell: Tell
+) -> tuple[Roll, observe.Picture]:
+    """It is done, as it was shown, and what the hosts are then; the lock is ours."""
     names, asked = prepared.names, prepared.asked
     before = observe.read(cluster, steps_of(asked), alive, asked)
     refuse(before, names)
@@ -104,9 +103,13 @@ def bring(cluster: Cluster, alive: dict[str, Any], prepared: Prepared, tell: Tel
     roll = Roll(before, steps_of(asked), names, alive, tell, asked)
     try:
         roll.run()
-    except errors.CommandFailed as error:
+        after = observe.read(cluster, roll.only, alive, asked)
+        converge.refuse_missing(after, roll.so_far())
+        converge.refuse_rest(after, names)
+        refuse_lost(before, after)
+    except (errors.CommandFailed, errors.Refused, errors.Undecided) as error:
         undo(cluster, roll, alive, tell, error)
-    return roll
+    return roll, after
 
 
 def steps_of(asked: observe.Asked) -> list[str]:
@@ -142,6 +145,16 @@ def refuse_other(shown: observe.Picture, now: observe.Picture, names: Sequence[s
         raise errors.Refused(
             "The hosts have changed since that was shown; nothing was touched.\nNext: the same again"
         )
+
+
+def refuse_lost(before: observe.Picture, after: observe.Picture) -> None:
+    """Who had a MASTER, and no second one, has so still. Without one before, what is put back need not be all
+    that is wrong."""
+    if len(pair.masters(before.nodes)) != 1:
+        return
+    converge.refuse_split(after)
+    if not pair.masters(after.nodes):
+        raise errors.CommandFailed("With that nobody is MASTER any more.\nNext: inv status")
 
 
 # ── what is asked for ────────────────────────────────────────────────────────────────────────────────────
@@ -230,8 +243,8 @@ def tell_of_others(cluster: Cluster, prepared: Prepared, tell: Tell) -> None:
 
 
 def undo(
-    cluster: Cluster, roll: Roll, alive: dict[str, Any], tell: Tell, error: errors.CommandFailed
-) -> None:
+    cluster: Cluster, roll: Roll, alive: dict[str, Any], tell: Tell, error: errors.LbkitError
+) -> NoReturn:
     """What this run replaced is back, and taken into use. Raises CommandFailed with both."""
     touched: dict[str, set[str]] = {}
     for name, change in roll.changed:
@@ -240,11 +253,11 @@ def undo(
     what, _, next_step = str(error).partition("\nNext: ")
     if not touched:
         raise error
-    newest = {(one.host, one.path): one for one in all_kept(alive)}
-    chosen = {name: {path: newest[name, path] for path in paths} for name, paths in touched.items()}
-    asked = ask(cluster, alive, chosen)
     tell("", "It did not take effect, so what stood there comes back.")
     try:
+        newest = {(one.host, one.path): one for one in all_kept(alive)}
+        chosen = {name: {path: newest[name, path] for path in paths} for name, paths in touched.items()}
+        asked = ask(cluster, alive, chosen)
         before = observe.read(cluster, roll.only, alive, asked)
         Roll(before, roll.only, list(touched), alive, tell, asked).run()
     except errors.LbkitError as second:

@@ -93,20 +93,25 @@ def of(cluster: Cluster, opened: dict[str, Any], figures: bool = False) -> Statu
     picture = observe.read(cluster, (), opened)
     answered = {node.host.name: node for node in picture.nodes}
 
+    missing = dict(picture.missing)
+
     def look(host: Host | None) -> Any:
         if host is None:
             return holder(picture)
-        if host.name not in answered:
-            return Row(host.name, host.role, "UNKNOWN", None, "unknown", "unknown", None)
-        seen = overview.read(cluster, host, opened[host.name]) if figures else None
-        return row(answered[host.name], opened[host.name], seen)
+        if host.name in answered:
+            try:
+                seen = overview.read(cluster, host, opened[host.name]) if figures else None
+                return row(answered[host.name], opened[host.name], seen)
+            except errors.Unreachable as error:  # it went away meanwhile
+                missing[host.name] = str(error)
+        return Row(host.name, host.role, "UNKNOWN", None, "unknown", "unknown", None)
 
     hosts = [host for host in cluster.hosts if host.name in opened]
     *rows, held_by = remote.in_parallel(look, [*hosts, None])
     if isinstance(held_by, errors.Undecided):
-        return judge(rows, picture.missing, held_by)
-    known = [replace(one, holds=one.host == held_by) if one.host in answered else one for one in rows]
-    return judge(known, picture.missing, None)
+        return judge(rows, missing, held_by)
+    known = [one if one.host in missing else replace(one, holds=one.host == held_by) for one in rows]
+    return judge(known, missing, None)
 
 
 def holder(picture: observe.Picture) -> str | errors.Undecided | None:

@@ -27,6 +27,7 @@ from lbkit.hand import (
 from lbkit.hand.core import Failed, run
 
 HEALTHY_WITHIN_S = 5
+KEPT_PAGES, KEPT_BYTES = 100, 128 << 20  # of what a tree's files were before: a peer chooses their names
 
 
 def digest(content):
@@ -266,6 +267,8 @@ class Tree(Item):
         for name, replaced in old.items():
             if replaced != new.get(name):
                 keeping.keep(os.path.join(self.path, name), new.get(name))
+        for part in self.parts:
+            keeping.bound(os.path.join(self.path, part), KEPT_PAGES, KEPT_BYTES)
 
     def load(self, _content):
         if self.used:

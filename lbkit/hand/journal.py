@@ -36,7 +36,8 @@ def logs(request):
     def entries():
         for raw in process.stdout:
             entry = json.loads(raw)
-            cursors.append(entry["__CURSOR"])
+            if not cursors:  # the newest; a search may go through millions
+                cursors.append(entry["__CURSOR"])
             yield row_of(entry)
 
     try:

@@ -68,6 +68,24 @@ def counted(before, after):
     return {"added": sum((new - old).values()), "removed": sum((old - new).values())}
 
 
+def bound(below, paths, size):
+    """Of the files below that directory, whose names others choose, no more than so many are kept, and no
+    more bytes but for the newest's: whatever was replaced longest ago is forgotten whole."""
+    import shutil
+
+    found = {}
+    for one in listing():
+        if one["path"].startswith(f"{below}/"):
+            entry = found.setdefault(folder_of(one["path"]), {"at": 0, "size": 0})
+            entry["at"] = max(entry["at"], one["at"])
+            entry["size"] += os.path.getsize(os.path.join(folder_of(one["path"]), str(one["number"])))
+    total = 0
+    for number, (folder, entry) in enumerate(sorted(found.items(), key=lambda one: -one[1]["at"])):
+        total += entry["size"]
+        if number and (number >= paths or total > size):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 # ── what is kept ─────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -78,6 +96,8 @@ def listing():
     with contextlib.suppress(FileNotFoundError):
         for name in sorted(os.listdir(DIRECTORY)):
             folder = os.path.join(DIRECTORY, name)
+            if not os.path.isdir(folder):
+                continue
             for number in numbers(folder):
                 version = header(folder, number)
                 if version.get("path"):

@@ -18,19 +18,20 @@ def overview(page):
 
     served: PEM of the certificate that `page` (as of `handshake`) shows, None where none is asked for or
     served. servers: as of `servers`. info, frontends: `show info` and `show stat` of the frontends, None
-    where HAProxy does not answer; asked for before our own handshake, which it counts as a request. workers:
-    its processes without the master; old ones still have connections. roles: lines as of `logs`. sync: the
-    status of its service, None where it does not answer. booted: when systemd began here, s since 1970.
+    where HAProxy does not answer, and then nothing more is asked of it; asked for before our own handshake,
+    which it counts as a request. workers: its processes without the master; old ones still have connections.
+    roles: lines as of `logs`. sync: the status of its service, None where it does not answer. booted: when
+    systemd began here, s since 1970.
     """
     try:
         info, frontends = (looking.stats(servers.SOCKET, text) for text in ("show info", "show stat -1 1 -1"))
     except OSError:
-        info = frontends = None
+        info = frontends = page = None  # a HAProxy that hangs is waited for once
     asked = {"units": ["lbkit-agent.service"], "since": {}, "grep": ROLES, "limit": LINES, "newest": AMONG}
     return {
         "served": looking.handshake(page) if page else None,  # after `frontends`, which would count it
         "sync": sync(),
-        "servers": servers.servers(),
+        "servers": {"record": {}, "stat": None, "state": None} if info is None else servers.servers(),
         "info": info,
         "frontends": frontends,
         "workers": workers(),

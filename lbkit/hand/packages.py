@@ -23,9 +23,9 @@ def write(change, say):
     say("dpkg --configure -a")
     run(["dpkg", "--configure", "-a", "--force-confold"], env, timeout_s=600)
     follow(["apt-get", "update", "-q", *options], env, say)
-    follow(
-        ["apt-get", "install", "-y", "-q", "--no-install-recommends", *options, *change["names"]], env, say
-    )
+    # Another program that does the same (syslog-ng, beside rsyslog) is not ours to throw out.
+    install = ["apt-get", "install", "-y", "-q", "--no-remove", "--no-install-recommends"]
+    follow([*install, *options, *change["names"]], env, say)
 
 
 APT_LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock")

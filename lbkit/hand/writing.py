@@ -77,11 +77,15 @@ def fill(temporary, content, change):
 
 
 def chown(target, change):
+    """Owner and group are names, or numbers of who is no user any more, as `files.ownership` tells them."""
     import grp
     import pwd
 
     try:
-        os.chown(target, pwd.getpwnam(change["owner"]).pw_uid, grp.getgrnam(change["group"]).gr_gid)
+        owner, group = change["owner"], change["group"]
+        uid = int(owner) if owner.isdecimal() else pwd.getpwnam(owner).pw_uid
+        gid = int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+        os.chown(target, uid, gid)
     except KeyError as error:
         raise Failed(f"{change['path']}: no such user or group: {error}") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import getpass
 import grp
 import hashlib
@@ -118,6 +119,7 @@ def test_a_copy_that_cannot_be_read_hides_no_other(path, kept):
         put(path, content)
     (folder,) = kept.iterdir()
     (folder / "2").write_text("no JSON\n")
+    (kept / "README").write_text("somebody's note\n")
     assert [one["number"] for one in keeping.listing()] == [1, 3]
     put(path, "d\n")
 
@@ -174,6 +176,16 @@ def test_a_link_is_kept_as_a_link_and_can_be_one_again(path):
     assert versions(path)[1] == "new\n"
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="gives a file away")
+def test_a_file_of_somebody_who_is_no_user_any_more_can_be_his_again(path):
+    path.write_text("old\n")
+    os.chown(path, 54321, 54322)
+    put(path, "new\n")
+    (version,) = keeping.listing()
+    put(path, "old\n", owner=version["owner"], group=version["group"])
+    assert (path.stat().st_uid, path.stat().st_gid) == (54321, 54322)
+
+
 def test_a_file_that_goes_is_kept_first(path):
     put(path, "new\n")
     restoring.remove(request(path, ""), None)
@@ -213,6 +225,34 @@ def test_each_page_that_the_sync_replaces_or_removes_is_kept(tmp_path):
     assert versions(pages / "503.http") == ["old 503.http\n"]
     assert versions(pages / "504.http") == ["old 504.http\n"]
     assert versions(pages / "500.http") == []
+
+
+def test_pages_of_ever_new_names_do_not_fill_the_disk(tmp_path, monkeypatch):
+    """A peer names them, and each that goes is kept."""
+    monkeypatch.setattr(items, "KEPT_PAGES", 3)
+    item = items.Tree("pages", str(tmp_path), ("pages",), keep=True)
+    other = tmp_path / "other"
+    keeping.keep(str(other), b"new")
+
+    def bring(name: str, content: str) -> None:
+        text = base64.b64encode(content.encode()).decode()
+        entries = [["pages", "d", 0o755, ""], [f"pages/{name}", "f", 0o644, text]]
+        item.install(json.dumps(entries).encode(), items.digest(item.read()))
+
+    def names() -> list[str]:
+        found = sorted(keeping.listing(), key=lambda one: one["at"])
+        return [Path(one["path"]).name for one in found if one["path"] != str(other)]
+
+    for number in range(6):
+        bring(f"{number}.http", "page\n")
+    assert names() == ["2.http", "3.http", "4.http"]
+    monkeypatch.setattr(items, "KEPT_BYTES", 5000)
+    bring("large.http", "x" * 4000)
+    bring("larger.http", "x" * 6000)
+    assert names() == ["5.http", "large.http"]
+    bring("small.http", "page\n")
+    assert names() == ["larger.http"], "the newest, whatever its size"
+    assert versions(other) == ["-"]
 
 
 def test_what_the_sync_brings_is_kept_and_what_it_takes_back_is_not(path, monkeypatch):

@@ -63,6 +63,8 @@ def test_every_request_is_in_haproxys_own_file_once_through_rotations_and_nowher
     )
     assert [line["priority"] for line in found["lines"]] == [1]
     assert away not in pair.sh(holder, "cat /var/log/syslog")
+    pair.sh(holder, "logger -t haproxy_exporter said by another program")
+    until(lambda: "said by another program" in pair.sh(holder, "cat /var/log/syslog"))
 
     # One that grows is not left for the night.
     before = pair.sh(holder, "stat -c %i /var/log/haproxy.log")

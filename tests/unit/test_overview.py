@@ -44,6 +44,23 @@ def test_requests_a_second_are_counted_before_status_itself_asks_the_frontend(mo
     assert asked.index("show stat -1 1 -1") < asked.index("handshake")
 
 
+def test_a_haproxy_that_hangs_is_waited_for_once(monkeypatch):
+    asked = []
+
+    def silence(_socket, text):
+        asked.append(text)
+        raise TimeoutError
+
+    monkeypatch.setattr(looking, "stats", silence)
+    monkeypatch.setattr(looking, "handshake", lambda _page: asked.append("handshake"))
+    for beside in ("sync", "workers"):
+        monkeypatch.setattr(look, beside, lambda: None)
+    monkeypatch.setattr(journal, "logs", lambda _asked: {"lines": []})
+    found = overview.of(look.overview({"tls": True}))
+    assert asked == ["show info"]
+    assert (found.haproxy, found.servers, found.certificate_hours) == (None, None, None)
+
+
 @pytest.mark.parametrize(
     ("said", "word"),
     [

@@ -198,6 +198,14 @@ def test_the_same_file_on_all_hosts_is_shared_and_what_differs_is_each_hosts_own
     assert not restored.is_shared(cluster, "/etc/lbkit/sync/known_hosts")
 
 
+def test_a_page_that_the_sync_brought_is_shared_whether_or_not_the_inventory_has_it(cluster, monkeypatch):
+    """Put back on one host alone it would differ for good: the sync leaves to setup what setup wrote."""
+    page = f"{haproxy.PAGES}/507.http"
+    assert not restored.is_shared(cluster, page), "without pages in the inventory none are synced"
+    monkeypatch.setattr(haproxy, "error_pages", lambda _: [resources.Directory(haproxy.PAGES)])
+    assert restored.is_shared(cluster, page)
+
+
 # ── on a simulated pair ──────────────────────────────────────────────────────────────────────────────────
 
 
@@ -225,6 +233,66 @@ def test_what_does_not_serve_is_undone_and_the_holder_not_touched(monkeypatch, c
         rollback.run(cluster, wanted, PAIR, "inv rollback", lambda *_: None, lambda _: True)
     assert {host for host, _ in simulated.log} == {"lb-2"}
     assert all(host.files[sim.HAPROXY] == "frontend web" for host in simulated.hosts.values())
+
+
+def test_what_leaves_the_pair_without_a_master_is_undone_on_both_hosts(monkeypatch, cluster):
+    """The check of the file passes, and each host serves by itself: that nobody is MASTER shows at the end."""
+    simulated = sim.set_up(monkeypatch, cluster)
+    ours = simulated.hosts["lb-1"].files[sim.KEEPALIVED]
+    wrong = f"{ours}# on an interface where nothing comes by\n"
+    call, settle = sim.SimSession.call, sim.SimPair.settle
+
+    def with_store(session, op, **request):
+        if op == "kept":
+            store = [version(session.host.name, sim.KEEPALIVED, number=1, content=wrong)]
+            if session.host.files[sim.KEEPALIVED] == wrong:
+                store.append(version(session.host.name, sim.KEEPALIVED, content=ours, run=2))
+            return [dataclasses.asdict(one) for one in store]
+        if op == "kept_content":
+            return {"content": wrong if request["number"] == 1 else ours}
+        return call(session, op, **request)
+
+    def nobody(pair):
+        settle(pair)
+        for host in pair.hosts.values():
+            host.master &= host.loaded["keepalived.service", sim.KEEPALIVED] == ours
+
+    monkeypatch.setattr(sim.SimSession, "call", with_store)
+    monkeypatch.setattr(sim.SimPair, "settle", nobody)
+    wanted = rollback.Wanted(path=sim.KEEPALIVED, to="original")
+    with (
+        sim.in_place_of_ssh(monkeypatch, simulated, sim.desired()),
+        pytest.raises(
+            errors.CommandFailed, match=r"(?s)nobody is MASTER any more.*before is back on lb-2 and lb-1"
+        ),
+    ):
+        rollback.run(cluster, wanted, PAIR, "inv rollback", lambda *_: None, lambda _: True)
+    assert all(host.files[sim.KEEPALIVED] == ours for host in simulated.hosts.values())
+    simulated.settle()
+    assert sim.holder(simulated) != []
+
+
+def test_a_host_that_cannot_say_what_it_keeps_is_not_passed_over(monkeypatch, cluster):
+    """Half of a change would pass for the whole of it."""
+    simulated = sim.set_up(monkeypatch, cluster)
+    stored = version(path=sim.KEEPALIVED, number=1, content="vrrp_instance VI_1 {\n}\n")
+    call = sim.SimSession.call
+
+    def with_store(session, op, **request):
+        if op == "kept" and session.host.name == "lb-2":
+            raise errors.CommandFailed("lb-2: [Errno 5] Input/output error.\nNext: its disk")
+        if op == "kept":
+            return [dataclasses.asdict(stored)]
+        return {"content": "x"} if op == "kept_content" else call(session, op, **request)
+
+    monkeypatch.setattr(sim.SimSession, "call", with_store)
+    wanted = rollback.Wanted(change=stored.change)
+    with (
+        sim.in_place_of_ssh(monkeypatch, simulated, sim.desired()),
+        pytest.raises(errors.CommandFailed, match=r"lb-2: .*Input/output error"),
+    ):
+        rollback.run(cluster, wanted, PAIR, "inv rollback", lambda *_: None, lambda _: True)
+    assert simulated.log == []
 
 
 def test_a_host_that_changed_while_a_person_was_asked_is_not_touched(monkeypatch, cluster):

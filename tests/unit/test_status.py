@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from lbkit import observe, pair, plan, report, status, verify
+from lbkit import errors, observe, pair, plan, report, status, verify
 from lbkit.hand import reading
 
 GONE = "lb-2: no ssh to 10.0.0.2 port 22 (no answer).\nNext: look,\n      then again."
@@ -161,3 +161,28 @@ def test_a_host_is_asked_twice_for_all_that_is_shown_and_a_backup_once_more(clus
     assert [row.holds for row in found.rows] == [True, False]
     assert opened["lb-1"].asked == ["read", "overview"]
     assert sorted(opened["lb-2"].asked) == ["overview", "read", "vrrp_state"]
+
+
+def test_a_host_that_falls_silent_while_it_is_looked_at_is_a_row_of_its_own_and_is_asked_no_more(cluster):
+    class Host:
+        def __init__(self, addresses, silent):
+            self.addresses, self.silent, self.asked = addresses, silent, []
+
+        def call(self, op, **_more):
+            self.asked.append(op)
+            if op == "read":
+                units = dict.fromkeys(reading.ALWAYS, "active")
+                keys = {"public": [], "host_keys": []}
+                facts = {"addresses": {"lan0": self.addresses}, "units": units, "keys": keys}
+                return {"items": [], "facts": facts}
+            if self.silent:
+                raise errors.Unreachable("lb-2: no sign of life for 20 s.\nNext: is it up?")
+            views = {"stat": None, "state": None, "record": {}}
+            nothing = dict.fromkeys(("info", "frontends", "workers", "served", "booted", "sync"))
+            return {"servers": views, "roles": [], **nothing}
+
+    opened = {"lb-1": Host([f"{cluster.address.ip}/24"], False), "lb-2": Host([], True)}
+    found = status.of(cluster, opened, figures=True)
+    assert [(row.vrrp, row.holds) for row in found.rows] == [("MASTER", True), ("UNKNOWN", None)]
+    assert found.verdict == "lb-2: no sign of life for 20 s. lb-1 serves."
+    assert opened["lb-2"].asked == ["read", "overview"]
