@@ -10,12 +10,12 @@ SYNCED = "/etc/haproxy/"  # what setup writes of that which is synced
 
 
 def write(path, content):
-    """Setup is about to write this text there; said before it stands there, so that no moment is missed."""
+    """Setup is about to put these bytes there; said before they stand there, so that no moment is missed."""
     if path.startswith(SYNCED):
         found = read()
         count = 1 + max((entry["count"] for entry in found.values()), default=0)
         found[path] = {
-            "sha256": hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest(),
+            "sha256": hashlib.sha256(content).hexdigest(),
             "count": count,
         }
         orders.put(MARKS, json.dumps(found))

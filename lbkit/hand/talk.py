@@ -17,7 +17,6 @@ from lbkit.hand import (
     loaded,
     locking,
     looking,
-    marks,
     meeting,
     orders,
     overview,
@@ -38,9 +37,7 @@ ALIVE_S = 5
 
 def write(request, say):
     """One change; what `reread` names is read after it."""
-    if request["kind"] == "file":
-        marks.write(request["path"], request["content"])
-    WRITERS[request["kind"]](request, say)
+    WRITERS[request["kind"]]({**request, "setup": True}, say)
     return reading.read([request["reread"]], facts=False)["items"][0] if "reread" in request else {}
 
 

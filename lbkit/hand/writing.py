@@ -4,7 +4,7 @@ import json
 import os
 import time
 
-from lbkit.hand import files, keeping, keys, loaded, looking, packages, servers
+from lbkit.hand import files, keeping, keys, loaded, looking, marks, packages, servers
 from lbkit.hand.core import Failed, follow, free_space, run, sync_directory
 
 
@@ -23,6 +23,7 @@ def install(change, content, make):
 
     The check runs on it; the target must still be what was read; with `keep` that is kept; then it is renamed
     into place. content: its bytes, None of a link. keep: True, or the name of the certificate that it is.
+    setup: it is what the inventory asks for, and no save of somebody's.
     """
     path, directory = change["path"], os.path.dirname(change["path"])
     remove_leftovers(path, temporary_prefix(path))
@@ -34,6 +35,8 @@ def install(change, content, make):
         refuse_changed(change)
         if change.get("keep"):
             keeping.keep(path, content, change["keep"] if isinstance(change["keep"], str) else None)
+        if change.get("setup") and content is not None:
+            marks.write(path, content)
         os.rename(temporary, path)
     except OSError as error:
         raise Failed(f"{path}: {error.strerror}", free_space(directory)) from None

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import getpass
+import grp
+import hashlib
 import os
 import resource
 import select
@@ -13,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from lbkit.hand import duty, framing, inotify, items, ledger, locking, marks, orders, syncing
+from lbkit.hand import duty, framing, inotify, items, ledger, locking, marks, orders, syncing, talk
 from lbkit.hand.core import Failed
 
 PARTS = items.CERTBOT_PARTS
@@ -114,7 +117,7 @@ def test_what_setup_wrote_is_told_from_the_same_text_saved_later_by_a_person(tmp
     item = items.SavedFile("cfg", str(path))
     book = ledger.Ledger("a", str(tmp_path / "ledger"))
     node = syncing.Node({"cfg": item}, book)
-    marks.write(str(path), "by setup")
+    marks.write(str(path), b"by setup")
     path.write_text("by setup")
     node.look()
     assert node.version("cfg")["setup"] is True
@@ -124,6 +127,21 @@ def test_what_setup_wrote_is_told_from_the_same_text_saved_later_by_a_person(tmp
     path.write_text("by setup")
     node.look()
     assert node.version("cfg") == {**node.version("cfg"), "setup": False, "vector": {book.writer: 3}}
+
+
+def test_what_setup_did_not_install_is_not_said_to_be_its_work(tmp_path, monkeypatch):
+    path, noted = tmp_path / "haproxy.cfg", tmp_path / "marks.json"
+    path.write_text("old")
+    monkeypatch.setattr(marks, "SYNCED", str(tmp_path))
+    monkeypatch.setattr(marks, "MARKS", str(noted))
+    was = hashlib.sha256(b"old").hexdigest()
+    owned = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name, "mode": 0o640}
+    request = {"kind": "file", "path": str(path), "content": "new", "was": was, **owned}
+    with pytest.raises(Failed, match="invalid"):
+        talk.write({**request, "check": ("false", "{}")}, print)
+    assert not noted.exists()
+    talk.write(request, print)
+    assert marks.read()[str(path)] == {"sha256": hashlib.sha256(b"new").hexdigest(), "count": 1}
 
 
 def test_what_ended_in_the_middle_of_an_installation_is_the_old_the_new_or_nothing(tmp_path):
