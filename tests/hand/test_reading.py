@@ -65,6 +65,11 @@ def stale(drop_in, pid=0):
     return {how: bool(paths) for how, paths in reading.read_service(item, seen)["stale"].items()}
 
 
+def until_shown(process):
+    """The kernel shows a process that has just begun its program without an environment for a moment."""
+    until(lambda: b"LBKIT_" in Path(f"/proc/{process.pid}/environ").read_bytes())
+
+
 def remember(drop_in):
     writing.remember("haproxy.service", {str(drop_in): loaded.fingerprint(str(drop_in))})
 
@@ -92,8 +97,7 @@ def test_drop_in_with_another_content_or_none_asks_for_a_restart(drop_in):
 def test_without_a_record_the_running_process_tells_whether_it_has_the_drop_in(drop_in, address, restart):
     env = {"LBKIT_PRIVATE_ADDRESS": address, "LANG": "C"}
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=env) as process:
-        # The kernel shows a process that has just begun its program without an environment for a moment.
-        until(lambda: b"LANG" in Path(f"/proc/{process.pid}/environ").read_bytes())
+        until_shown(process)
         assert stale(drop_in, process.pid) == {"reload_on": True, "restart_on": restart}
 
 
@@ -102,8 +106,7 @@ def test_process_that_was_started_with_another_text_meanwhile_is_restarted(drop_
     remember(drop_in)
     env = {"LBKIT_PRIVATE_ADDRESS": "0.0.0.0"}
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=env) as process:
-        # The kernel shows a process that has just begun its program without an environment for a moment.
-        until(lambda: b"LANG" in Path(f"/proc/{process.pid}/environ").read_bytes())
+        until_shown(process)
         assert stale(drop_in, process.pid)["restart_on"]
 
 
@@ -111,6 +114,7 @@ def test_process_that_was_started_with_another_text_meanwhile_is_restarted(drop_
 def test_a_reload_renews_the_lost_record_of_what_runs(drop_in, monkeypatch):
     env = {"LBKIT_PRIVATE_ADDRESS": "10.0.0.1"}
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=env) as process:
+        until_shown(process)
         monkeypatch.setattr(writing, "run", lambda *_args, **_more: f"{process.pid}\n")
         change = {"unit": "haproxy.service", "action": "reload", "restart_on": [str(drop_in)]}
         writing.write_service(change, None)
