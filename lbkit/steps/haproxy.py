@@ -14,6 +14,7 @@ from lbkit.resources import Directory, File, Placeholder, Resource, Service
 from lbkit.steps import logs
 
 CONFIG = "/etc/haproxy/haproxy.cfg"
+HEALTH = "lbkit-health"  # the frontend that keepalived's check and setup ask
 DROP_IN = "/etc/systemd/system/haproxy.service.d/lbkit.conf"
 PAGES = "/etc/haproxy/pages"
 STATS_SOCKET = "/run/haproxy/admin.sock"

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 
 import pytest
 
-from lbkit import compare, diffs, errors, inventory, kept, plan, resources, restored, rollback, rollback_shown
+from lbkit import (
+    compare,
+    diffs,
+    errors,
+    inventory,
+    kept,
+    plan,
+    resources,
+    restored,
+    rollback,
+    rollback_shown,
+    steps,
+)
 from lbkit.kept import Version
 from lbkit.steps import haproxy, keepalived, library
 from tests.unit import sim
@@ -34,6 +47,10 @@ def version(host="lb-1", path=CFG, number=2, content="old\n", run=1, **more) -> 
         "removed": 1,
     }
     return Version(host, path, number, **{**named, **more})
+
+
+def steps_of_haproxy(cluster):
+    return steps.desired(cluster, cluster.active, ("haproxy",))
 
 
 def name(content: str) -> str:
@@ -233,6 +250,42 @@ def test_what_does_not_serve_is_undone_and_the_holder_not_touched(monkeypatch, c
         rollback.run(cluster, wanted, PAIR, "inv rollback", lambda *_: None, lambda _: True)
     assert {host for host, _ in simulated.log} == {"lb-2"}
     assert all(host.files[sim.HAPROXY] == "frontend web" for host in simulated.hosts.values())
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_change_of_the_port_is_put_back_while_the_inventory_still_has_the_new_one(
+    monkeypatch, cluster, broken
+):
+    """Service first, the inventory afterwards: what was put back is asked where it listens."""
+    (ours,) = [one.resource.content for one in steps_of_haproxy(cluster) if one.resource.label == CFG]
+    older = ours.replace(":443 ", ":8443 ")
+    assert older != ours
+    simulated = sim.set_up(monkeypatch, cluster, sim.desired(config=ours))
+    call = sim.SimSession.call
+
+    def with_store(session, op, **request):
+        loaded = session.host.loaded["haproxy.service", CFG]
+        if op == "kept":
+            store = [version(session.host.name, number=1, content=older)]
+            if session.host.files[CFG] == older:
+                store.append(version(session.host.name, content=ours, run=2))
+            return [dataclasses.asdict(one) for one in store]
+        if op == "kept_content":
+            return {"content": older if request["number"] == 1 else ours}
+        if op == "ask":
+            good = f":{request['connect'][1]}" in loaded and not (
+                broken and request["tls"] and loaded == older
+            )
+            return [{"status": 200 if good else None, "good": good}]
+        return call(session, op, **request)
+
+    monkeypatch.setattr(sim.SimSession, "call", with_store)
+    wanted = rollback.Wanted(path=CFG, to="original")
+    fails = pytest.raises(errors.CommandFailed, match="its endpoint fails") if broken else nullcontext()
+    with sim.in_place_of_ssh(monkeypatch, simulated, sim.desired(config=ours)), fails:
+        rollback.run(cluster, wanted, PAIR, "inv rollback", lambda *_: None, lambda _: True)
+    left = {host.files[CFG] for host in simulated.hosts.values()}
+    assert left == {ours if broken else older}
 
 
 def test_what_leaves_the_pair_without_a_master_is_undone_on_both_hosts(monkeypatch, cluster):
