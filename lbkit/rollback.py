@@ -250,9 +250,9 @@ def undo(
     for name, change in roll.changed:
         if change.request.get("kind") in compare.REPLACES:
             touched.setdefault(name, set()).add(change.label)
-    what, _, next_step = str(error).partition("\nNext: ")
     if not touched:
         raise error
+    what = str(error).partition("\nNext: ")[0].replace(roll.so_far(), "").strip()
     tell("", "It did not take effect, so what stood there comes back.")
     try:
         newest = {(one.host, one.path): one for one in all_kept(alive)}
@@ -265,7 +265,8 @@ def undo(
         raise errors.CommandFailed(f"{what}\nIt could not be undone: {why}\nNext: {way}") from None
     where = " and ".join(touched)
     raise errors.CommandFailed(
-        f"{what}\nWhat stood there before is back on {where}: all is as it was.\nNext: {next_step}"
+        f"{what}\nWhat stood there before is back on {where}: all is as it was.\n"
+        f"Next: inv logs --since 10m, which says why; another version: inv rollback"
     )
 
 

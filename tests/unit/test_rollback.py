@@ -245,9 +245,11 @@ def test_what_does_not_serve_is_undone_and_the_holder_not_touched(monkeypatch, c
     wanted = rollback.Wanted(path=sim.HAPROXY, to="original")
     with (
         sim.in_place_of_ssh(monkeypatch, simulated, sim.desired()),
-        pytest.raises(errors.CommandFailed, match="What stood there before is back on lb-2"),
+        pytest.raises(errors.CommandFailed, match="What stood there before is back on lb-2") as failed,
     ):
         rollback.run(cluster, wanted, PAIR, "inv rollback", lambda *_: None, lambda _: True)
+    assert "complete" not in str(failed.value), "it says that nothing is left of it, and not both"
+    assert "mend the inventory" not in str(failed.value)
     assert {host for host, _ in simulated.log} == {"lb-2"}
     assert all(host.files[sim.HAPROXY] == "frontend web" for host in simulated.hosts.values())
 
