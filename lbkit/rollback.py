@@ -88,8 +88,8 @@ def prepare(cluster: Cluster, alive: dict[str, Any], wanted: Wanted, names: Sequ
     picture = observe.read(cluster, steps_of(asked), alive, asked)
     refuse(picture, names)
     holder = observe.holder_of(picture) if converge.todo(picture, names) else None
-    effects = pair.effects(cluster, picture.nodes, holder, names)
-    return Prepared(picture, tuple(names), asked, tuple(effects), left)
+    effects = (*apart(cluster, chosen), *pair.effects(cluster, picture.nodes, holder, names))
+    return Prepared(picture, tuple(names), asked, effects, left)
 
 
 def bring(
@@ -186,6 +186,19 @@ def choose(
     return chosen, left
 
 
+def apart(cluster: Cluster, chosen: Chosen) -> list[str]:
+    """In sentences: of what all hosts share they had not the same before the change, where one before it had
+    reached only some of them."""
+    said = []
+    for path in sorted({one.path for one in every(chosen)}):
+        names = {host: found[path].name for host, found in chosen.items() if path in found}
+        if len(set(names.values())) > 1 and restored.is_shared(cluster, path):
+            each = ", ".join(f"{name} on {host}" for host, name in names.items())
+            said.append(f"{path} was not the same on all hosts before that change, and would not be: {each}.")
+            said.append(f"One version for all of them: inv rollback --path {path} --to VERSION.")
+    return said
+
+
 def refuse_certificates(versions: Sequence[Version]) -> None:
     """One to which the inventory's path is a link: only by that path it is known where it is served."""
     if found := [one for one in versions if one.certificate]:
@@ -271,6 +284,14 @@ def undo(
 
 
 # ── certificates ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def of_certbot(cluster: Cluster, version: Version) -> str:
+    """The certificate that it was, where certbot obtains that, so that none is put back; else empty."""
+    for one in cluster.certificates:
+        if one.is_issued and (version.path == one.path or version.certificate == one.name):
+            return one.name
+    return ""
 
 
 def is_certificate(cluster: Cluster, wanted: Wanted) -> bool:

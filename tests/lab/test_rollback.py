@@ -41,7 +41,7 @@ def test_a_setup_is_put_back_under_load_and_so_is_its_rollback(pair: Rehearsal) 
     after, change = texts(pair), last_change(pair)
     shown = pair.done("rollback").flat
     assert f"Next: inv rollback --change {change}" in shown
-    assert f"{CFG} lb-1, lb-2 +1 -1" in shown
+    assert f"+1 -1 lb-1, lb-2 {CFG}" in shown
 
     planned = pair.inv("rollback", "--change", change, "--plan")
     assert planned.code == 2
