@@ -83,7 +83,9 @@ def replaced(change: Change) -> list[tuple[str, ...]]:
     found = [(version, lines, ", ".join(hosts), path) for (path, lines, version), hosts in rows.items()]
     if ours:
         hosts = ", ".join(dict.fromkeys(one.host for one in ours))
-        found.append(("", "", hosts, f"{library.ROOT}/ ({len({one.path for one in ours})} files)"))
+        number = len({one.path for one in ours})
+        many = "1 file" if number == 1 else f"{number} files"
+        found.append(("", "", hosts, f"{library.ROOT}/ ({many})"))
     return found
 
 
