@@ -176,9 +176,9 @@ def cert_status(json: bool) -> int:
 def cert_install(cert: str | None, key: str | None, chain: str | None, name: str | None, json: bool) -> int:
     from lbkit import cert_install, inventory
 
+    pem = cert_install.text_of(cert, key, chain)
     cluster = inventory.load()
-    wanted = cert_install.chosen(cluster, name)
-    return bring_certificate(cluster, wanted, cert_install.text_of(cert, key, chain), json)
+    return bring_certificate(cluster, cert_install.chosen(cluster, name), pem, json)
 
 
 def cert_selfsigned(

@@ -314,6 +314,7 @@ def certificate(
         alive = reachable(opened, [host.name for host in cluster.hosts])
         versions = [one for one in all_kept(alive) if one.path == path]
         known = cert_install.chosen(cluster, certificate_paths(cluster)[path])
+        cert_install.refuse_issued(known)
         if len(hosts) < len(cluster.hosts):
             raise errors.Refused(
                 f"{path} is the same on all hosts; nothing was touched.\nNext: the same without --host"

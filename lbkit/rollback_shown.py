@@ -28,7 +28,7 @@ def board(versions: Sequence[Version], zone: str) -> list[str]:
     when, by = moment(last.at, zone), author(last.who, last.command)
     lines += wrapped("", f"The last change, {when} {zone}, by {by}, replaced:")
     lines += report.table([("version", "lines", "host", "file"), *replaced(last)], "  ")
-    lines += way_back(last)
+    lines += way_back(last, kept.by_hand(versions))
     if len(changes) > 1:
         rows = [
             (one.name, moment(one.at, zone), str(len(one.versions)), author(one.who, one.command))
@@ -53,8 +53,9 @@ def edited(versions: Sequence[Version]) -> list[str]:
     return lines
 
 
-def way_back(change: Change) -> list[str]:
-    """The command that puts it back; where there is none, why."""
+def way_back(change: Change, theirs: set[tuple[str, str, int]]) -> list[str]:
+    """The command that puts it back; where that is not what is wanted, why. theirs: (host, path, number) of
+    what somebody had put there by hand."""
     files = [one for one in change.versions if one.exists and not one.certificate]
     certificates = {one.path for one in change.versions if one.exists and one.certificate}
     if files and all(one.original for one in change.versions):
@@ -68,6 +69,8 @@ def way_back(change: Change) -> list[str]:
     if change.command.startswith("inv rollback"):
         said = f"That was a rollback itself, so `{command}` would bring back what it took away."
         return [*wrapped("  ", said), "  Next: inv plan, which shows what the inventory says otherwise"]
+    if all((one.host, one.path, one.number) in theirs for one in files):
+        return wrapped("  ", f"That undid somebody's edit by hand; `{command}` would bring it back.")
     said = "It shows what it will put back and asks first; --plan only shows it."
     return [f"  Next: {command}", *wrapped("  ", said)]
 

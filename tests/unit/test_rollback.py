@@ -439,6 +439,16 @@ def test_that_a_rollback_taken_back_brings_back_the_change_is_said():
     assert "  Next: inv plan, which shows what the inventory says otherwise" in lines
 
 
+def test_an_edit_by_hand_that_setup_undid_is_not_offered_as_what_was_right():
+    put = kept.digest("ours\n")
+    versions = [version(number=1, becomes=put), version(number=2, content="theirs\n", run=2, becomes=put)]
+    text = " ".join(line.strip() for line in rollback_shown.board(versions, "UTC"))
+    assert (
+        f"somebody's edit by hand; `inv rollback --change {versions[1].change}` would bring it back" in text
+    )
+    assert "Next: inv rollback --change" not in text
+
+
 def test_no_command_is_offered_that_would_be_refused():
     first = [version(number=1), version(path=CONF, number=1, content=None)]
     assert "--change" not in " ".join(rollback_shown.board(first, "UTC"))
