@@ -176,8 +176,8 @@ def cert_status(json: bool) -> int:
 def cert_install(cert: str | None, key: str | None, chain: str | None, name: str | None, json: bool) -> int:
     from lbkit import cert_install, inventory
 
-    pem = cert_install.text_of(cert, key, chain)
     cluster = inventory.load()
+    pem = cert_install.text_of(cert, key, chain)
     return bring_certificate(cluster, cert_install.chosen(cluster, name), pem, json)
 
 
