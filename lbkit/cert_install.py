@@ -20,6 +20,7 @@ from lbkit.roll import Tell
 INSTALL_S = 120
 MOST_DAYS = 3650
 KEY_TYPES = ("ecdsa", "rsa")
+CERTIFICATE, PRIVATE_KEY = "-----BEGIN CERTIFICATE-----", "PRIVATE KEY-----"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Installed:
 
 
 def chosen(cluster: Cluster, name: str | None) -> ServedCertificate:
-    """The certificate of that name, or the first; Refused where there is none or certbot obtains it."""
+    """The certificate of that name, or the first; Refused where there is none."""
     known = {one.name: one for one in cluster.certificates}
     if not known:
         raise errors.Refused(
@@ -46,13 +47,17 @@ def chosen(cluster: Cluster, name: str | None) -> ServedCertificate:
     wanted = known.get(name or next(iter(known)))
     if wanted is None:
         raise errors.Refused(f"The inventory has no certificate {name!r}.\nNext: one of {', '.join(known)}")
+    return wanted
+
+
+def refuse_issued(wanted: ServedCertificate) -> None:
+    """What certbot obtains is not brought by hand."""
     if wanted.is_issued:
         table = "[certificate]" if wanted.name == FIRST else f"[certificates.{wanted.name}]"
         raise errors.Refused(
             f"certbot obtains {wanted.name}, and would soon put another in its place. Nothing was touched.\n"
             f'Next: issuer = "own" in {table} of the inventory, then inv setup, then this again'
         )
-    return wanted
 
 
 def text_of(cert: str | None, key: str | None, chain: str | None) -> str:
@@ -62,7 +67,14 @@ def text_of(cert: str | None, key: str | None, chain: str | None) -> str:
             "Which certificate, and which key? Nothing was touched.\n"
             "Next: inv cert.install --cert FILE --key FILE (with --chain FILE where it is a file of its own)"
         )
-    if chain and "-----BEGIN CERTIFICATE-----" not in content(chain):
+    for option, path, mark in (("--cert", cert, CERTIFICATE), ("--key", key, PRIVATE_KEY)):
+        if mark not in content(path):
+            what = "certificate" if mark == CERTIFICATE else "private key"
+            raise errors.Refused(
+                f"{option} {path}: there is no {what} in it. Nothing was touched.\n"
+                f"Next: the files the other way round?"
+            )
+    if chain and CERTIFICATE not in content(chain):
         raise errors.Refused(
             f"{chain}: there is no certificate in it, so it is no chain. Nothing was touched.\n"
             "Next: the issuer's intermediate certificates as PEM, or no --chain"
@@ -107,6 +119,7 @@ def name_of(text: str) -> str:
 def install(cluster: Cluster, wanted: ServedCertificate, pem: str, command: str, tell: Tell) -> Installed:
     """Every host has it in place and serves it, proven by a handshake there. Raises an LbkitError that says
     what was changed before; where a host refuses it, nothing was."""
+    refuse_issued(wanted)
     with remote.sessions(cluster.hosts) as opened:
         picture = observe.read(cluster, (), opened)
         converge.refuse_missing(picture)

@@ -177,8 +177,8 @@ def cert_install(cert: str | None, key: str | None, chain: str | None, name: str
     from lbkit import cert_install, inventory
 
     cluster = inventory.load()
-    wanted = cert_install.chosen(cluster, name)
-    return bring_certificate(cluster, wanted, cert_install.text_of(cert, key, chain), json)
+    pem = cert_install.text_of(cert, key, chain)
+    return bring_certificate(cluster, cert_install.chosen(cluster, name), pem, json)
 
 
 def cert_selfsigned(

@@ -165,6 +165,10 @@ def _(wanted: resources.Placeholder, state: dict[str, Any]) -> list[Change]:
             # In memory HAProxy may have a better one, and would have this one after its reload.
             verdict: Verdict = "blocked" if state["live"] else "warning"
             found.append(stop(wanted, verdict, reason, f"put a good one at {wanted.path}: inv cert.install"))
+        elif wanted.own and state["told"]:
+            request = {"kind": "clearance", "name": wanted.name, "path": wanted.path}
+            reason = "it is good, and the alarm of another that was refused stands"
+            found.append(change(wanted, "clear", reason, request=request))
         return found
     if wanted.own and state.get("live"):
         reason = "no certificate there, and a placeholder would take a real one's place"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -62,3 +63,47 @@ def candidates(cluster: Cluster, frontend: Frontend) -> Iterator[tuple[str, str,
         path = (route.path_prefix or ("/",))[0] + (route.path_suffix or ("",))[0]
         if backend := frontend.backend_for(name, path):
             yield name, path, backend
+
+
+# ── by another haproxy.cfg than the inventory's ──────────────────────────────────────────────────────────
+
+SECTION = re.compile(r"(\w+)(?:\s+([\w.-]+))?")
+BIND = re.compile(r'\s+bind\s+"?(?P<address>\S*?):(?P<port>\d+)"?(?P<options>(?:\s.*)?)')
+
+
+def by(question: dict[str, Any], frontend: str, config: str) -> dict[str, Any] | None:
+    """The question, asked where the frontend listens by that haproxy.cfg (before or after a change of its
+    port); None where by it nothing listens that could be asked. One without a `bind` that can be read says
+    nothing else."""
+    address, port = question["connect"]
+    known = list(binds(config))
+    found: dict[str, dict[int, bool]] = {}  # frontend → port → with TLS
+    for name, bind in known:
+        if reaches(bind["address"], address):
+            found.setdefault(name, {})[int(bind["port"])] = " ssl" in bind["options"]
+    mine = found.get(frontend, {})
+    same = [number for number, tls in mine.items() if tls == question["tls"]]
+    if not known or port in same:
+        return question
+    if mine:
+        port = (same or list(mine))[0]
+        return {**question, "connect": (address, port), "tls": mine[port]}
+    return question if any(port in ports for ports in found.values()) else None
+
+
+def binds(config: str) -> Iterator[tuple[str, re.Match[str]]]:
+    """(frontend, its `bind`)."""
+    name = ""
+    for line in config.splitlines():
+        if section := SECTION.match(line):
+            name = section[2] or ""
+        elif bind := BIND.fullmatch(line):
+            yield name, bind
+
+
+def reaches(bound: str, address: str) -> bool:
+    """Whether what listens there is reached at the address. A variable stands for the host's own address."""
+    if bound.startswith("$"):
+        return address not in ("127.0.0.1", "::1")
+    every = ("[::]",) if ":" in address else ("", "*", "0.0.0.0")
+    return bound in every or bound.strip("[]") == address

@@ -27,7 +27,7 @@ class Version:
     original: before lbkit came. link: where it led, of a link; sha256: of a file; a version with neither says
     that there was no file. becomes: the digest of the file that took its place. added, removed: lines by
     that. who, command, since: of the run that did it, as in its lock; at: when, s since 1970. certificate:
-    the name of the one that it is.
+    the name of the one that it is. edited: of the newest, whether somebody else has replaced that since.
     """
 
     host: str
@@ -48,6 +48,7 @@ class Version:
     added: int = 0
     removed: int = 0
     certificate: str | None = None
+    edited: bool = False
 
     @property
     def name(self) -> str:
@@ -64,13 +65,14 @@ class Version:
 @dataclass(frozen=True)
 class Change:
     """One run, and what it replaced. at: its first moment. versions: one for each host and path, of what
-    stood there before the run."""
+    stood there before the run. undone: it put all of that back itself, so that nothing is left of it."""
 
     name: str
     who: str
     command: str
     at: float
     versions: tuple[Version, ...]
+    undone: bool = False
 
 
 def digest(text: str) -> str:
@@ -100,13 +102,15 @@ def read(opened: Mapping[str, Any]) -> tuple[list[Version], dict[str, str]]:
 
 def changes(versions: Iterable[Version]) -> list[Change]:
     """The newest first."""
-    found: dict[str, dict[tuple[str, str], Version]] = {}
+    found: dict[str, dict[tuple[str, str], list[Version]]] = {}
     for one in sorted(versions, key=lambda one: one.number):
-        found.setdefault(one.change, {}).setdefault((one.host, one.path), one)
+        found.setdefault(one.change, {}).setdefault((one.host, one.path), []).append(one)
     runs = []
     for name, replaced in found.items():
-        first = min(replaced.values(), key=lambda one: one.at)
-        runs.append(Change(name, first.who, first.command, first.at, tuple(replaced.values())))
+        before = tuple(each[0] for each in replaced.values())
+        first = min(before, key=lambda one: one.at)
+        undone = all(len(each) > 1 and each[0].sha256 == each[-1].becomes for each in replaced.values())
+        runs.append(Change(name, first.who, first.command, first.at, before, undone))
     return sorted(runs, key=lambda run: run.at, reverse=True)
 
 
@@ -119,6 +123,11 @@ def by_hand(versions: Sequence[Version]) -> set[tuple[str, str, int]]:
             found.add((one.host, one.path, one.number))
         before[one.host, one.path] = one
     return found
+
+
+def edited(versions: Iterable[Version]) -> list[Version]:
+    """The newest of each file that somebody else has changed since; certificates come by many ways."""
+    return [one for one in versions if one.edited and not one.certificate]
 
 
 # ── which are to be put back ─────────────────────────────────────────────────────────────────────────────

@@ -254,7 +254,7 @@ def rollback(wanted: Wanted, host: str | None, plan: bool, yes: bool, json: bool
 
 
 def show_kept(cluster: Cluster, path: str | None, names: list[str], json: bool) -> int:
-    from lbkit import report, rollback, rollback_shown
+    from lbkit import errors, report, rollback, rollback_shown
 
     versions, missing = rollback.look(cluster)
     versions = [one for one in versions if one.host in names and path in (None, one.path)]
@@ -262,7 +262,14 @@ def show_kept(cluster: Cluster, path: str | None, names: list[str], json: bool) 
         report.told("", why)
     if json:
         report.as_json(rollback_shown.as_json(versions, missing, cluster.timezone))
-    elif path:
+        return FAILED if missing else SAME
+    certbots = [one for one in versions if rollback.of_certbot(cluster, one)]
+    if path and certbots:
+        raise errors.Refused(
+            f"{path} is a certificate that certbot obtains, so none is put back.\nNext: inv cert.status"
+        )
+    versions = [one for one in versions if one not in certbots]
+    if path:
         report.out(rollback_shown.of_path(versions, path, cluster.timezone))
     else:
         report.out(rollback_shown.board(versions, cluster.timezone))

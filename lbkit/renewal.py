@@ -10,6 +10,7 @@ from lbkit import arrival, converge, errors, remote
 from lbkit.inventory import Cluster
 from lbkit.resources import Certificate
 from lbkit.steps import ssl
+from lbkit.terminal import wrapped
 
 Tell = Callable[[str, str], None]
 
@@ -96,13 +97,14 @@ def look(session: Any, resources: Sequence[Certificate]) -> list[dict[str, Any]]
 
 def lines(found: Sequence[Renewed]) -> list[str]:
     """What became of them, for a person."""
-    return [
+    said = (
         f"Certificate {one.name} was renewed on {one.host}: it is served, until {moment(one.until)}."
         if one.renewed
         else f"Certificate {one.name} is not due before {moment(one.due)} (good until {moment(one.until)}); "
         f"--force renews it all the same."
         for one in found
-    ]
+    )
+    return [line for text in said for line in wrapped("", text)]
 
 
 def moment(text: str) -> str:

@@ -123,7 +123,7 @@ def certificate_lines(found: Sequence[certificates.Found]) -> list[str]:
         lines = ["Every certificate is good, and served by every host."]
     for certificate in found:
         lines += ["", *wrapped("", certificates.heading(certificate))]
-        lines += [f"  {line}" for line in columns(certificates.rows(certificate))]
+        lines += table(certificates.rows(certificate), "  ")
         odd = dict.fromkeys(note for copy in certificate.copies for note in copy.notes)
         lines += [line for note in odd for line in wrapped("  ", note)]
     return lines
@@ -197,6 +197,20 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     return [
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
+
+
+def table(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
+    """Columns, of which the last has what is left of the terminal's width: wrapped there, or on a line of its
+    own where a word of it is longer."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
+    lines = []
+    for row in rows:
+        left = indent + "".join(f"{text.ljust(width)}  " for text, width in zip(row, widths, strict=False))
+        if max(map(len, row[-1].split()), default=0) > terminal.width() - len(left):
+            lines += [left.rstrip(), f"{indent}    {row[-1]}"]
+        else:
+            lines += wrapped(left, row[-1]) or [left.rstrip()]
+    return lines
 
 
 # ── verify and status ────────────────────────────────────────────────────────────────────────────────────

@@ -111,7 +111,8 @@ class Placeholder(Owned):
     A placeholder that is over makes way for another. until: who or what brings the real one. Without the file
     that `bind … ssl crt` names HAProxy does not start. guarded: its owner and mode are kept too; its content
     never is ours once it is there. own: a person puts it there, and where HAProxy serves already no
-    placeholder may take a real one's place, nor may HAProxy take in a new one that is broken.
+    placeholder may take a real one's place, nor may HAProxy take in a new one that is broken. name: of that
+    certificate, whose alarm ends with this.
     """
 
     kind: ClassVar[str] = "placeholder"
@@ -120,10 +121,11 @@ class Placeholder(Owned):
     until: str = "there is another"
     guarded: bool = True
     own: bool = False
+    name: str = ""
     mode: int = 0o600
 
     def spec(self) -> dict[str, Any]:
-        return {"kind": self.kind, "path": self.path, "names": self.names}
+        return {"kind": self.kind, "path": self.path, "names": self.names, "name": self.name}
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from lbkit import compare, errors, observe, pair, plan, remote, resources, steps, vrrp
+from lbkit import compare, errors, front, observe, pair, plan, remote, resources, steps, vrrp
 from lbkit.inventory import Cluster, Host
 from lbkit.resources import Phase
-from lbkit.steps import library
+from lbkit.steps import haproxy, library
 
 Tell = Callable[[str, str], None]  # (host name or "", line): narrative for the operator
 
@@ -46,7 +46,10 @@ class Roll:
         self.told: set[tuple[str, str]] = set()
         self.rewired: set[str] = set()  # hosts whose new keepalived.conf the old one's readers do not hear
         self.late: list[tuple[Host, plan.Desired]] = []  # what must wait for the MASTER to speak the same
-        self.answered = dict(zip(opened, remote.in_parallel(self.serves, list(opened)), strict=True))
+        answers = remote.in_parallel(
+            lambda name: self.serves(name, self.config(name, seen=True)), list(opened)
+        )
+        self.answered = dict(zip(opened, answers, strict=True))
 
     def run(self) -> None:
         for sentence in self.effects:
@@ -297,7 +300,7 @@ class Roll:
             return
         deadline = time.monotonic() + SERVING_DEADLINE_S
         while True:
-            healthy, answer = self.healthy(host), self.serves(host.name)
+            healthy, answer = self.healthy(host), self.serves(host.name, self.config(host.name))
             worse = not answer and self.answered.get(self.holder or "", False)
             if healthy and not worse:
                 return
@@ -317,13 +320,25 @@ class Roll:
 
     def healthy(self, host: Host) -> bool:
         question = steps.health_question(self.cluster)
+        question = front.by(question, haproxy.HEALTH, self.config(host.name)) or question
         answers = self.opened[host.name].call("ask", **question)
         return bool(answers[0]["status"] == 200)
 
-    def serves(self, name: str) -> bool:
-        """This host alone answers with something better than a server error, as far as it can be asked."""
+    def serves(self, name: str, config: str) -> bool:
+        """This host alone answers with something better than a server error, as far as it can be asked.
+        config: the haproxy.cfg that counts there."""
         page = steps.own_page(self.cluster, self.cluster.host(name))
-        return page is None or bool(self.opened[name].call("ask", **page.question())[0]["good"])
+        question = front.by(page.question(), page.frontend.name, config) if page else None
+        return question is None or bool(self.opened[name].call("ask", **question)[0]["good"])
+
+    def config(self, name: str, *, seen: bool = False) -> str:
+        """The host's haproxy.cfg as this run leaves it, or as it was seen before; empty where it is not
+        known. A rollback's listens where the inventory's did then."""
+        states = self.before.node(name).seen.items
+        for wanted, state in zip(self.asked[name], states, strict=True):
+            if wanted.resource.label == haproxy.CONFIG:
+                return str(state.get("content", "") if seen else getattr(wanted.resource, "content", ""))
+        return ""
 
 
 def takes_part(change: plan.Change) -> bool:

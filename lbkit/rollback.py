@@ -88,8 +88,8 @@ def prepare(cluster: Cluster, alive: dict[str, Any], wanted: Wanted, names: Sequ
     picture = observe.read(cluster, steps_of(asked), alive, asked)
     refuse(picture, names)
     holder = observe.holder_of(picture) if converge.todo(picture, names) else None
-    effects = pair.effects(cluster, picture.nodes, holder, names)
-    return Prepared(picture, tuple(names), asked, tuple(effects), left)
+    effects = (*apart(cluster, chosen), *pair.effects(cluster, picture.nodes, holder, names))
+    return Prepared(picture, tuple(names), asked, effects, left)
 
 
 def bring(
@@ -186,6 +186,19 @@ def choose(
     return chosen, left
 
 
+def apart(cluster: Cluster, chosen: Chosen) -> list[str]:
+    """In sentences: of what all hosts share they had not the same before the change, where one before it had
+    reached only some of them."""
+    said = []
+    for path in sorted({one.path for one in every(chosen)}):
+        names = {host: found[path].name for host, found in chosen.items() if path in found}
+        if len(set(names.values())) > 1 and restored.is_shared(cluster, path):
+            each = ", ".join(f"{name} on {host}" for host, name in names.items())
+            said.append(f"{path} was not the same on all hosts before that change, and would not be: {each}.")
+            said.append(f"One version for all of them: inv rollback --path {path} --to VERSION.")
+    return said
+
+
 def refuse_certificates(versions: Sequence[Version]) -> None:
     """One to which the inventory's path is a link: only by that path it is known where it is served."""
     if found := [one for one in versions if one.certificate]:
@@ -250,9 +263,9 @@ def undo(
     for name, change in roll.changed:
         if change.request.get("kind") in compare.REPLACES:
             touched.setdefault(name, set()).add(change.label)
-    what, _, next_step = str(error).partition("\nNext: ")
     if not touched:
         raise error
+    what = str(error).partition("\nNext: ")[0].replace(roll.so_far(), "").strip()
     tell("", "It did not take effect, so what stood there comes back.")
     try:
         newest = {(one.host, one.path): one for one in all_kept(alive)}
@@ -265,11 +278,20 @@ def undo(
         raise errors.CommandFailed(f"{what}\nIt could not be undone: {why}\nNext: {way}") from None
     where = " and ".join(touched)
     raise errors.CommandFailed(
-        f"{what}\nWhat stood there before is back on {where}: all is as it was.\nNext: {next_step}"
+        f"{what}\nWhat stood there before is back on {where}: all is as it was.\n"
+        f"Next: inv logs --since 10m, which says why; another version: inv rollback"
     )
 
 
 # ── certificates ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def of_certbot(cluster: Cluster, version: Version) -> str:
+    """The certificate that it was, where certbot obtains that, so that none is put back; else empty."""
+    for one in cluster.certificates:
+        if one.is_issued and (version.path == one.path or version.certificate == one.name):
+            return one.name
+    return ""
 
 
 def is_certificate(cluster: Cluster, wanted: Wanted) -> bool:
@@ -292,6 +314,7 @@ def certificate(
         alive = reachable(opened, [host.name for host in cluster.hosts])
         versions = [one for one in all_kept(alive) if one.path == path]
         known = cert_install.chosen(cluster, certificate_paths(cluster)[path])
+        cert_install.refuse_issued(known)
         if len(hosts) < len(cluster.hosts):
             raise errors.Refused(
                 f"{path} is the same on all hosts; nothing was touched.\nNext: the same without --host"

@@ -18,31 +18,61 @@ CHANGES_MOST = 10
 
 
 def board(versions: Sequence[Version], zone: str) -> list[str]:
-    """What the last change replaced, with the command that puts it back; the changes before it; the files.
-    zone: of the times."""
-    changes = kept.changes(versions)
+    """What somebody else changed since; what the last change replaced, with the command that puts it back;
+    the changes before it; the files. zone: of the times."""
+    changes = [one for one in kept.changes(versions) if not one.undone]
+    lines = edited(versions)
     if not changes:
-        return wrapped("", "Nothing was replaced yet, so nothing is kept.")
+        return [*lines, *wrapped("", "Nothing was replaced yet, so nothing is kept.")]
     last = changes[0]
     when, by = moment(last.at, zone), author(last.who, last.command)
-    heads = ("file", "host", "lines", "version")
-    lines = wrapped("", f"The last change, {when} {zone}, by {by}, replaced:")
-    lines += [f"  {line}" for line in report.columns([heads, *replaced(last)])]
-    certificates = {one.path for one in last.versions if one.certificate}
-    one_by_one = {one.path for one in last.versions} == certificates
-    how = f"--path {min(certificates)}" if one_by_one else f"--change {last.name}"
-    lines += [f"  Next: inv rollback {how}"]
-    lines += wrapped("  ", "It shows what it will put back and asks first; --plan only shows it.")
+    lines += wrapped("", f"The last change, {when} {zone}, by {by}, replaced:")
+    lines += report.table([("version", "lines", "host", "file"), *replaced(last)], "  ")
+    lines += way_back(last, kept.by_hand(versions))
     if len(changes) > 1:
         rows = [
             (one.name, moment(one.at, zone), str(len(one.versions)), author(one.who, one.command))
             for one in changes[1:CHANGES_MOST]
         ]
-        lines += ["", "Before it:"]
-        lines += [f"  {line}" for line in report.columns([("change", "when", "files", "by"), *rows])]
-    lines += ["", "Kept of:"]
-    lines += [f"  {line}" for line in report.columns([("file", "versions"), *files(versions)])]
+        lines += ["", "Before it:", *report.table([("change", "when", "files", "by"), *rows], "  ")]
+    lines += ["", "Kept of:", *report.table([("versions", "file"), *files(versions)], "  ")]
     return [*lines, "  Next: inv rollback --path FILE"]
+
+
+def edited(versions: Sequence[Version]) -> list[str]:
+    """What was changed on a host since, and not by lbkit: no rollback of an older change is called for."""
+    hosts: dict[str, list[str]] = {}
+    for one in kept.edited(versions):
+        hosts.setdefault(one.path, []).append(one.host)
+    lines = []
+    for path, found in hosts.items():
+        said = f"{path} on {' and '.join(found)} was changed since, and not by lbkit (by hand, then)."
+        lines += wrapped("", said)
+    if lines:
+        lines += [*wrapped("  ", "Next: inv plan, which shows the difference; inv setup undoes it"), ""]
+    return lines
+
+
+def way_back(change: Change, theirs: set[tuple[str, str, int]]) -> list[str]:
+    """The command that puts it back; where that is not what is wanted, why. theirs: (host, path, number) of
+    what somebody had put there by hand."""
+    files = [one for one in change.versions if one.exists and not one.certificate]
+    certificates = {one.path for one in change.versions if one.exists and one.certificate}
+    if files and all(one.original for one in change.versions):
+        said = "That was the first set-up of these files: with what stood there before, no pair serves."
+        return wrapped("  ", said)
+    if not files and certificates:
+        return [f"  Next: inv rollback --path {min(certificates)}"]
+    if not files:
+        return wrapped("  ", "All of that was new, and stays.")
+    command = f"inv rollback --change {change.name}"
+    if change.command.startswith("inv rollback"):
+        said = f"That was a rollback itself, so `{command}` would bring back what it took away."
+        return [*wrapped("  ", said), "  Next: inv plan, which shows what the inventory says otherwise"]
+    if all((one.host, one.path, one.number) in theirs for one in files):
+        return wrapped("  ", f"That undid somebody's edit by hand; `{command}` would bring it back.")
+    said = "It shows what it will put back and asks first; --plan only shows it."
+    return [f"  Next: {command}", *wrapped("  ", said)]
 
 
 def replaced(change: Change) -> list[tuple[str, ...]]:
@@ -53,20 +83,22 @@ def replaced(change: Change) -> list[tuple[str, ...]]:
         if one not in ours:
             rows.setdefault((one.path, count(one), name(one)), []).append(one.host)
     found: list[tuple[str, ...]]
-    found = [(path, ", ".join(hosts), lines, version) for (path, lines, version), hosts in rows.items()]
+    found = [(version, lines, ", ".join(hosts), path) for (path, lines, version), hosts in rows.items()]
     if ours:
         hosts = ", ".join(dict.fromkeys(one.host for one in ours))
-        found.append((f"{library.ROOT}/ ({len({one.path for one in ours})} files)", hosts, "", ""))
+        number = len({one.path for one in ours})
+        many = "1 file" if number == 1 else f"{number} files"
+        found.append(("", "", hosts, f"{library.ROOT}/ ({many})"))
     return found
 
 
 def files(versions: Sequence[Version]) -> list[tuple[str, str]]:
-    """(path, how many versions) of each; lbkit's own modules in one row."""
+    """(how many versions, path) of each; lbkit's own modules in one row."""
     found: dict[str, set[tuple[str, float]]] = {}
     for one in versions:
         path = f"{library.ROOT}/*.py" if one.path in library.paths() else one.path
         found.setdefault(path, set()).add((one.name, one.original))
-    return [(path, str(len(names))) for path, names in sorted(found.items())]
+    return [(str(len(names)), path) for path, names in sorted(found.items())]
 
 
 def of_path(versions: Sequence[Version], path: str, zone: str) -> list[str]:
@@ -89,15 +121,15 @@ def of_path(versions: Sequence[Version], path: str, zone: str) -> list[str]:
         for (version, _), found in rows.items()
     ]
     heads = ("version", "until", "lines", "host", "replaced by")
-    lines = [f"{path}, times of {zone}:"]
-    lines += [f"  {line}" for line in report.columns([heads, *table])]
+    lines = [*edited(mine), f"{path}, times of {zone}:"]
+    lines += report.table([heads, *table], "  ")
     for host, _, number in sorted(kept.by_hand(mine)):
-        edited = next(one for one in mine if (one.host, one.number) == (host, number))
-        lines += wrapped("  ", f"{name(edited)} was put there on {host} by somebody, and not by lbkit.")
-    example = next((row[0] for row in table if row[0] != kept.ABSENT), ORIGINAL)
+        theirs = next(one for one in mine if (one.host, one.number) == (host, number))
+        lines += wrapped("  ", f"{name(theirs)} was put there on {host} by somebody, and not by lbkit.")
     return [
         *lines,
-        f"  Next: inv rollback --path {path} --to {example}",
+        *wrapped("  ", "The newest need not be a good one: see who had replaced it, and why."),
+        f"  Next: inv rollback --path {path} --to VERSION",
         *wrapped("  ", "It shows the difference and asks first; --plan only shows it."),
     ]
 
@@ -143,11 +175,18 @@ def as_json(versions: Sequence[Version], missing: Mapping[str, str], zone: str) 
             "who": one.who,
             "command": one.command,
             "at": one.at,
+            "undone": one.undone,
             "files": [{"host": v.host, "path": v.path, "version": v.name} for v in one.versions],
         }
         for one in kept.changes(versions)
     ]
-    return {"changes": changes, "versions": [row(one) for one in versions], "not_read": dict(missing)}
+    now = [{"host": one.host, "path": one.path} for one in kept.edited(versions)]
+    return {
+        "edited": now,
+        "changes": changes,
+        "versions": [row(one) for one in versions],
+        "not_read": dict(missing),
+    }
 
 
 # ── putting back ─────────────────────────────────────────────────────────────────────────────────────────

@@ -24,18 +24,32 @@ def json_text(value: Any) -> str:
     return re.sub(r"[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def width() -> int:
+    """The terminal's, in columns."""
+    return max(40, shutil.get_terminal_size((80, 24)).columns)
+
+
+COMMAND = re.compile(
+    r"`[^`\n]+`|\binv [a-z][\w.-]*(?: (?:on|off)\b)?(?: --[a-z-]+(?: [^\s,;:()-][^\s,;()]*)?)*"
+)
+JOINT = "\ue000"  # in place of a command's spaces, while lines are made
+
+
 def wrapped(indent: str, text: str) -> list[str]:
-    """Text in lines of the terminal's width; a long word is kept whole, so that it can be copied."""
+    """Text in lines of the terminal's width; a long word is kept whole, so that it can be copied, and so is a
+    command that fits into a line."""
     text = re.sub(r"\s*\n\s*", " ", text)
-    width = max(40, shutil.get_terminal_size((80, 24)).columns)
-    return textwrap.wrap(
+    most = width() - len(indent) - 2
+    text = COMMAND.sub(lambda one: one[0].replace(" ", JOINT) if len(one[0]) <= most else one[0], text)
+    lines = textwrap.wrap(
         text,
-        width,
+        width(),
         initial_indent=indent,
         subsequent_indent=" " * (len(indent) + 2),
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line.replace(JOINT, " ") for line in lines]
 
 
 def say(text: str, stream: TextIO) -> None:

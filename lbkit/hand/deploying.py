@@ -191,9 +191,9 @@ def serve(config, certificate, lock):
         if content != kept(certificate):
             take_in(certificate, content)
         elif not is_refused(certificate):
-            duty.end_alarm(file_alarm(certificate))
+            duty.end_alarm(renewing.file_alarm(certificate))
     except (Failed, OSError) as error:
-        raise alarmed(file_alarm(certificate), certificate, error) from None
+        raise alarmed(renewing.file_alarm(certificate), certificate, error) from None
     return {"installed": "served"}.get(outcome, outcome)
 
 
@@ -205,7 +205,7 @@ def settled(config, certificate):
         content = content_of(certificate["path"])
         verdict = pem.inspect(text_of(content or b""), certificate["domains"])
         if content is not None and content == kept(certificate):
-            over = file_alarm(certificate) in duty.alarms() and not is_refused(certificate)
+            over = renewing.file_alarm(certificate) in duty.alarms() and not is_refused(certificate)
             serves = not served.runs(config["socket"]) or is_served(config, certificate, verdict)
             return serves and not over
         if verdict["good"] or time.monotonic() > deadline:
@@ -226,7 +226,9 @@ def refuse(certificate, content, why):
         apart = f"; the refused one is {refused_path(certificate)}"
     put(path, good, content)
     served.start_failed()
-    return Failed(f"{said}. The one before was put back and goes on being served{apart}.\nNext: {next_step}")
+    keep = "" if certificate.get("issuer") == "acme" else "; to keep the one before: inv setup"
+    said = f"{said}. The one before was put back and goes on being served{apart}"
+    return Failed(f"{said}.\nNext: {next_step}{keep}")
 
 
 def better(certificate):
@@ -242,11 +244,6 @@ def better(certificate):
 def alarm(certificate):
     """Of a candidate that did not come to be served."""
     return f"certificate-{certificate['name']}"
-
-
-def file_alarm(certificate):
-    """Of a file that was put in place and is not fit to be served."""
-    return f"certificate-{certificate['name']}-file"
 
 
 def age_alarm(certificate):
@@ -271,7 +268,7 @@ def tell_age(certificate, now):
 def end_orphans(config):
     """Alarms of certificates that the inventory has no more, or that were certbot's, are over: nobody else
     would end them."""
-    known = {kind(one) for one in config["certificates"] for kind in (alarm, file_alarm)}
+    known = {kind(one) for one in config["certificates"] for kind in (alarm, renewing.file_alarm)}
     known.add(RENEWAL_ALARM)
     known.update((renewing.alarm if one.get("lineage") else age_alarm)(one) for one in config["certificates"])
     for name, entry in duty.alarms().items():
@@ -293,7 +290,7 @@ def take_in(certificate, content):
     keep(certificate, content)
     if is_refused(certificate):
         os.unlink(refused_path(certificate))
-    for name in (alarm(certificate), file_alarm(certificate)):
+    for name in (alarm(certificate), renewing.file_alarm(certificate)):
         duty.end_alarm(name)
     tell_age(certificate, time.time())
 
@@ -350,7 +347,7 @@ def status_of(config, certificate, runs, alarms):
         disk = {**pem.inspect(""), "why": [error.what]}
     known = disk["fingerprint"] is not None
     found = served.seen(certificate, config["socket"]) if runs else []
-    kinds = (alarm, file_alarm, renewing.alarm)  # that it gets old is told by its dates
+    kinds = (alarm, renewing.file_alarm, renewing.alarm)  # that it gets old is told by its dates
     standing = [name for kind in kinds if (name := kind(certificate)) in alarms]
     return {
         **{key: certificate.get(key) for key in ("name", "path", "domains", "issuer", "min_days")},

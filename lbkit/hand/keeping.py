@@ -105,6 +105,21 @@ def listing():
     return found
 
 
+def told():
+    """As `listing`, and of the newest of each path, edited: whether what took its place is there no more."""
+    found = listing()
+    newest = {one["path"]: one for one in found}
+    return [{**one, "edited": newest[one["path"]] is one and is_edited(one)} for one in found]
+
+
+def is_edited(version):
+    """Whether somebody else has replaced what lbkit put there. What cannot be read is not said to be."""
+    try:
+        return files.standing(version["path"])[0].get("sha256") != version.get("becomes")
+    except (Failed, OSError):
+        return False
+
+
 def content(request):
     """{content} of the version {path, number}, as text in which each byte that is none is a surrogate."""
     try:

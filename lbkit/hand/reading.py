@@ -179,14 +179,16 @@ def read_user(item, _seen):
 
 
 def read_placeholder(item, _seen):
-    """{exists, live: whether this HAProxy was set up by us before, and so may serve with another}, what
-    `placeholders.worth` says, and {owner, group, mode}, but for a link: what it leads to is not ours."""
+    """{exists, live: whether this HAProxy was set up by us before, and so may serve with another, told:
+    whether an alarm stands of a file that was refused there}, what `placeholders.worth` says, and {owner,
+    group, mode}, but for a link: what it leads to is not ours."""
     live = placeholders.set_up_before()
     if not os.path.exists(item["path"]):
         return {"exists": False, "live": live}
     info = os.lstat(item["path"])
     owned = files.ownership(info) if stat.S_ISREG(info.st_mode) else {}
-    return {"exists": True, "live": live, **placeholders.worth(item), **owned}
+    told = bool(item["name"]) and renewing.file_alarm(item) in duty.alarms()
+    return {"exists": True, "live": live, "told": told, **placeholders.worth(item), **owned}
 
 
 def read_timezone(_item, _seen):

@@ -73,6 +73,11 @@ def alarm(certificate):
     return f"certificate-{certificate['name']}-renewal"
 
 
+def file_alarm(certificate):
+    """Of a file that was put in place and is not fit to be served."""
+    return f"certificate-{certificate['name']}-file"
+
+
 def state(item):
     """{charge, why: why it is to be issued, "" where it is good, in_place, told: whether an alarm stands that
     has no cause any more, fingerprint, until, due (ISO 8601) of certbot's}: for the plan. Renewals are for

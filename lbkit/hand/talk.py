@@ -82,7 +82,7 @@ OPERATIONS = {
     "logs": lambda request, _say: journal.logs(request),
     "follow": lambda request, say: journal.follow(request, say),
     "sync": lambda request, _say: framing.ask_service(request["request"], request["within_s"]),
-    "kept": lambda _request, _say: keeping.listing(),
+    "kept": lambda _request, _say: keeping.told(),
     "kept_content": lambda request, _say: keeping.content(request),
     "events": lambda request, _say: breaking.events(request["since"]),
 }

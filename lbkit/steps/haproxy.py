@@ -14,6 +14,7 @@ from lbkit.resources import Directory, File, Placeholder, Resource, Service
 from lbkit.steps import logs
 
 CONFIG = "/etc/haproxy/haproxy.cfg"
+HEALTH = "lbkit-health"  # the frontend that keepalived's check and setup ask
 DROP_IN = "/etc/systemd/system/haproxy.service.d/lbkit.conf"
 PAGES = "/etc/haproxy/pages"
 STATS_SOCKET = "/run/haproxy/admin.sock"
@@ -71,7 +72,7 @@ def own_certificates(cluster: Cluster) -> list[str]:
 
 def certificates(cluster: Cluster) -> list[Resource]:
     """Something stands where each HTTPS frontend looks for its certificate; without it none would start."""
-    domains = {one.path: one.domains for one in cluster.certificates}
+    known = {one.path: one for one in cluster.certificates}
     found: list[Resource] = []
     for path in certificate_paths(cluster):
         ours = path.startswith("/etc/haproxy/")  # elsewhere directory and file are somebody else's
@@ -80,8 +81,9 @@ def certificates(cluster: Cluster) -> list[Resource]:
             found.append(Directory(folder, mode=0o700))
         own = path in own_certificates(cluster)
         until = "yours is there" if own else "`inv ssl`"
-        names = domains.get(path, cluster.domains)
-        found.append(Placeholder(path, names=names, until=until, guarded=ours, own=own))
+        names = known[path].domains if path in known else cluster.domains
+        name = known[path].name if own and path in known else ""
+        found.append(Placeholder(path, names=names, until=until, guarded=ours, own=own, name=name))
     return list(dict.fromkeys(found))
 
 

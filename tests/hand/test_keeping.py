@@ -295,3 +295,15 @@ def test_where_no_directory_can_be_made_nothing_is_replaced(path, monkeypatch):
         put(path, "new\n")
     assert "KiB" in failure.value.output
     assert path.read_text() == "old\n"
+
+
+def test_what_somebody_else_put_in_place_of_lbkits_is_told_of_the_newest_version(path):
+    put(path, "a\n")
+    put(path, "b\n")
+    assert [one["edited"] for one in keeping.told()] == [False, False]
+    path.write_text("theirs\n")
+    assert [one["edited"] for one in keeping.told()] == [False, True]
+    path.unlink()
+    assert [one["edited"] for one in keeping.told()] == [False, True]
+    path.mkdir()
+    assert [one["edited"] for one in keeping.told()] == [False, False], "it is unknown what that is"

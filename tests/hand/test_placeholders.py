@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lbkit.hand import loaded, placeholders, reading, writing
+from lbkit.hand import duty, loaded, placeholders, reading, renewing, writing
 from tests import authority
 from tests.hand.test_writing import ME
 
@@ -23,12 +23,21 @@ def path(tmp_path, monkeypatch) -> Path:
 
 
 def read(path):
-    return reading.read_placeholder({"path": str(path), "names": NAMES}, None)
+    return reading.read_placeholder({"path": str(path), "names": NAMES, "name": "site"}, None)
 
 
 def make(path, days, **more):
     request = {"path": str(path), "names": NAMES, "days": days, "mode": 0o600, **ME}
     writing.write_placeholder({**request, **more}, None)
+
+
+def test_the_alarm_of_a_file_that_was_refused_is_seen(path, monkeypatch):
+    path.write_text(authority.issue("own", NAMES).pem)
+    standing = {}
+    monkeypatch.setattr(duty, "alarms", lambda: standing)
+    assert not read(path)["told"]
+    standing[renewing.file_alarm({"name": "site"})] = {}
+    assert read(path)["told"]
 
 
 def test_a_placeholder_that_is_over_is_renewed_and_a_good_one_is_not(path):

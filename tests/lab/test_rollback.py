@@ -41,7 +41,7 @@ def test_a_setup_is_put_back_under_load_and_so_is_its_rollback(pair: Rehearsal) 
     after, change = texts(pair), last_change(pair)
     shown = pair.done("rollback").flat
     assert f"Next: inv rollback --change {change}" in shown
-    assert f"{CFG} lb-1, lb-2 +1 -1" in shown
+    assert f"+1 -1 lb-1, lb-2 {CFG}" in shown
 
     planned = pair.inv("rollback", "--change", change, "--plan")
     assert planned.code == 2
@@ -91,6 +91,7 @@ def test_what_a_check_refuses_is_not_put_back_and_what_does_not_serve_is_undone(
     holder, standby = pair.roles()
     pair.sh(standby, f"echo nonsense >> {CFG}")
     until(lambda: pair.inv("sync.status").code == 1)
+    assert pair.done("rollback").flat.startswith(f"{CFG} on {standby} was changed since, and not by lbkit")
     pair.done("setup")
     edits = [one for one in kept(pair)["versions"] if (one["host"], one["path"]) == (standby, CFG)]
     broken = edits[-1]["name"]

@@ -11,6 +11,7 @@ from lbkit import (
     cert_install,
     certificate,
     certificates,
+    commands,
     converge,
     errors,
     inventory,
@@ -71,7 +72,23 @@ def test_what_cannot_be_read_is_refused_with_the_next_step(files, cert, key, exp
 def test_one_that_certbot_obtains_is_not_replaced():
     issued = inventory.load(ROOT / "hosts.toml", secrets=False)
     with pytest.raises(errors.Refused, match=r'issuer = "own" in \[certificate\]'):
-        cert_install.chosen(issued, None)
+        cert_install.install(issued, cert_install.chosen(issued, None), "", "inv", lambda *_: None)
+
+
+def test_arguments_are_looked_at_before_who_obtains_the_certificate(monkeypatch):
+    issued = inventory.load(ROOT / "hosts.toml", secrets=False)
+    monkeypatch.setattr(inventory, "load", lambda: issued)
+    with pytest.raises(errors.Refused, match="Which certificate, and which key"):
+        commands.cert_install(None, None, None, None, json=False)
+    with pytest.raises(errors.Refused, match="--days x"):
+        commands.cert_selfsigned(None, None, "x", None, json=False)
+
+
+@pytest.mark.parametrize(("cert", "key", "said"), [("key", "crt", "--cert"), ("crt", "crt", "--key")])
+def test_files_in_each_others_place_are_refused(files, cert, key, said):
+    folder, _ = files
+    with pytest.raises(errors.Refused, match=rf"(?s){said} .*: there is no .* the other way round"):
+        cert_install.text_of(f"{folder}/{cert}", f"{folder}/{key}", None)
 
 
 def test_an_unknown_one_is_refused(cluster):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lbkit import errors, inventory, steps, verify
+from lbkit import errors, front, inventory, steps, verify
 from lbkit.steps import agent
 
 BACKENDS = "".join(
@@ -136,3 +136,40 @@ def test_servers_are_expected_by_their_share(weights, expected):
 def test_where_chance_picks_the_server_more_is_asked():
     assert verify.expected({"a": 1, "b": 1}, hits=12) == ({"a", "b"}, 24)
     assert verify.expected({"a": 9, "b": 1}, hits=12) == ({"a"}, 60)
+
+
+ON_443 = """
+frontend lbkit-health
+    bind 127.0.0.1:8404
+frontend web
+    bind *:80
+    bind *:443 ssl crt /etc/haproxy/certs/site.pem alpn h2,http/1.1
+frontend own
+    bind "${LBKIT_PRIVATE_ADDRESS}:9000"
+backend apps
+    server a 10.0.0.1:1
+"""
+
+
+@pytest.mark.parametrize(
+    ("frontend", "address", "port", "tls", "config", "found"),
+    [
+        ("web", "10.77.9.11", 443, True, ON_443, (443, True)),
+        ("web", "10.77.9.11", 8443, True, ON_443, (443, True)),
+        ("web", "10.77.9.11", 8443, True, ON_443.replace(" ssl", " xxl"), (80, False)),
+        ("lbkit-health", "127.0.0.1", 8405, False, ON_443, (8404, False)),
+        ("own", "10.77.9.11", 9001, False, ON_443, (9000, False)),
+        ("own", "127.0.0.1", 9001, False, ON_443, None),
+        ("renamed", "10.77.9.11", 443, True, ON_443, (443, True)),
+        ("new", "10.77.9.11", 8443, True, ON_443, None),
+        ("web", "2001:db8::1", 443, True, ON_443, None),
+        ("web", "2001:db8::1", 8443, True, "frontend web\n  bind [::]:443 v6only ssl crt x", (443, True)),
+        ("web", "10.77.9.11", 8443, True, "", (8443, True)),
+    ],
+)
+def test_by_another_haproxy_cfg_the_frontend_is_asked_where_it_listens_there(
+    frontend, address, port, tls, config, found
+):
+    question = {"connect": (address, port), "name": "www.lab.test", "path": "/", "http": True, "tls": tls}
+    wanted = found and {**question, "connect": (address, found[0]), "tls": found[1]}
+    assert front.by(question, frontend, config) == wanted

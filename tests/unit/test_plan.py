@@ -7,7 +7,7 @@ import pytest
 from lbkit import compare, diffs, plan, requirements, resources
 
 FILE = resources.File("/etc/a.conf", content="new\n", mode=0o640, group="haproxy", secrets=("s3cret",))
-FIT = {"sha256": "00", "expired": False, "unfit": [], "live": True}
+FIT = {"sha256": "00", "expired": False, "unfit": [], "live": True, "told": False}
 OWNED = {"owner": "root", "group": "haproxy", "mode": 0o640}
 SERVICE = resources.Service("haproxy", reload_on=("/etc/a.conf",), restart_on=("/etc/unit.conf",))
 RUNS = {
@@ -68,6 +68,12 @@ TABLE = [
         resources.Placeholder("/c.pem", own=True),
         {"exists": True, **FIT, "unfit": ["no"], "live": False},
         ["warning"],
+    ),
+    (resources.Placeholder("/c.pem", own=True), {"exists": True, **FIT, "told": True}, ["clear"]),
+    (
+        resources.Placeholder("/c.pem", own=True),
+        {"exists": True, **FIT, "unfit": ["no"], "told": True},
+        ["blocked"],
     ),
     (resources.Placeholder("/c.pem"), {"exists": False}, ["create"]),
     (resources.Placeholder("/c.pem"), {"exists": False, "live": True}, ["create"]),

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 
 import pytest
 
-from lbkit import compare, diffs, errors, inventory, kept, plan, resources, restored, rollback, rollback_shown
+from lbkit import (
+    compare,
+    diffs,
+    errors,
+    inventory,
+    kept,
+    oncall,
+    plan,
+    resources,
+    restored,
+    rollback,
+    rollback_shown,
+    steps,
+)
 from lbkit.kept import Version
 from lbkit.steps import haproxy, keepalived, library
 from tests.unit import sim
@@ -34,6 +48,10 @@ def version(host="lb-1", path=CFG, number=2, content="old\n", run=1, **more) -> 
         "removed": 1,
     }
     return Version(host, path, number, **{**named, **more})
+
+
+def steps_of_haproxy(cluster):
+    return steps.desired(cluster, cluster.active, ("haproxy",))
 
 
 def name(content: str) -> str:
@@ -228,11 +246,49 @@ def test_what_does_not_serve_is_undone_and_the_holder_not_touched(monkeypatch, c
     wanted = rollback.Wanted(path=sim.HAPROXY, to="original")
     with (
         sim.in_place_of_ssh(monkeypatch, simulated, sim.desired()),
-        pytest.raises(errors.CommandFailed, match="What stood there before is back on lb-2"),
+        pytest.raises(errors.CommandFailed, match="What stood there before is back on lb-2") as failed,
     ):
         rollback.run(cluster, wanted, PAIR, "inv rollback", lambda *_: None, lambda _: True)
+    assert "complete" not in str(failed.value), "it says that nothing is left of it, and not both"
+    assert "mend the inventory" not in str(failed.value)
     assert {host for host, _ in simulated.log} == {"lb-2"}
     assert all(host.files[sim.HAPROXY] == "frontend web" for host in simulated.hosts.values())
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_change_of_the_port_is_put_back_while_the_inventory_still_has_the_new_one(
+    monkeypatch, cluster, broken
+):
+    """Service first, the inventory afterwards: what was put back is asked where it listens."""
+    (ours,) = [one.resource.content for one in steps_of_haproxy(cluster) if one.resource.label == CFG]
+    older = ours.replace(":443 ", ":8443 ")
+    assert older != ours
+    simulated = sim.set_up(monkeypatch, cluster, sim.desired(config=ours))
+    call = sim.SimSession.call
+
+    def with_store(session, op, **request):
+        loaded = session.host.loaded["haproxy.service", CFG]
+        if op == "kept":
+            store = [version(session.host.name, number=1, content=older)]
+            if session.host.files[CFG] == older:
+                store.append(version(session.host.name, content=ours, run=2))
+            return [dataclasses.asdict(one) for one in store]
+        if op == "kept_content":
+            return {"content": older if request["number"] == 1 else ours}
+        if op == "ask":
+            good = f":{request['connect'][1]}" in loaded and not (
+                broken and request["tls"] and loaded == older
+            )
+            return [{"status": 200 if good else None, "good": good}]
+        return call(session, op, **request)
+
+    monkeypatch.setattr(sim.SimSession, "call", with_store)
+    wanted = rollback.Wanted(path=CFG, to="original")
+    fails = pytest.raises(errors.CommandFailed, match="its endpoint fails") if broken else nullcontext()
+    with sim.in_place_of_ssh(monkeypatch, simulated, sim.desired(config=ours)), fails:
+        rollback.run(cluster, wanted, PAIR, "inv rollback", lambda *_: None, lambda _: True)
+    left = {host.files[CFG] for host in simulated.hosts.values()}
+    assert left == {ours if broken else older}
 
 
 def test_what_leaves_the_pair_without_a_master_is_undone_on_both_hosts(monkeypatch, cluster):
@@ -328,7 +384,7 @@ def test_the_list_begins_with_the_last_change_and_what_puts_it_back(monkeypatch)
     lines = rollback_shown.board(versions, "Asia/Seoul")
     assert lines[0].startswith("The last change, 2026-11-18 20:07:40 Asia/Seoul, by kim@desk")
     assert f"  Next: inv rollback --change {versions[0].change}" in lines
-    assert any(CFG in line and "lb-1, lb-2" in line and name("old\n") in line for line in lines)
+    assert any(line.endswith(f"lb-1, lb-2  {CFG}") and name("old\n") in line for line in lines)
     assert sum(library.ROOT in line for line in lines) == 2, "lbkit's own modules stand in one line"
     assert max(map(len, lines)) <= 80
     assert rollback_shown.board([], "UTC") == ["Nothing was replaced yet, so nothing is kept."]
@@ -339,7 +395,7 @@ def test_a_file_is_listed_with_what_is_given_after_to(monkeypatch):
     versions = [version(number=1, run=0), version(content="a\n"), version("lb-2", content="a\n")]
     lines = rollback_shown.of_path(versions, CFG, "Asia/Seoul")
     assert [line.split()[0] for line in lines[2:4]] == [name("a\n"), "original"]
-    assert f"  Next: inv rollback --path {CFG} --to {name(chr(97) + chr(10))}" in lines
+    assert f"  Next: inv rollback --path {CFG} --to VERSION" in lines, "the newest may be the bad one"
     with pytest.raises(errors.Refused, match="Nothing is kept of /etc/other"):
         rollback_shown.of_path(versions, "/etc/other", "UTC")
 
@@ -347,6 +403,80 @@ def test_a_file_is_listed_with_what_is_given_after_to(monkeypatch):
 def test_a_certificate_that_changed_last_is_put_back_by_its_path():
     lines = rollback_shown.board([version(path="/etc/haproxy/certs/site.pem", certificate="site")], "UTC")
     assert "  Next: inv rollback --path /etc/haproxy/certs/site.pem" in lines
+
+
+def test_what_was_changed_by_hand_since_stands_before_a_change_that_has_nothing_to_do_with_it():
+    versions = [version(edited=True), version("lb-2"), version(path=CONF, edited=True)]
+    lines = " ".join(line.strip() for line in rollback_shown.board(versions, "UTC"))
+    assert lines.startswith(f"{CFG} on lb-1 was changed since, and not by lbkit")
+    assert f"{CONF} on lb-1 was changed" in lines
+    assert lines.index("inv setup undoes it") < lines.index("The last change")
+    assert "changed since" in rollback_shown.of_path(versions[:2], CFG, "UTC")[0]
+    assert rollback_shown.as_json(versions, {}, "UTC")["edited"][0] == {"host": "lb-1", "path": CFG}
+    own = version(path="/etc/haproxy/certs/site.pem", certificate="site", edited=True)
+    assert kept.edited([own]) == [], "which a person may bring by more than one way"
+
+
+def test_an_attempt_that_was_undone_is_no_last_change():
+    attempt = {"run": 3, "command": "inv rollback --change 1234"}
+    old, new = kept.digest("old\n"), kept.digest("new\n")
+    versions = [version(becomes=new)]
+    versions += [version(number=3, content="new\n", becomes=old, **attempt)]
+    versions += [version(number=4, content="old\n", becomes=new, **attempt)]
+    assert [one.undone for one in kept.changes(versions)] == [True, False]
+    text = " ".join(rollback_shown.board(versions, "UTC"))
+    assert f"Next: inv rollback --change {versions[0].change}" in text
+    assert "1234" not in text
+    moved = [*versions[:2], version(number=4, content="old\n", becomes=kept.digest("other\n"), **attempt)]
+    assert not any(one.undone for one in kept.changes(moved))
+
+
+def test_that_a_rollback_taken_back_brings_back_the_change_is_said():
+    (only,) = versions = [version(command="inv rollback --change 1234 --yes")]
+    lines = rollback_shown.board(versions, "UTC")
+    text = " ".join(line.strip() for line in lines)
+    assert f"That was a rollback itself, so `inv rollback --change {only.change}` would bring back" in text
+    assert "  Next: inv plan, which shows what the inventory says otherwise" in lines
+
+
+def test_an_edit_by_hand_that_setup_undid_is_not_offered_as_what_was_right():
+    put = kept.digest("ours\n")
+    versions = [version(number=1, becomes=put), version(number=2, content="theirs\n", run=2, becomes=put)]
+    text = " ".join(line.strip() for line in rollback_shown.board(versions, "UTC"))
+    assert (
+        f"somebody's edit by hand; `inv rollback --change {versions[1].change}` would bring it back" in text
+    )
+    assert "Next: inv rollback --change" not in text
+
+
+def test_no_command_is_offered_that_would_be_refused():
+    first = [version(number=1), version(path=CONF, number=1, content=None)]
+    assert "--change" not in " ".join(rollback_shown.board(first, "UTC"))
+    new = [version(path=CONF, content=None)]
+    assert "All of that was new" in " ".join(rollback_shown.board(new, "UTC"))
+
+
+def test_a_certificate_of_certbots_is_not_offered_to_be_put_back(monkeypatch, cluster, capsys):
+    path = haproxy.certificate_paths(cluster)[0]
+    assert rollback.of_certbot(cluster, version(path="/srv/site.pem", certificate="site")) == "site"
+    versions = [version(), version(path=path, number=2, certificate="site", run=2)]
+    monkeypatch.setattr(rollback, "look", lambda _: (versions, {}))
+    assert oncall.show_kept(cluster, None, list(PAIR), False) == 0
+    shown = capsys.readouterr().out
+    assert path not in shown
+    assert f"--change {versions[0].change}" in shown
+    with pytest.raises(errors.Refused, match="certbot obtains"):
+        oncall.show_kept(cluster, path, list(PAIR), False)
+
+
+def test_hosts_that_would_get_different_versions_of_what_they_share_are_told_of(cluster):
+    chosen = {"lb-1": {CFG: version()}, "lb-2": {CFG: version("lb-2", content="between\n")}}
+    said = " ".join(rollback.apart(cluster, chosen))
+    assert f"{name('old' + chr(10))} on lb-1, {name('between' + chr(10))} on lb-2" in said
+    assert f"inv rollback --path {CFG} --to VERSION" in said
+    chosen["lb-2"][CFG] = version("lb-2")
+    assert rollback.apart(cluster, chosen) == []
+    assert rollback.apart(cluster, {"lb-1": {CONF: version()}, "lb-2": {CONF: version(content="x")}}) == []
 
 
 def test_json_has_changes_and_versions_by_the_names_that_the_options_take():

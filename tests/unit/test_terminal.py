@@ -69,3 +69,33 @@ def test_line_ends_that_differ_are_shown(old, said):
     state = {"exists": True, "sha256": "0", "content": old}
     (change,) = compare.diff(file, state)
     assert [line for line in change.diff.split("\n")[3:] if line[:1] in "+-"] == said
+
+
+def test_a_command_is_not_broken_where_it_fits_into_a_line(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = terminal.wrapped("  ", "Next: mend that, inv backend.drain --timeout 30; then `sudo ls -l /etc`")
+    assert lines == [
+        "  Next: mend that,",
+        "    inv backend.drain --timeout 30; then",
+        "    `sudo ls -l /etc`",
+    ]
+    long = terminal.wrapped("", "Next: inv rollback --path /etc/haproxy/haproxy.cfg --to VERSION")
+    assert len(long) > 1
+
+
+def test_a_table_fits_the_width_with_its_last_column_wrapped_or_below(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    rows = [
+        ("change", "by"),
+        ("0123abcd", "kim@desk (inv setup --host lb-1 --yes)"),
+        ("x", "/" * 35),
+        ("y", ""),
+    ]
+    assert report.table(rows, "  ") == [
+        "  change    by",
+        "  0123abcd  kim@desk (inv setup --host",
+        "              lb-1 --yes)",
+        "  x",
+        f"      {'/' * 35}",
+        "  y",
+    ]
