@@ -82,7 +82,9 @@ def done(found: Done) -> list[str]:
         again = command(found.server, entry) if found.state != READY or found.weight is not None else ""
         again = again or f"inv backend.ready {found.server}"
         lines += wrapped("", f"Not done on {host}: {what}")
-        lines += wrapped("  ", f"Next: {next_step + '; then ' if next_step else ''}{again} once more")
+        if "again" not in next_step:
+            next_step = f"{next_step + '; then ' if next_step else ''}{again} once more"
+        lines += wrapped("  ", f"Next: {next_step}")
     if found.hosts and not (found.state == READY and found.weight is None):
         lines += wrapped("  ", f"Next: inv backend.ready {found.server} ends it; nothing else does")
     return lines
