@@ -7,7 +7,18 @@ from typing import Any
 
 from lbkit import report
 from lbkit.check import split
-from lbkit.servers import DRAIN, MAINT, READY, Done, HostView, View, command, differences, held_text
+from lbkit.servers import (
+    DRAIN,
+    MAINT,
+    READY,
+    Done,
+    HostView,
+    View,
+    command,
+    differences,
+    held_text,
+    sessions_open,
+)
 from lbkit.terminal import wrapped
 
 
@@ -95,7 +106,7 @@ def sessions(found: Done) -> list[str]:
         return []
     if found.sessions == 0:
         return [f"No session is open (after {found.waited_s:g} s)."]
-    return wrapped("", f"{found.sessions} sessions are still open after {found.waited_s:g} s.") + wrapped(
+    return wrapped("", f"{sessions_open(found.sessions, ' still')} after {found.waited_s:g} s.") + wrapped(
         "  ", f"Next: inv backend.{found.state} {found.server} --timeout 600 waits on"
     )
 

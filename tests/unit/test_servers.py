@@ -109,6 +109,11 @@ def test_a_weight_leaves_a_drain_as_it_stands_and_ready_ends_both():
     assert servers.entry_of(servers.Order("ready"), weighed, "kim@desk") is None
 
 
+def test_one_session_is_one():
+    assert servers.sessions_open(1, " still") == "1 session is still open"
+    assert servers.sessions_open(2) == "2 sessions are open"
+
+
 def test_the_end_of_a_drain_is_told_with_what_is_left_to_do():
     done = servers.Done(
         "apps/app-1", "drain", None, ("lb-1",), (), ("lb-1",), {"lb-2": "lb-2: no ssh.\nNext: look"}, 2, 60
