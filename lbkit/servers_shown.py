@@ -92,7 +92,7 @@ def done(found: Done) -> list[str]:
         what, next_step = split(why)
         again = command(found.server, entry) if found.state != READY or found.weight is not None else ""
         again = again or f"inv backend.ready {found.server}"
-        lines += wrapped("", f"Not done on {host}: {what}")
+        lines += wrapped("", f"Not done on {host}: {what.removeprefix(f'{host}: ')}")
         if "again" not in next_step:
             next_step = f"{next_step + '; then ' if next_step else ''}{again} once more"
         lines += wrapped("  ", f"Next: {next_step}")

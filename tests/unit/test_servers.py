@@ -125,4 +125,4 @@ def test_the_end_of_a_drain_is_told_with_what_is_left_to_do():
     again = dataclasses.replace(done, missing={"lb-1": str(errors.told_by("lb-1", "no room"))})
     assert " ".join(servers_shown.done(again)).count("again") == 1
     assert "once more" not in " ".join(servers_shown.done(again))
-    assert "Not done on lb-2: lb-2: no ssh. Next: look; then inv backend.drain apps/app-1 once more" in text
+    assert "Not done on lb-2: no ssh. Next: look; then inv backend.drain apps/app-1 once more" in text
