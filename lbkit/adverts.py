@@ -99,6 +99,7 @@ def wrong(
     cluster: Cluster, seen: Mapping[str, Seen], missing: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
     """(what, what to do), what hurts clients first. Pure."""
+    yield from deaf(seen)
     senders = [name for name, one in seen.items() if one.sends]
     if len(senders) > 1:
         what = f"{' and '.join(senders)} send at once: each takes itself for the only MASTER"
@@ -116,11 +117,21 @@ def wrong(
     yield from strangers(cluster, seen)
 
 
+def deaf(seen: Mapping[str, Seen]) -> Iterator[tuple[str, str]]:
+    """Hosts on which no keepalived hears what arrives."""
+    for name, one in seen.items():
+        if one.state == "STOPPED":
+            yield f"keepalived is dead on {name}: it could not take over", "inv setup"
+        if one.state == "UNKNOWN":
+            fix = f"on {name}: systemctl status keepalived"
+            yield f"Whether keepalived runs on {name} could not be told", fix
+
+
 def lost(cluster: Cluster, sender: str, seen: Mapping[str, Seen]) -> Iterator[tuple[str, str]]:
     """What the sender puts on the wire reaches every other host, and the keepalived there."""
     source = cluster.host(sender).private_address
     for name, one in seen.items():
-        if name == sender:
+        if name == sender or one.state == "STOPPED":  # which is told by itself: nobody listens there
             continue
         if source not in {advert.source for advert in one.wire if not advert.outgoing}:
             fix = pair.way_for_adverts(cluster, cluster.host(name))
@@ -185,7 +196,8 @@ def rows(cluster: Cluster, found: Found) -> list[tuple[str, ...]]:
     ]
     for name, one in found.seen.items():
         for advert in one.wire:
-            heard = "-" if advert.outgoing else "yes" if advert.source in one.heard else "no"
+            arrived = advert.source in one.heard and one.state != "STOPPED"
+            heard = "-" if advert.outgoing else "yes" if arrived else "no"
             ends = (names.get(end, end) for end in (advert.source, advert.destination))
             way = "sent" if advert.outgoing else "came"
             facts = (f"{advert.priority}", f"{advert.interval_s:g} s", f"{advert.version}", heard)

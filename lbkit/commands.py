@@ -360,7 +360,8 @@ def cost(usage: tuple[str, str, str, str, str], given: list[str], file: str | No
     from lbkit import inventory, report
 
     cluster = inventory.load(secrets=False)
-    found = bills.of_pair(cluster, bills.usage_of(*usage), bills.read_prices(file, given))
+    used = bills.usage_of(*usage)
+    found = bills.of_pair(cluster, used, bills.read_prices(file, given, used.instance))
     if json:
         report.as_json(dataclasses.asdict(found))
     else:

@@ -98,7 +98,7 @@ def refuse_if_up(cluster: Cluster, without: Sequence[str]) -> None:
             if isinstance(session, remote.Session):
                 raise errors.Refused(
                     f"{name} answers, so it is not left out: `--without` is for a host that is down.\n"
-                    f"Next: the same command, with {name} as one of the hosts."
+                    f"Next: the same command without `--without {name}`."
                 )
             if not getattr(session, "down", False):
                 raise errors.Refused(f"{name} is not down, so it is not left out.\n{session}")

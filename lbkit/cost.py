@@ -152,11 +152,17 @@ def usage_of(instance: str, zones: str, lcu: str, disk: str, addresses: str) -> 
     )
 
 
-def read_prices(file: str | None, given: Sequence[str] = ()) -> Prices:
-    """The table of the file, or lbkit's own; over it the prices in `given` (`NAME=USD`). Raises Refused."""
+def read_prices(file: str | None, given: Sequence[str] = (), instance: str = "") -> Prices:
+    """The table of the file, or lbkit's own; over it the prices in `given` (`NAME=USD`), of what the table
+    knows or of the `instance` that is counted. Raises Refused."""
     path = Path(file).expanduser() if file else TABLE
     prices = table(path)
     named = dict(one_price(text) for text in given)
+    if strange := [name for name in named if name not in prices.usd and name != instance]:
+        raise errors.Refused(
+            f"--price {strange[0]}={named[strange[0]]:g}: nothing of that name is counted.\n"
+            f"Next: one of {', '.join(prices.usd)}; or a type of host, with --instance {strange[0]}"
+        )
     return Prices(**{**vars(prices), "usd": {**prices.usd, **named}, "given": tuple(named)})
 
 

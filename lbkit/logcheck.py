@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lbkit import logs, remote
+from lbkit import servers as behind
 from lbkit.since import Since
 
 ERROR = 3  # syslog's priority: error, and what is worse
@@ -44,13 +45,15 @@ class Judged:
     errors: tuple[logs.Line, ...]
 
 
-def judge(found: Iterable[logs.Line]) -> Judged:
-    """Of one host's lines of one unit."""
+def judge(found: Iterable[logs.Line], servers: Mapping[str, str] | None = None) -> Judged:
+    """Of one host's lines of one unit. servers: `backend/server` → its status now, where that is known."""
     lines = sorted(found)
     wrong = [
         line
         for number, line in enumerate(lines)
-        if is_error(line) and not is_over(line.text, [later.text for later in lines[number + 1 :]])
+        if is_error(line)
+        and not is_over(line.text, [later.text for later in lines[number + 1 :]])
+        and not is_up_again(line.text, servers)
     ]
     return Judged(len(lines), tuple(wrong))
 
@@ -69,6 +72,25 @@ def is_over(text: str, later: Sequence[str]) -> bool:
     return False
 
 
+def is_up_again(text: str, servers: Mapping[str, str] | None) -> bool:
+    """Whether the servers that an error names are up now, or are no more. HAProxy does not say so where
+    it was reloaded meanwhile: a new worker begins with all of them up."""
+    if servers is None:
+        return False
+    if found := re.search(r"Server (\S+/\S+) is DOWN", text):
+        return not servers.get(found[1], "").startswith("DOWN")
+    if found := re.search(r"[Bb]ackend (\S+) has no server available", text):
+        there = [status for name, status in servers.items() if name.startswith(f"{found[1]}/")]
+        return not there or any(map(behind.is_up, there))
+    return False
+
+
+def now(session: remote.Session) -> dict[str, str] | None:
+    """`backend/server` → its status; None where HAProxy does not answer."""
+    views = behind.host_view(session.call("servers")).views
+    return None if views is None else {name: view.status for name, view in views.items()}
+
+
 def read(host: str, session: remote.Session, unit: str, since: Since) -> Judged | None:
     """None where the unit has left no line at all, then or before: nothing can be said of it."""
     asked = dataclasses.replace(logs.question(unit, since, None), requests=False)
@@ -77,7 +99,7 @@ def read(host: str, session: remote.Session, unit: str, since: Since) -> Judged 
         ever = dataclasses.replace(asked, since=Since())
         if not session.call("logs", **ever.request(limit=1))["lines"]:
             return None
-    return judge(lines)
+    return judge(lines, now(session) if unit == "haproxy" else None)
 
 
 def last_change(session: remote.Session) -> Since:

@@ -109,10 +109,12 @@ def hold(
     cluster = inventory.load()
     order = servers.Order(
         state,
-        None if weight is None else number(weight, "--to", 256),
+        None
+        if weight is None
+        else number(weight, "--to", 256, f"inv backend.weight {name or 'NAME'} --to 10"),
         reason or "",
         anyway,
-        number(timeout, "--timeout", 86400),
+        number(timeout, "--timeout", 86400, f"inv backend.{state} {name or 'NAME'} --timeout 60"),
     )
     words = "inv " + " ".join(sys.argv[1:])
     done = servers.change(cluster, name, order, words, report.told)
@@ -123,13 +125,13 @@ def hold(
     return FAILED if done.missing or done.sessions else SAME
 
 
-def number(text: str, option: str, most: int) -> int:
+def number(text: str, option: str, most: int, example: str) -> int:
+    """What was typed behind the option. Raises Refused, with how it may be called."""
     from lbkit import errors
 
     if not text.isdecimal() or int(text) > most:
-        raise errors.Refused(
-            f"{option} {text!r} is no whole number from 0 to {most}; nothing was touched.\nNext: {option} 1"
-        )
+        what = f"{option} {text!r} is no whole number from 0 to {most}" if text else f"{option} is not said"
+        raise errors.Refused(f"{what}; nothing was touched.\nNext: such as {example}")
     return int(text)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lbkit import errors, front, logcheck, logs, names
@@ -17,7 +17,10 @@ REDIRECTS = (301, 302, 303, 307, 308)
 
 def of_clients(cluster: Cluster, address: str, ask: Any) -> list[Check]:
     """address: the one that clients use. ask: as of remote.outside."""
-    found = [*redirects(cluster, address, ask), *cookies(cluster, address, ask)]
+    # An Elastic IP arrives at a host's private address.
+    places = (address, *(host.private_address for host in cluster.hosts))
+    found = [*ports(cluster, "every port answers through the address", address, places, ask)]
+    found += [*redirects(cluster, address, ask), *cookies(cluster, address, ask)]
     for one in names.look(cluster, address, ask):
         found.append(Check(f"DNS name {one.name}", one.good, one.detail, one.fix))
     return found
@@ -29,6 +32,29 @@ def frontends(cluster: Cluster, address: str) -> Iterator[HttpFrontend]:
     for frontend in cluster.haproxy.frontends:
         if isinstance(frontend, HttpFrontend) and any(front.listens(frontend, place) for place in places):
             yield frontend
+
+
+CONNECT_S = 2.0
+
+
+def ports(cluster: Cluster, title: str, address: str, places: Sequence[str], ask: Any) -> Iterator[Check]:
+    """Each port of each frontend that listens at one of the places takes a connection at the address."""
+    wanted = {
+        port: frontend.name
+        for frontend in cluster.haproxy.frontends
+        if any(front.listens(frontend, place) for place in places)
+        for _, port in frontend.ports
+    }
+    shut = []
+    for port, name in wanted.items():
+        question = {"connect": (address, port), "http": False, "timeout_s": CONNECT_S}
+        if error := ask("ask", **question)[0]["error"]:
+            shut.append(f"{address} port {port} ({name}): {error}")
+    if wanted:
+        detail = "; ".join(shut) or ", ".join(map(str, wanted))
+        yield Check(
+            title, not shut, detail, "inv status; inv plan; a firewall or a security group before it?"
+        )
 
 
 def redirects(cluster: Cluster, address: str, ask: Any) -> Iterator[Check]:

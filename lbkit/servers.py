@@ -230,7 +230,8 @@ def change(cluster: Cluster, typed: str | None, order: Order, words: str, tell: 
             standing = next((v.held[name] for v in views.values() if name in v.held), None)
             entry = entry_of(order, standing, f"{converge.who()}@{socket.gethostname()}", cluster.timezone)
             done, failed = put(name, entry, alive)
-    for host in done:
+    was_held = any(is_held(one, name) for one in views.values())
+    for host in done if entry or was_held else ():
         tell(host, f"{name} {order.state if order.weight is None else f'weight {order.weight}'}")
     began, sessions = time.monotonic(), None
     if order.state in (DRAIN, MAINT) and done:
@@ -245,7 +246,7 @@ def change(cluster: Cluster, typed: str | None, order: Order, words: str, tell: 
         missing | failed,
         sessions,
         round(time.monotonic() - began, 1),
-        any(is_held(one, name) for one in views.values()),
+        was_held,
     )
 
 
@@ -307,6 +308,11 @@ def put(
     return {host: answer for host, answer in answers.items() if host not in failed}, failed
 
 
+def sessions_open(count: int, still: str = "") -> str:
+    """`1 session is open`, `2 sessions are still open`."""
+    return f"{count} session{' is' if count == 1 else 's are'}{still} open"
+
+
 def wait(cluster: Cluster, name: str, hosts: Sequence[str], timeout_s: float, tell: Tell) -> int | None:
     """Sessions that are left on these hosts when none is, or the time is over; without the lock."""
     deadline, told = time.monotonic() + timeout_s, None
@@ -318,6 +324,6 @@ def wait(cluster: Cluster, name: str, hosts: Sequence[str], timeout_s: float, te
             if not left or time.monotonic() >= deadline:
                 return left
             if left != told:
-                tell("", f"{name}: {left} sessions are open")
+                tell("", f"{name}: {sessions_open(left)}")
                 told = left
             time.sleep(POLL_S)

@@ -7,7 +7,18 @@ from typing import Any
 
 from lbkit import report
 from lbkit.check import split
-from lbkit.servers import DRAIN, MAINT, READY, Done, HostView, View, command, differences, held_text
+from lbkit.servers import (
+    DRAIN,
+    MAINT,
+    READY,
+    Done,
+    HostView,
+    View,
+    command,
+    differences,
+    held_text,
+    sessions_open,
+)
 from lbkit.terminal import wrapped
 
 
@@ -81,8 +92,10 @@ def done(found: Done) -> list[str]:
         what, next_step = split(why)
         again = command(found.server, entry) if found.state != READY or found.weight is not None else ""
         again = again or f"inv backend.ready {found.server}"
-        lines += wrapped("", f"Not done on {host}: {what}")
-        lines += wrapped("  ", f"Next: {next_step + '; then ' if next_step else ''}{again} once more")
+        lines += wrapped("", f"Not done on {host}: {what.removeprefix(f'{host}: ')}")
+        if "again" not in next_step:
+            next_step = f"{next_step + '; then ' if next_step else ''}{again} once more"
+        lines += wrapped("  ", f"Next: {next_step}")
     if found.hosts and not (found.state == READY and found.weight is None):
         lines += wrapped("  ", f"Next: inv backend.ready {found.server} ends it; nothing else does")
     return lines
@@ -93,7 +106,7 @@ def sessions(found: Done) -> list[str]:
         return []
     if found.sessions == 0:
         return [f"No session is open (after {found.waited_s:g} s)."]
-    return wrapped("", f"{found.sessions} sessions are still open after {found.waited_s:g} s.") + wrapped(
+    return wrapped("", f"{sessions_open(found.sessions, ' still')} after {found.waited_s:g} s.") + wrapped(
         "  ", f"Next: inv backend.{found.state} {found.server} --timeout 600 waits on"
     )
 

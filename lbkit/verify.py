@@ -98,7 +98,9 @@ def alarms(picture: observe.Picture) -> list[Check]:
     for node in picture.nodes:
         standing = pair.alarms(node)
         if not standing:
-            checks.append(Check(f"no alarm stands on {node.host.name}", True, "of certificates and the sync"))
+            checks.append(
+                Check(f"no alarm stands on {node.host.name}", True, "of certificates, the sync and the disks")
+            )
         for text, next_step in standing:
             checks.append(Check(f"alarm on {node.host.name}", False, text, next_step))
     return checks
@@ -252,7 +254,12 @@ def on_its_own(cluster: Cluster, name: str, session: remote.Session) -> list[Che
         return []
     question = page.question()
     answer = session.call("ask", **question)[0]
-    return [answered(f"{name} alone answers", answer, question), *in_force(name, answer)]
+    own = cluster.host(name).private_address
+    return [
+        answered(f"{name} alone answers", answer, question),
+        *in_force(name, answer),
+        *promises.ports(cluster, f"every port of {name} alone answers", own, [own], session.call),
+    ]
 
 
 def in_force(name: str, answer: dict[str, Any]) -> list[Check]:
@@ -277,7 +284,11 @@ def answered(name: str, answer: dict[str, Any], question: dict[str, Any]) -> Che
 
 def through_the_address(cluster: Cluster, ask: Any) -> list[Check]:
     question = public_page(cluster).question()
-    return [answered("the endpoint answers through the address", ask("ask", **question)[0], question)]
+    found = answered("the endpoint answers through the address", ask("ask", **question)[0], question)
+    if cluster.client or found.passed:
+        return [found]
+    fix = "does this machine reach it? If not: [client] in hosts.toml, a host that does; else inv status"
+    return [replace(found, detail=f"{found.detail} (asked from this machine)", next_step=fix)]
 
 
 def public_page(cluster: Cluster) -> front.Page:

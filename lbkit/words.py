@@ -23,11 +23,14 @@ def check(commands: Collection, argv: Sequence[str]) -> None:
         return
     core = Program()
     known = ParserContext(args=[*core.core_args(), *core.task_args()])
-    words = Parser(initial=known, ignore_unknown=True).parse_argv(list(argv[1:])).unparsed  # as invoke does
+    parsed = Parser(initial=known, ignore_unknown=True).parse_argv(list(argv[1:]))  # as invoke does
+    names, words = list(commands.task_names), parsed.unparsed
+    asked_about = parsed[0].args.help.value  # a name, where one stands behind it
+    if isinstance(asked_about, str) and not asked(commands, [asked_about]):
+        raise Exit(message=in_no_command(f"No idea what '{asked_about}' is!", names), code=1)
     try:
         Parser(contexts=asked(commands, words), initial=known).parse_argv(words)
     except ParseError as error:
-        names = list(commands.task_names)
         name = error.context.name if error.context else None
         if error.context is None or name is None:
             said = in_no_command(str(error), names)

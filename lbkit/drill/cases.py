@@ -123,13 +123,13 @@ def chosen(given: Sequence[str], cluster: Cluster) -> tuple[Case, ...]:
         if name not in NAMES:
             raise errors.Refused(
                 f"There is no case {name!r}; nothing was touched.\n"
-                f"Next: choose of {', '.join(one.name for one in fitting)}."
+                f"Next: choose one of {', '.join(one.name for one in fitting)}."
             )
         if name not in (one.name for one in fitting):
             raise errors.Refused(
                 f"The case {name!r} is about an Elastic IP, and the address here is of kind {kind!r}; "
                 f"nothing was touched.\n"
-                f"Next: choose of {', '.join(one.name for one in fitting)}."
+                f"Next: choose one of {', '.join(one.name for one in fitting)}."
             )
     return tuple(one for one in fitting if not names or one.name in names)
 

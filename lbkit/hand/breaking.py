@@ -6,7 +6,7 @@ import os
 import threading
 import time
 
-from lbkit.hand.core import Failed, run
+from lbkit.hand.core import Failed, naming, run
 
 UNIT = "lbkit-drill-undo"
 SCRIPT = "/run/lbkit-drill-undo"
@@ -43,7 +43,7 @@ def arm(undo, after_s):
     if armed():
         raise Failed("what an earlier drill broke still waits to be mended")
     descriptor = os.open(SCRIPT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    with naming(SCRIPT), os.fdopen(descriptor, "w") as file:
         file.write(f"{undo}\nrm -f {SCRIPT}\n")
     with contextlib.suppress(Failed):
         run(["systemctl", "reset-failed", f"{UNIT}.service"])

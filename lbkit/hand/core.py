@@ -15,6 +15,16 @@ class Failed(Exception):
         self.what, self.output = what, output
 
 
+@contextlib.contextmanager
+def naming(path):
+    """An OSError in here names the path: Python leaves it out where a file that is open cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or path
+        raise
+
+
 def run(argv, env=None, timeout_s=60):
     """Output of a command that must succeed; Failed with its exit code and last lines otherwise."""
     try:

@@ -9,7 +9,7 @@ import json
 import os
 import time
 
-from lbkit.hand.core import Failed, run
+from lbkit.hand.core import Failed, naming, run
 
 RUN = "/run/lbkit"
 MAINTENANCE = "/var/lib/lbkit/maintenance"
@@ -77,7 +77,7 @@ def put(path, content, mode=0o644):
         os.unlink(temporary)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with naming(path), os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -56,18 +56,28 @@ def hold(request):
     """{running, lasts}: HAProxy does as the entry says, and does so again after every start; None ends it.
 
     server: `backend/server`. running: whether HAProxy is there to be told. lasts: as of `lasts`. Raises
-    Failed where it refuses; then the record is as it was.
+    Failed where it refuses, OSError where there is no room; then all is as it was: the record is written
+    before HAProxy is told, since what it does without one would end with its next reload.
     """
-    running = tell(request["server"], request["entry"])
-    kept = record()
-    if request["entry"] is None:
-        kept.pop(request["server"], None)
-    else:
-        kept[request["server"]] = request["entry"]
-    os.makedirs(os.path.dirname(RECORD), 0o755, exist_ok=True)
-    orders.put(RECORD, json.dumps(kept, indent=1) + "\n")
-    prepare()
+    name, entry, before = request["server"], request["entry"], record()
+    wanted = {one: what for one, what in before.items() if one != name}
+    if entry is not None:
+        wanted[name] = entry
+    try:
+        keep(wanted)
+        running = tell(name, entry)
+    except (OSError, Failed):
+        with contextlib.suppress(OSError):
+            keep(before)
+        raise
     return {"running": running, "lasts": lasts()}
+
+
+def keep(entries):
+    """That is the record, and what HAProxy reads when it starts. Raises OSError."""
+    os.makedirs(os.path.dirname(RECORD), 0o755, exist_ok=True)
+    orders.put(RECORD, json.dumps(entries, indent=1) + "\n")
+    prepare()
 
 
 def lasts(path=CONFIG):

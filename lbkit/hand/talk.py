@@ -147,6 +147,7 @@ def main():
         except Failed as error:
             tell({"error": {"what": error.what, "output": error.output}})
         except OSError as error:
-            tell({"error": {"what": str(error), "output": ""}})
+            named = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+            tell({"error": {"what": named, "output": ""}})
         except Exception as error:  # a fault of ours ends this request, and neither the hand nor the lock
             tell({"error": {"what": fault(error), "output": ""}})

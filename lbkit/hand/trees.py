@@ -14,7 +14,7 @@ import shutil
 import stat
 
 from lbkit.hand import framing
-from lbkit.hand.core import Failed
+from lbkit.hand.core import Failed, naming
 
 TEMPORARY = ".lbkit-sync-"
 NAME = re.compile(r"[A-Za-z0-9_@+=-][A-Za-z0-9_.@+=~: -]*")  # no leading dot, as `walk` leaves those out
@@ -133,7 +133,7 @@ def unpack(root, entries):
             os.symlink(what, path)
         else:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-            with open(descriptor, "wb") as file:
+            with naming(path), open(descriptor, "wb") as file:
                 os.fchmod(file.fileno(), mode)
                 file.write(base64.b64decode(what))
                 file.flush()

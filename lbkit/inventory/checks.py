@@ -140,19 +140,29 @@ def _families(document: Document) -> Faults:
 
 
 def _served(document: Document) -> Faults:
-    """Clients come to the address that moves: some frontend must be there."""
+    """Clients come to the address that moves: some frontend must be there, and one that listens everywhere in
+    the other family too, or its ports would answer at every address but that one."""
     frontends = document.haproxy.frontends if document.haproxy else None
     if not (isinstance(document.address, Vip) and document.address.ip and frontends):
         return
     ip = document.address.ip
     every = "::" if ":" in ip else "*"
-    if all(f.addresses and not {every, ip}.intersection(f.addresses) for f in frontends):
+    away = [f for f in frontends if f.addresses and not {every, ip}.intersection(f.addresses)]
+    if len(away) == len(frontends):
         key = f"{join('haproxy.frontends', frontends[0].name)}.addresses"
         yield (
             key,
             list(frontends[0].addresses),
             f'"{every}" or "{ip}" too: no frontend listens on address.address',
         )
+        return
+    there = {port for f in frontends if f not in away for _, port in f.ports}
+    for frontend in away:
+        unheard = [str(port) for _, port in frontend.ports if port not in there]
+        if unheard and {"*", "::"}.intersection(frontend.addresses):
+            key = f"{join('haproxy.frontends', frontend.name)}.addresses"
+            expected = f'"{every}" too: on address.address nobody would listen on port {" or ".join(unheard)}'
+            yield key, list(frontend.addresses), expected
 
 
 def _askable(document: Document) -> Faults:

@@ -90,7 +90,7 @@ class Route(Record):
 class Frontend(Record):
     """What HTTP and TCP frontends share.
 
-    addresses: where it listens: `*` all of IPv4, `::` all of IPv6.
+    addresses: where it listens: `*` all of IPv4, `::` all of IPv6. With an IPv6 `address.address` say `::`.
     default_backend: for what no route takes.
     maxconn: connections at a time; left out: `haproxy.maxconn`.
     timeouts: where this frontend differs.

@@ -1,4 +1,4 @@
-"""The commands of the lab: `inv lab.up`, `lab.down`, `lab.status`, `lab.shell`. No logic here."""
+"""The commands of the lab, `inv lab.up` and its like. No logic here."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from invoke import Collection, Context
 from lbkit import commands
 from lbkit.tasks.command import command
 
+HOST = "lb-1, lb-2, app-1, app-2, client, repo or acme"
+
 
 @command(
     help={
-        "suite": "Debian release of the hosts: bookworm or trixie.",
-        "bare": "If the lab is up already, make both balancers bare again.",
+        "suite": "Debian release of the hosts: bookworm or trixie",
+        "bare": "if the lab is up already, make both balancers bare again",
     },
 )
 def up(c: Context, suite: str = "bookworm", bare: bool = False) -> None:
@@ -44,7 +46,7 @@ def down(c: Context) -> None:
     view.down()
 
 
-@command(help={"json": "Print the same as JSON."})
+@command(help={"json": "the result as JSON, for machines"})
 def status(c: Context, json: bool = False) -> int:
     """
     Show the lab's hosts, how to reach them, who holds the Elastic IP.
@@ -58,11 +60,25 @@ def status(c: Context, json: bool = False) -> int:
     return commands.SAME if view.status(json) else commands.FAILED
 
 
+@command(positional=["state", "host"], help={"state": "on, or off as in a power cut", "host": HOST})
+def power(c: Context, state: str, host: str) -> None:
+    """
+    Cut a lab host's power, or switch it on again.
+
+    Off is at once and with no goodbye. On waits until it answers.
+
+    Example: inv lab.power off lb-1
+    """
+    from lbkit.lab import view
+
+    view.power(state, host)
+
+
 @command(
     positional=["host"],
     help={
-        "host": "lb-1, lb-2, app-1, app-2, client, repo or acme.",
-        "command": "Run this as root in place of a shell, and exit with its exit code.",
+        "host": HOST,
+        "command": "run this as root in place of a shell, and exit with its exit code",
     },
 )
 def shell(c: Context, host: str, command: str = "") -> None:
@@ -78,4 +94,4 @@ def shell(c: Context, host: str, command: str = "") -> None:
     view.shell(host, command)
 
 
-ns = Collection("lab", up, down, status, shell)
+ns = Collection("lab", up, down, status, power, shell)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from lbkit.errors import Refused
 from lbkit.lab import api, nodes, requirements
 from lbkit.lab.control import Status
 from lbkit.lab.progress import say
@@ -42,6 +43,21 @@ def status(as_json: bool) -> bool:
     else:
         print(f"The lab {seen.name!r} is not up.\nNext: inv lab.up")
     return seen.up
+
+
+def power(state: str, host: str) -> None:
+    """The host is `on`, and answers, or `off`. Raises Refused for another word, or another host."""
+    if state not in ("on", "off"):
+        raise Refused(f"Power on or off, not {state!r}; nothing was touched.\nNext: inv lab.power off {host}")
+    requirements.check()
+    machine = api.Lab.current().host(host)
+    if state == "off":
+        machine.power_off()
+    else:
+        with say(f"starting {host}"):
+            machine.power_on()
+            machine.wait_ready()
+    print(f"lab: {host} is {state}", file=sys.stderr)
 
 
 def shell(host: str, command: str) -> None:

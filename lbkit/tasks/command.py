@@ -13,7 +13,7 @@ HOST = "only this host: active, passive, or its name"
 NO_HOST = "refused: what is in AWS is for the whole pair"
 WITHOUT = "leave out this host, which is down"
 JSON = "the result as JSON, for machines"
-SINCE = "30s, 10m, 2h, 1d, 14:30, today or 'YYYY-MM-DD HH:MM', in the pair's time zone"
+SINCE = "30s, 10m, 2h, 1d, 14:30, today, yesterday or 'YYYY-MM-DD HH:MM', in the pair's time zone"
 PLAN = "only show what would change; exit 2 if anything differs"
 
 

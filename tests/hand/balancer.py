@@ -78,6 +78,14 @@ class Balancer:
     health: int
     tcp: int
     process: subprocess.Popen[bytes]
+    log: socket.socket
+
+    def logged(self, word: str) -> list[str]:
+        """Its log's lines, up to the first with that word, which must come."""
+        lines = [""]
+        while word not in lines[-1]:
+            lines.append(self.log.recv(4096).decode())
+        return lines
 
     def get(
         self,

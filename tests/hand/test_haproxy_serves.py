@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from lbkit import inventory, render
+from tests.hand.agent_config import agent
 from tests.hand.balancer import TEXT, Balancer, app, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,6 +56,10 @@ def balancer(
         cluster = inventory.load(folder / "hosts.toml")
         text = render.render("etc/haproxy/haproxy.cfg.j2", cluster=cluster)
     text = re.sub(r"^    (chroot|user|group|stats socket|stats timeout) .*\n", "", text, count=5, flags=re.M)
+    log = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    log.bind(("127.0.0.1", 0))
+    log.settimeout(10)
+    text = text.replace("log /var/lib/haproxy/dev/log", f"log 127.0.0.1:{log.getsockname()[1]}")
     config = folder / "haproxy.cfg"
     config.write_text(text)
     process = subprocess.Popen(
@@ -63,7 +68,7 @@ def balancer(
         stderr=(folder / "log").open("wb"),
         stdout=subprocess.DEVNULL,
     )
-    running = Balancer(http_port, https, stats, health, tcp, process)
+    running = Balancer(http_port, https, stats, health, tcp, process, log)
     for _ in range(50):
         try:
             if running.get("/health", health)[0] == 200 and running.get()[0] == 200:
@@ -80,10 +85,21 @@ def balancer(
     for server in (*apps.values(), challenger):
         server.shutdown()
         server.server_close()
+    log.close()
 
 
 def test_both_applications_are_reached(balancer: Balancer) -> None:
     assert {balancer.get()[2].splitlines()[0] for _ in range(4)} == {"one", "two"}
+
+
+def test_what_another_hosts_agent_asks_is_not_logged_and_what_a_client_asks_in_its_name_is(
+    balancer: Balancer,
+) -> None:
+    assert agent.answer_of("127.0.0.1", balancer.http, 5, "/by-agent") == 308
+    stranger = http.client.HTTPConnection("127.0.0.1", balancer.http, 5, source_address=("127.0.0.9", 0))
+    stranger.request("GET", "/by-stranger", headers={"User-Agent": "lbkit-agent"})
+    assert stranger.getresponse().status == 308
+    assert not [line for line in balancer.logged("/by-stranger") if "/by-agent" in line]
 
 
 def test_http_is_sent_to_https_with_the_configured_status(balancer: Balancer) -> None:

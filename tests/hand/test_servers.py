@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -130,6 +133,24 @@ def test_what_haproxy_refuses_is_not_recorded(balancer: Balancer) -> None:
             hold("apps/app-1", "ready", 300)
         servers.hold({"server": "apps/gone", "entry": None})
     assert servers.record() == {}
+
+
+def test_where_the_record_finds_no_room_haproxy_is_as_before(
+    balancer: Balancer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with balancer.running():
+        hold("apps/app-2")
+        monkeypatch.setattr(os, "fsync", full)  # a mock: filling a disk takes one of the test's own
+        with pytest.raises(OSError, match=re.escape(f"No space left on device: '{servers.RECORD}'")):
+            hold("apps/app-1")
+        with pytest.raises(OSError, match="No space left"):
+            servers.hold({"server": "apps/app-2", "entry": None})
+        assert balancer.seen()[0] == 0
+        assert balancer.seen("apps/app-2")[0] == 8
+    assert set(servers.record()) == {"apps/app-2"}
 
 
 def test_without_haproxy_it_is_recorded_for_its_start(balancer: Balancer) -> None:

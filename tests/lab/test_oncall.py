@@ -142,10 +142,10 @@ def test_a_drain_waits_for_sessions_to_end_and_says_how_many_are_left(pair: Rehe
     until(lambda: sessions() == 1)
     left = pair.inv("backend.drain", held, "--timeout", "0")
     assert left.code == 1
-    assert "1 sessions are still open" in left.flat
+    assert "1 session is still open" in left.flat
     waiting = pair.start("backend.drain", held, "--timeout", "120")
     assert waiting.stderr
-    while "1 sessions are open" not in (line := waiting.stderr.readline()):
+    while "1 session is open" not in (line := waiting.stderr.readline()):
         assert line, "it did not wait"
     for client in clients:
         client.communicate(timeout=60)

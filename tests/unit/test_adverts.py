@@ -61,6 +61,20 @@ def test_a_pair_that_is_well_has_nothing_wrong(cluster):
     )
 
 
+def test_a_standby_whose_keepalived_is_dead_hears_nothing_and_is_named(cluster):
+    dead = dataclasses.replace(BACKUP, state="STOPPED")
+    seen = {"lb-1": MASTER, "lb-2": dead}
+    assert list(adverts.wrong(cluster, seen, {})) == [
+        ("keepalived is dead on lb-2: it could not take over", "inv setup")
+    ]
+    rows = adverts.rows(cluster, adverts.Found(2, seen, {}, ()))
+    assert [row[7] for row in rows if row[0] == "lb-2"] == ["no"]
+
+
+def test_a_keepalived_that_could_not_be_asked_is_not_passed(cluster):
+    assert judged(cluster, MASTER, dataclasses.replace(BACKUP, state="UNKNOWN"))
+
+
 def test_of_a_host_that_could_not_be_read_nothing_is_said(cluster):
     assert judged(cluster, MASTER, None, missing=["lb-2"]) == []
     assert judged(cluster, None, BACKUP, missing=["lb-1"]) == []
@@ -72,7 +86,7 @@ def test_of_a_host_that_could_not_be_read_nothing_is_said(cluster):
         (MASTER, adverts.Seen("BACKUP", (), ()), "do not arrive at lb-2: the network drops them"),
         (MASTER, adverts.Seen("BACKUP", (CAME,), ()), "arrive at lb-2, and a firewall on lb-2 drops them"),
         (adverts.Seen("MASTER", (), ()), adverts.Seen("BACKUP", (), ()), "lb-1 is MASTER and sends nothing"),
-        (adverts.Seen("STOPPED", (), ()), adverts.Seen("BACKUP", (), ()), "Nobody is MASTER"),
+        (adverts.Seen("BACKUP", (), ()), adverts.Seen("BACKUP", (), ()), "Nobody is MASTER"),
         (
             adverts.Seen("MASTER", (SENT, BACK_CAME), (LB2,)),
             adverts.Seen("MASTER", (BACK_SENT, CAME), (LB1,)),

@@ -58,7 +58,7 @@ def test_prices_can_be_given_and_are_said_to_be(tmp_path: Path) -> None:
         'region = "eu-west-1"\nas_of = 2026-11-01\nsource = "our contract"\n'
         '[usd]\nalb = 1\nlcu = 1\nipv4 = 1\ndisk = 1\n"m.own" = 1\n'
     )
-    prices = cost.read_prices(str(own), ["alb=0.5", "t9.new=0.25"])
+    prices = cost.read_prices(str(own), ["alb=0.5", "t9.new=0.25"], "t9.new")
     assert (prices.usd["alb"], prices.usd["t9.new"], prices.usd["m.own"]) == (0.5, 0.25, 1)
     found = cost.reckon(2, Usage(instance="t9.new"), prices)
     assert found.prices_given == ("alb", "t9.new")
@@ -83,6 +83,7 @@ def test_a_pair_with_a_virtual_ip_is_said_to_have_no_bill_of_aws(cluster: invent
     [
         (lambda: cost.reckon(2, Usage(instance="z9"), ROUND), "no price of 'z9'.*\nNext: give it: --price z9=USD"),
         (lambda: cost.read_prices(None, ["alb"]), "--price alb: no price.\nNext: "),
+        (lambda: cost.read_prices(None, ["foo=3"]), "--price foo=3: nothing of that name.*\nNext: one of alb, lcu,"),
         (lambda: cost.read_prices(None, ["alb=cheap"]), "--price alb cheap: not a number.*\nNext: "),
         (lambda: cost.read_prices(None, ["alb=nan"]), "not a number from 0 up.\nNext: "),
         (lambda: cost.read_prices("/no/such"), "/no/such is no table of prices.*\nNext: "),

@@ -89,11 +89,12 @@ def test_host_with_ipv6_alone_is_asked_where_its_frontend_listens(load):
 
 
 def test_agents_ask_each_other_where_haproxy_listens_on_the_address_of_their_family(load):
-    first = DEFAULT + 'addresses = ["::"]\n'
+    first = DEFAULT + 'addresses = ["{}"]\n'
     second = '[haproxy.frontends.two]\ndefault_backend = "apps"\nhttp_port = 81\nhttps_port = false\n'
-    assert agent.ask(load(first + second))["port"] == 81
+    assert agent.ask(load(first.format("10.77.9.100") + second))["port"] == 81
     six = {"vip": "fd00::100/64", "private": ("fd00::11", "fd00::12")}
-    assert agent.ask(load(first + second, **six))["port"] == 80
+    second += 'addresses = ["fd00::100"]\n'
+    assert agent.ask(load(first.format("::") + second, **six))["port"] == 80
     only_stats = DEFAULT + 'addresses = ["10.77.9.100"]\n'
     assert agent.ask(load(only_stats))["port"] == 8404
 
@@ -102,6 +103,19 @@ def test_inventory_in_which_the_agents_could_not_ask_each_other_is_refused(load)
     """Each would think itself the last node standing, and never give up its role."""
     with pytest.raises(errors.InventoryError, match=r"haproxy\.stats\.enabled.*ask each other"):
         load(DEFAULT + 'addresses = ["10.77.9.100"]\n', stats="enabled = false")
+
+
+def test_inventory_whose_frontend_is_everywhere_but_on_the_address_is_refused(load):
+    six = {"vip": "fd00::100/64", "private": ("fd00::11", "fd00::12")}
+    web = DEFAULT + 'addresses = ["*", "::"]\n'
+    with pytest.raises(errors.InventoryError, match=r'pg\.addresses.*"::" too.*on port 5432'):
+        load(web + PG, **six)
+    assert load(web + PG + 'addresses = ["*", "::"]\n', **six)
+    assert load(web + PG + 'addresses = ["127.0.0.1"]\n', **six), "what is meant for one address is"
+    assert load(
+        PG + web + '[haproxy.frontends.four]\nmode = "tcp"\nport = 5432\ndefault_backend = "raw"\n'
+        'addresses = ["::"]\n'
+    ), "another frontend has that port there"
 
 
 @pytest.mark.parametrize(

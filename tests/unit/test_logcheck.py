@@ -52,6 +52,25 @@ def test_an_error_is_over_when_its_end_is_told_after_it(error, over, not_over):
     assert alert in logcheck.judge([alert, logs.Line(2, "lb-1", "u", 6, other.text)]).errors
 
 
+@pytest.mark.parametrize(
+    ("text", "servers", "over"),
+    [
+        ("backend apps has no server available!", {"apps/a": "DOWN", "apps/b": "UP"}, True),
+        ("backend apps has no server available!", {"apps/a": "DOWN", "other/b": "UP"}, False),
+        ("backend apps has no server available!", {"other/b": "DOWN"}, True),
+        ("backend apps has no server available!", None, False),
+        ("Server apps/a is DOWN, reason: …", {"apps/a": "UP"}, True),
+        ("Server apps/a is DOWN, reason: …", {"apps/a": "MAINT"}, True),
+        ("Server apps/a is DOWN, reason: …", {"apps/a": "DOWN 1/2", "apps/b": "UP"}, False),
+        ("Server apps/a is DOWN, reason: …", {}, True),
+        ("[ALERT] (1) : config : x", {"apps/a": "UP"}, False),
+    ],
+)
+def test_a_server_that_is_up_now_or_no_more_is_no_error_though_no_line_says_so(text, servers, over):
+    alert = logs.Line(1, "lb-1", "haproxy", 3, text)
+    assert (logcheck.judge([alert], servers).errors == ()) is over
+
+
 def test_what_is_no_error_is_counted_as_read():
     judged = logcheck.judge(lines("fit: HAProxy serves", "keepalived: MASTER"))
     assert (judged.lines, judged.errors) == (2, ())

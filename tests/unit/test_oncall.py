@@ -25,6 +25,9 @@ def test_watching_shows_it_again_and_ends_well_with_ctrl_c(monkeypatch, capsys):
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "many", "257"])
 def test_what_is_no_weight_is_refused_with_what_is(text):
-    with pytest.raises(errors.Refused, match="no whole number from 0 to 256"):
-        oncall.number(text, "--to", 256)
-    assert oncall.number("256", "--to", 256) == 256
+    with pytest.raises(errors.Refused) as refusal:
+        oncall.number(text, "--to", 256, "inv backend.weight app-1 --to 10")
+    what = f"--to {text!r} is no whole number from 0 to 256" if text else "--to is not said"
+    next_step = "such as inv backend.weight app-1 --to 10"
+    assert str(refusal.value) == f"{what}; nothing was touched.\nNext: {next_step}"
+    assert oncall.number("256", "--to", 256, "") == 256

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lbkit import promises
+from lbkit.inventory import TcpFrontend
 from lbkit.inventory.backends import Cookie
 from lbkit.since import Since
 
@@ -55,6 +56,24 @@ def test_a_client_that_is_sent_on_or_gets_no_cookie_is_told(client, said):
 def test_of_an_application_that_sets_no_cookie_on_this_page_nothing_is_said():
     assert persistence(Client(answer()), mode="prefix") is None
     assert persistence(Client(answer("SRVID=web-1~abc")), mode="prefix").passed
+
+
+def test_each_port_of_each_frontend_is_asked_and_the_shut_one_named(cluster):
+    asked = []
+
+    def ask(_op, connect, **_question):
+        asked.append(connect)
+        return [{"error": "Connection refused" if connect[1] == 5432 else None}]
+
+    web = cluster.haproxy.frontends[0]
+    raw = TcpFrontend(name="pg", port=5432, default_backend=web.backends[0])
+    elsewhere = TcpFrontend(name="six", port=7, addresses=("::",), default_backend=web.backends[0])
+    more = cluster.replace(haproxy=cluster.haproxy.replace(frontends=(web, raw, elsewhere)))
+    (found,) = promises.ports(more, "ports", "10.77.9.100", ["10.77.9.100"], ask)
+    assert asked == [("10.77.9.100", port) for port in (80, 443, 5432)]
+    assert (found.passed, found.detail) == (False, "10.77.9.100 port 5432 (pg): Connection refused")
+    (well,) = promises.ports(cluster, "ports", "10.77.9.100", ["10.77.9.100"], ask)
+    assert (well.passed, well.detail) == (True, "80, 443")
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,11 @@ def test_a_weight_leaves_a_drain_as_it_stands_and_ready_ends_both():
     assert servers.entry_of(servers.Order("ready"), weighed, "kim@desk") is None
 
 
+def test_one_session_is_one():
+    assert servers.sessions_open(1, " still") == "1 session is still open"
+    assert servers.sessions_open(2) == "2 sessions are open"
+
+
 def test_the_end_of_a_drain_is_told_with_what_is_left_to_do():
     done = servers.Done(
         "apps/app-1", "drain", None, ("lb-1",), (), ("lb-1",), {"lb-2": "lb-2: no ssh.\nNext: look"}, 2, 60
@@ -117,4 +122,7 @@ def test_the_end_of_a_drain_is_told_with_what_is_left_to_do():
     assert "apps/app-1 is in drain on lb-1: no new client comes to it." in text
     assert "haproxy.cfg on lb-1 does not keep it over a reload. Next: inv setup" in text
     assert "2 sessions are still open after 60 s. Next: inv backend.drain apps/app-1 --timeout 600" in text
-    assert "Not done on lb-2: lb-2: no ssh. Next: look; then inv backend.drain apps/app-1 once more" in text
+    again = dataclasses.replace(done, missing={"lb-1": str(errors.told_by("lb-1", "no room"))})
+    assert " ".join(servers_shown.done(again)).count("again") == 1
+    assert "once more" not in " ".join(servers_shown.done(again))
+    assert "Not done on lb-2: no ssh. Next: look; then inv backend.drain apps/app-1 once more" in text

@@ -54,6 +54,17 @@ def test_an_alarm_does_not_pass_and_brings_its_next_step(cluster):
     assert (none.name, none.passed) == ("no alarm stands on lb-2", True)
 
 
+def test_an_address_that_this_machine_does_not_reach_is_told_so_and_how_to_ask_from_elsewhere(cluster):
+    def ask(_op, **_question):
+        return [{"error": "timed out", "status": None, "good": False, "elapsed_ms": 3000}]
+
+    (here,) = verify.through_the_address(cluster.replace(client=None), ask)
+    assert here.detail.endswith("timed out (asked from this machine)")
+    assert "[client] in hosts.toml" in here.next_step
+    (there,) = verify.through_the_address(cluster.replace(client=cluster.hosts[0]), ask)
+    assert "this machine" not in there.detail + there.next_step
+
+
 def test_a_disk_that_is_nearly_full_does_not_pass(cluster):
     nodes = node(cluster, "lb-1"), node(cluster, "lb-2", free=300 << 20)
     good, bad = verify.rooms(observe.Picture(cluster, nodes))

@@ -20,8 +20,13 @@ def check(line: str) -> None:
     [
         ("setp", "There is no command setp", "inv setup"),
         ("failovertest --json", "There is no command failovertest", "inv failover-test"),
-        ("lab", "There is no command lab", "inv lab.up or inv lab.down or inv lab.status or inv lab.shell"),
+        (
+            "lab",
+            "There is no command lab",
+            "inv lab.up or inv lab.down or inv lab.status or inv lab.power or inv lab.shell",
+        ),
         ("xyzzy", "There is no command xyzzy", "inv --list"),
+        ("--help setp", "There is no command setp", "inv setup"),
         ("--hots", "There is no option --hots", "inv --list"),
         ("setup --hots lb-1", "inv setup has no option --hots", "--host? (inv --help setup)"),
         ("lab.up --siute trixie", "inv lab.up has no option --siute", "--suite? (inv --help lab.up)"),
@@ -49,7 +54,17 @@ def test_what_there_is_not_is_named_with_the_next_step(line: str, what: str, nex
 
 @pytest.mark.parametrize(
     "line",
-    ["", "--list", "--help setup", "setup --help", "-l", "plan --host lb-1 verify", "--complete -- inv setp"],
+    [
+        "",
+        "--list",
+        "--help setup",
+        "--help",
+        "--help backend",
+        "setup --help",
+        "-l",
+        "plan --host lb-1 verify",
+        "--complete -- inv setp",
+    ],
 )
 def test_what_invoke_understands_is_left_to_it(line: str) -> None:
     check(line)
