@@ -17,7 +17,7 @@ from lbkit.inventory import Cluster, Host
 # or gave the role up is the failover itself, and is noticed up to a moment after.
 BEFORE_S, NOTICED_S = 30, 3
 # An agent of a busy machine, or one that systemd had to start anew, says why later, and all in one breath.
-LATE_S, TOGETHER_S = 30, 1
+LATE_S, TOGETHER_S = 30, 5
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,10 @@ def order(request):
     if request.get("keep"):
         lifetime = str(int(request["for_s"]))
         arguments = ["dev", "lo", "valid_lft", lifetime, "preferred_lft", lifetime]
+        if (
+            ":" in request["keep"]
+        ):  # else its route to `lo` outlives it, and this host never reaches the other's
+            arguments.append("noprefixroute")
         run(["ip", "address", "replace", host_prefix(request["keep"]), *arguments])
     put(os.path.join(RUN, request["name"]), f"{time.monotonic() + request['for_s']}\n")
     return {}

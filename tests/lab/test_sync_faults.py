@@ -181,6 +181,9 @@ def test_a_pair_with_ipv6_between_its_hosts_syncs_certificates_and_pages(pair: R
     until(lambda: pair.inv("sync.status", hosts=six).code == 0)
     for sender, receiver in (NAMES, NAMES[::-1]):
         pair.done("switchover", "--to", sender, hosts=six)
+        assert "fd77::100 dev lo" not in pair.sh(receiver, "ip -6 route show table all")
+        peer, own = (f"fd77::1{1 + NAMES.index(name)}" for name in (receiver, sender))
+        assert f"src {own} " in pair.sh(sender, f"ip -6 route get {peer}")
         pair.sh(sender, f"sed -i 's/^from .*/from a person on {sender}/' {page}")
         until(lambda sender=sender, receiver=receiver: sender in pair.read(receiver, page))
         assert "[fd77::1" in pair.sh(receiver, "ss -Htn state established 'sport = :22'")
