@@ -152,6 +152,8 @@ class Bench:
         """A pair that is whole, then one whose standby has no power."""
         self.inv("setup")
         until(self.whole, 120, pause_s=1)
+        self.inv("switchover", "--to", "lb-1")
+        until(self.whole, 120, pause_s=1)
         for _ in range(rounds):
             self.times.note("bare ssh", self.bare_ssh())
             self.times.note("status", self.inv("status", says="The pair is whole"))
