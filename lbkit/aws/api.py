@@ -174,6 +174,14 @@ _THROTTLED = ("RequestLimitExceeded", "Throttling", "ThrottlingException", "Thro
 _HANDS_OUT_A_ROLE = ("ec2:AssociateIamInstanceProfile", "iam:AddRoleToInstanceProfile")
 
 
+def client_at(url: str, service: str, region: str, key: str, secret: str) -> Any:
+    """botocore's client for the API at that address, with that access key and none of this machine's."""
+    from botocore.session import Session
+
+    keys = {"aws_access_key_id": key, "aws_secret_access_key": secret}
+    return Session().create_client(service, region_name=region, endpoint_url=url, **keys)
+
+
 def denied(called: str, said: str) -> str:
     """The actions to allow, after AWS refused a call: the one that it names, else the one that was called."""
     named = re.search(r"not authorized to perform: ([a-z0-9-]+:[A-Za-z0-9]+)", said)

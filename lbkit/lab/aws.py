@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 from unittest import mock
 
+from lbkit.aws import api
 from lbkit.lab import moto_mended, nodes
 
 REGION = nodes.REGION
@@ -135,17 +136,9 @@ def _ids(value: str, *generators: str) -> ExitStack:
 
 
 def client(url: str, service: str = "ec2", key: str = "lab") -> Any:
-    """A boto3 client for the lab's API, by default the operator's; its keys open nothing else. key: the id of
-    an access key (the lab checks no signature)."""
-    import boto3
-
-    return boto3.client(
-        service,
-        endpoint_url=url,
-        region_name=REGION,
-        aws_access_key_id=key,
-        aws_secret_access_key="lab",
-    )
+    """A client for the lab's API, by default the operator's; its keys open nothing else. key: the id of an
+    access key (the lab checks no signature)."""
+    return api.client_at(url, service, REGION, key, "lab")
 
 
 def holders(ec2: Any) -> dict[str, str]:
