@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 from lbkit import certificate, errors, servers, steps
 from lbkit.inventory import Cluster, Host
 
+MASTER, UNKNOWN = "keepalived: MASTER", "keepalived: UNKNOWN"
 # A fault of the old MASTER is in its log so long before the other takes over. That its keepalived ended
 # or gave the role up is the failover itself, and is noticed up to a moment after.
 BEFORE_S, NOTICED_S = 30, 3
@@ -122,17 +122,26 @@ def haproxy(answer: Mapping[str, Any]) -> HaProxy | None:
 
 
 def last_failover(found: Mapping[str, Overview | None]) -> Failover | None:
-    """The last time that another host became MASTER, by the agents' logs; None where they tell of none. Pure.
+    """The last time that service went to another host, by the agents' logs; None where they tell of none.
+    Pure.
 
-    An agent that is restarted says again what it is: that is no change.
+    An agent that is restarted says again what it is: that is no change. Of several that are MASTER at once,
+    the last to become so serves, until it yields.
     """
     known = {host: one for host, one in found.items() if one}
-    said = [(at, host, text) for host, one in known.items() for at, text in one.roles]
-    became = sorted((at, host) for at, host, text in said if text == "keepalived: MASTER")
-    changes = [(at, old, new) for (_, old), (at, new) in itertools.pairwise(became) if old != new]
-    if not changes:
+    said = sorted((at, host, text) for host, one in known.items() for at, text in one.roles)
+    masters: list[str] = []
+    last = serving = None
+    for at, host, text in said:
+        if text == MASTER and host not in masters:
+            masters.append(host)
+        elif text.startswith("keepalived: ") and text not in (MASTER, UNKNOWN) and host in masters:
+            masters.remove(host)
+        if masters and masters[-1] != serving:
+            last, serving = serving and (at, serving, masters[-1]), masters[-1]
+    if not last:
         return None
-    at, source, to = changes[-1]
+    at, source, to = last
     return Failover(at, source, to, reason(source, at, known[source]))
 
 
@@ -152,7 +161,7 @@ def reason(source: str, at: float, old: Overview) -> str:
         for when, text in after:
             if text.startswith("unfit: ") and when - left <= TOGETHER_S:
                 return f"{source}: {text.removeprefix('unfit: ')}"
-    if any(text.startswith("keepalived: ") for _, text in near):
+    if any(text.startswith("keepalived: ") and text not in (MASTER, UNKNOWN) for _, text in near):
         return f"{source}: keepalived gave the role up"
     return f"{source} said nothing: its machine or its network was gone"
 

@@ -153,8 +153,9 @@ class Rehearsal:
         return self.on(name, "systemctl", "show", "-p", value, "--value", unit).strip()
 
     def worker(self, name: str) -> str:
-        """Process id of the HAProxy worker that serves: another after a reload."""
-        return self.on(name, "pgrep", "-nx", "haproxy").strip()
+        """Process id of the HAProxy worker that serves: another after a reload. (A child of its master: `haproxy -c`
+        may run beside it at any time.)"""
+        return self.on(name, "pgrep", "-nxP", self.unit(name, "haproxy"), "haproxy").strip()
 
     def holders(self) -> list[str]:
         """Hosts that carry the address, as their kernels say."""

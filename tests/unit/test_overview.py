@@ -140,6 +140,37 @@ def test_a_fault_well_after_the_role_was_given_up_is_another():
     assert overview.last_failover(lines).why == "lb-1: keepalived gave the role up"
 
 
+def test_a_host_that_was_master_for_a_moment_beside_another_is_not_taken_for_the_failover_after_it():
+    """Both are elected when they start at once; the one with the lower priority yields."""
+    lines = {
+        "lb-1": roles((10, "keepalived: MASTER")),
+        "lb-2": roles((11, "keepalived: MASTER"), (12, "keepalived: BACKUP")),
+    }
+    back = overview.last_failover(lines)
+    assert back == overview.Failover(12, "lb-2", "lb-1", "lb-2: keepalived gave the role up")
+    left = ((29.9, "unfit: HAProxy was stopped"), (30, "keepalived: BACKUP"))
+    lines = {
+        "lb-1": roles((10, "keepalived: MASTER"), *left),
+        "lb-2": roles((11, "keepalived: MASTER"), (12, "keepalived: BACKUP"), (30.1, "keepalived: MASTER")),
+    }
+    assert overview.last_failover(lines) == overview.Failover(
+        30.1, "lb-1", "lb-2", "lb-1: HAProxy was stopped"
+    )
+
+
+def test_that_a_host_became_master_is_no_word_of_giving_the_role_up():
+    lines = {"lb-1": roles((90, "keepalived: MASTER")), "lb-2": roles((100, "keepalived: MASTER"))}
+    assert overview.last_failover(lines).why == "lb-1 said nothing: its machine or its network was gone"
+
+
+def test_an_agent_that_starts_and_does_not_know_yet_is_still_master():
+    lines = {
+        "lb-1": roles((10, "keepalived: MASTER")),
+        "lb-2": roles((100, "keepalived: MASTER"), (200, "keepalived: UNKNOWN"), (201, "keepalived: MASTER")),
+    }
+    assert overview.last_failover(lines).at == 100
+
+
 def test_an_agent_that_says_again_what_it_is_makes_no_failover():
     assert (
         overview.last_failover({"lb-1": roles((1, "keepalived: MASTER"), (9, "keepalived: MASTER"))}) is None
