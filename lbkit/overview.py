@@ -12,6 +12,7 @@ from typing import Any
 from lbkit import certificate, errors, servers, steps
 from lbkit.inventory import Cluster, Host
 
+CHECKED = re.compile(r"VRRP_Script\(check_haproxy\) (failed|timed_out)")  # keepalived's own, beside the agent
 MASTER, UNKNOWN = "keepalived: MASTER", "keepalived: UNKNOWN"
 # A fault of the old MASTER is in its log so long before the other takes over. That its keepalived ended
 # or gave the role up is the failover itself, and is noticed up to a moment after.
@@ -38,7 +39,8 @@ class HaProxy:
 
 @dataclass(frozen=True)
 class Overview:
-    """haproxy, servers: None where HAProxy does not answer. roles: (s since 1970, the agent's words).
+    """haproxy, servers: None where HAProxy does not answer. roles: (s since 1970, the words of the agent
+    and of keepalived, as the hand looks for them).
     booted: when the host was started, s since 1970; None: unknown.
 
     certificate_hours: until the served one of the front page ends, None where none is served. sync:
@@ -146,9 +148,11 @@ def last_failover(found: Mapping[str, Overview | None]) -> Failover | None:
 
 
 def reason(source: str, at: float, old: Overview) -> str:
-    """What the old MASTER's agent said. What it finds unfit well afterwards is another fault, or comes of
-    this, as all that a machine says that was started again."""
-    near = [(when, text) for when, text in old.roles if at - BEFORE_S <= when <= at + NOTICED_S]
+    """What the old MASTER's agent said, else its keepalived. What the agent finds unfit well afterwards is
+    another fault, or comes of this, as all that a machine says that was started again."""
+    begun = max((when for when, text in old.roles if text == MASTER and when <= at), default=at)
+    since = max(at - BEFORE_S, begun)  # what ailed it before it was elected is over
+    near = [(when, text) for when, text in old.roles if since <= when <= at + NOTICED_S]
     unfit = [text.removeprefix("unfit: ") for when, text in near if when <= at and text.startswith("unfit: ")]
     if unfit:
         return f"{source}: {unfit[-1]}"
@@ -161,6 +165,9 @@ def reason(source: str, at: float, old: Overview) -> str:
         for when, text in after:
             if text.startswith("unfit: ") and when - left <= TOGETHER_S:
                 return f"{source}: {text.removeprefix('unfit: ')}"
+    checked = [match[1] for _, text in near if (match := CHECKED.match(text))]
+    if checked:
+        return f"{source}: HAProxy's check by keepalived {checked[-1].replace('_', ' ')}"
     if any(text.startswith("keepalived: ") and text not in (MASTER, UNKNOWN) for _, text in near):
         return f"{source}: keepalived gave the role up"
     return f"{source} said nothing: its machine or its network was gone"

@@ -1,5 +1,5 @@
-"""What `inv status` shows of HAProxy beyond whether it runs, of the sync, and the agent's words on who was
-MASTER: one look."""
+"""What `inv status` shows of HAProxy beyond whether it runs, of the sync, and the words of the agent and of
+keepalived on who was MASTER: one look."""
 
 import os
 import time
@@ -7,7 +7,8 @@ import time
 from lbkit.hand import framing, journal, looking, servers, sockets
 from lbkit.hand.core import Failed, run
 
-ROLES = r"^(keepalived: [A-Z]|unfit: )"
+ROLES = r"^(keepalived: [A-Z]|unfit: |VRRP_Script\(check_haproxy\) (failed|timed_out))"
+UNITS = ["lbkit-agent.service", "keepalived.service"]
 LINES = 40  # of those, the newest; among so many of all
 AMONG = 3000
 SYNC_S = 2
@@ -27,7 +28,7 @@ def overview(page):
         info, frontends = (looking.stats(servers.SOCKET, text) for text in ("show info", "show stat -1 1 -1"))
     except OSError:
         info = frontends = page = None  # a HAProxy that hangs is waited for once
-    asked = {"units": ["lbkit-agent.service"], "since": {}, "grep": ROLES, "limit": LINES, "newest": AMONG}
+    asked = {"units": UNITS, "since": {}, "grep": ROLES, "limit": LINES, "newest": AMONG}
     return {
         "served": looking.handshake(page) if page else None,  # after `frontends`, which would count it
         "sync": sync(),

@@ -48,7 +48,7 @@ def status(as_json: bool) -> bool:
 def power(state: str, host: str) -> None:
     """The host is `on`, and answers, or `off`. Raises Refused for another word, or another host."""
     if state not in ("on", "off"):
-        raise Refused(f"Power on or off, not {state!r}; nothing was touched.\nNext: inv lab.power off {host}")
+        raise Refused(f"Power on or off, not {state!r}; nothing was touched.\nNext: inv lab.power off lb-1")
     requirements.check()
     machine = api.Lab.current().host(host)
     if state == "off":

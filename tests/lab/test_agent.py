@@ -245,10 +245,11 @@ def test_killed_while_its_call_is_on_its_way_it_takes_the_address_after_its_rest
     until(anywhere.whole)
 
 
-def test_without_the_agent_a_dead_haproxy_still_counts_as_dead(anywhere: Elastic) -> None:
+def test_without_the_agent_a_dead_haproxy_still_counts_as_dead_and_status_says_so(anywhere: Elastic) -> None:
     holder, standby = anywhere.roles()
     anywhere.sh(holder, "systemctl stop lbkit-agent; systemctl stop haproxy")
     until(lambda: anywhere.served_by(standby))
+    assert f"{holder}: HAProxy's check by keepalived failed" in anywhere.refused("status").flat
     anywhere.sh(holder, "systemctl start haproxy lbkit-agent")
     until(anywhere.whole)
 

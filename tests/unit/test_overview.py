@@ -158,8 +158,12 @@ def test_a_host_that_was_master_for_a_moment_beside_another_is_not_taken_for_the
     )
 
 
-def test_that_a_host_became_master_is_no_word_of_giving_the_role_up():
-    lines = {"lb-1": roles((90, "keepalived: MASTER")), "lb-2": roles((100, "keepalived: MASTER"))}
+@pytest.mark.parametrize("before", ["unfit: HAProxy hangs", "keepalived: HUNG", "keepalived: BACKUP"])
+def test_what_was_said_until_a_host_became_master_is_no_reason_why_it_left(before):
+    lines = {
+        "lb-1": roles((89, before), (90, "keepalived: MASTER")),
+        "lb-2": roles((100, "keepalived: MASTER")),
+    }
     assert overview.last_failover(lines).why == "lb-1 said nothing: its machine or its network was gone"
 
 
@@ -169,6 +173,20 @@ def test_an_agent_that_starts_and_does_not_know_yet_is_still_master():
         "lb-2": roles((100, "keepalived: MASTER"), (200, "keepalived: UNKNOWN"), (201, "keepalived: MASTER")),
     }
     assert overview.last_failover(lines).at == 100
+
+
+@pytest.mark.parametrize("how", ["failed (exited with status 1)", "timed_out"])
+def test_where_the_agent_was_silent_keepalived_says_why(how):
+    lines = {
+        "lb-1": roles((10, "keepalived: MASTER"), (99, f"VRRP_Script(check_haproxy) {how}")),
+        "lb-2": roles((100, "keepalived: MASTER")),
+    }
+    why = f"lb-1: HAProxy's check by keepalived {how.partition(' ')[0].replace('_', ' ')}"
+    assert overview.last_failover(lines).why == why
+    gave_up = (*lines["lb-1"].roles, (100, "keepalived: BACKUP"))
+    assert overview.last_failover({**lines, "lb-1": roles(*gave_up)}).why == why
+    agent = (*gave_up, (99.5, "unfit: HAProxy was stopped"))
+    assert overview.last_failover({**lines, "lb-1": roles(*agent)}).why == "lb-1: HAProxy was stopped"
 
 
 def test_an_agent_that_says_again_what_it_is_makes_no_failover():
