@@ -50,6 +50,7 @@ class Roll:
             lambda name: self.serves(name, self.config(name, seen=True)), list(opened)
         )
         self.answered = dict(zip(opened, answers, strict=True))
+        self.lame = {host.name for host in self.order[:-1] if self.is_in_fault(before.node(host.name))}
 
     def run(self) -> None:
         for sentence in self.effects:
@@ -81,6 +82,7 @@ class Roll:
             if not self.bring(host, wanted, state, last=last):
                 self.late.append((host, wanted))
         self.verify(host)
+        self.refuse_lame(host)
 
     def introduce(self) -> None:
         """The hosts know each other's keys, some of which were made in this run."""
@@ -233,10 +235,32 @@ class Roll:
                 return
             time.sleep(0.2)
 
+    def refuse_lame(self, host: Host) -> None:
+        """A host that could take over before this run can still, before the holder is touched."""
+        holder_follows = self.order[-1].name == self.holder != host.name
+        loads = [change for name, change in self.changed if name == host.name and decides_fitness(change)]
+        if not holder_follows or not loads or host.name in self.lame:
+            return
+        known = time.monotonic() + (check_s(self.cluster) if any(map(takes_part, loads)) else 0)
+        deadline = known + max(self.cluster.agent.rise, REJOINS_WITHIN_S) + SERVING_DEADLINE_S
+        told = False
+        while time.monotonic() < deadline:
+            (node,) = observe.read(self.cluster, (), {host.name: self.opened[host.name]}).nodes
+            if not (fault := self.is_in_fault(node)) and time.monotonic() >= known:
+                return
+            if fault and not told:
+                self.tell(host.name, f"waits until it may take over, before {self.holder} is touched")
+                told = True
+            time.sleep(0.2)
+        raise errors.CommandFailed(
+            f"{host.name}: its keepalived is in FAULT since the change, so it could not take over, and "
+            f"{self.holder}, which serves, is not touched. {self.so_far()}\n"
+            f"Next: on {host.name}: journalctl -u keepalived -u lbkit-agent; mend it, then run it again."
+        )
+
     def rejoin(self) -> None:
         """Who was mended or loaded anew may be MASTER again: its agent waits a moment before it says so."""
-        units = {f"{name}.service" for name in ("haproxy", "keepalived", steps.agent.SERVICE)}
-        asked = {name for name, one in self.changed if one.label in units and one.action in plan.LOADS}
+        asked = {name for name, change in self.changed if decides_fitness(change)}
         deadline = time.monotonic() + min(self.cluster.agent.rise, REJOINS_WITHIN_S) + SERVING_DEADLINE_S
         while asked:
             nodes = observe.read(self.cluster, (), {name: self.opened[name] for name in asked}).nodes
@@ -344,6 +368,18 @@ class Roll:
 def takes_part(change: plan.Change) -> bool:
     """After it keepalived runs with what its file says now."""
     return change.request.get("unit") == "keepalived.service" and change.action in plan.LOADS
+
+
+def decides_fitness(change: plan.Change) -> bool:
+    """After it a host may be MASTER, or may not."""
+    units = {f"{name}.service" for name in ("haproxy", "keepalived", steps.agent.SERVICE)}
+    return change.label in units and change.action in plan.LOADS
+
+
+def check_s(cluster: Cluster) -> float:
+    """Seconds until a keepalived that has just loaded its file knows what its check says."""
+    check = cluster.keepalived.check
+    return check.interval * check.fall + check.timeout + 0.5
 
 
 def election_s(cluster: Cluster) -> float:

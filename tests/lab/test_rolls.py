@@ -6,7 +6,19 @@ import time
 
 import pytest
 
-from tests.lab.rehearsal import CFG, CONF, FALL, NAMES, RETRIES, Edit, Rehearsal, probed, until, watched
+from tests.lab.rehearsal import (
+    CFG,
+    CONF,
+    FALL,
+    FEWER,
+    NAMES,
+    RETRIES,
+    Edit,
+    Rehearsal,
+    probed,
+    until,
+    watched,
+)
 
 pytestmark = pytest.mark.lab
 
@@ -94,3 +106,18 @@ def test_change_of_haproxy_under_load_loses_no_request(pair: Rehearsal) -> None:
     assert probe.count > 20
     assert probe.failed == []
     assert {name: pair.unit(name, "haproxy") for name in NAMES} == pids
+
+
+def test_holder_is_touched_only_when_the_standby_may_take_over_again(pair: Rehearsal) -> None:
+    """Its HAProxy is restarted, and its agent takes a while to trust it."""
+    slow = "[agent]\nrise = 4\n[haproxy.frontends.web]\n"
+    pair.done("agent", hosts=pair.hosts(("[haproxy.frontends.web]\n", slow)))
+    holder, standby = pair.roles()
+    done = pair.done("setup", hosts=pair.hosts(FEWER, ("[haproxy.frontends.web]\n", slow)))
+    assert f"{standby}: waits until it may take over, before {holder} is touched" in done.flat
+    entered = pair.sh(
+        standby, "journalctl -u keepalived -o short-monotonic | grep 'Entering BACKUP' | tail -1"
+    )
+    restarted = int(pair.unit(holder, "haproxy", "ActiveEnterTimestampMonotonic")) / 1e6
+    assert float(entered.split("]")[0].lstrip("[ ")) < restarted
+    assert pair.done("status").flat.startswith("The pair is whole")

@@ -41,6 +41,7 @@ class SimHost:
     agent: bool = True  # it says whether this node is in charge
     certified: bool = False
     faults: int = 0  # so often its keepalived says FAULT, when it is asked
+    lamed: int = 0  # `faults` after each change of a service
 
     def read(self, item: dict[str, Any]) -> dict[str, Any]:
         if item["kind"] == "packages":
@@ -90,6 +91,7 @@ class SimHost:
             self.enabled.add(request["unit"])
         else:
             self.active[request["unit"]] = request["action"] != "stop"
+            self.faults = self.lamed or self.faults
             for path in request.get("paths", ()):
                 self.loaded[(request["unit"], path)] = self.files.get(path, "")
 
@@ -213,6 +215,8 @@ def in_place_of_ssh(monkeypatch: Any, simulated: SimPair, wanted: tuple[plan.Des
         patch.setattr(roll, "SERVING_DEADLINE_S", 0.2)
         patch.setattr(roll, "CHARGE_DEADLINE_S", 0.2)
         patch.setattr(roll, "election_s", lambda cluster: 0)
+        patch.setattr(roll, "check_s", lambda cluster: 0)
+        patch.setattr(roll, "REJOINS_WITHIN_S", 1)
         yield converge
 
 

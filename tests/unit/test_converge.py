@@ -58,9 +58,34 @@ def test_setup_waits_until_a_standby_that_it_mended_may_be_master_again(monkeypa
     assert "lb-2 could not take over yet: inv status says why" in told
 
 
-def run_told(monkeypatch, cluster, simulated):
+def test_holder_is_not_touched_while_the_standby_cannot_take_over_since_the_change(monkeypatch, cluster):
+    simulated = set_up(monkeypatch, cluster)
+    simulated.hosts["lb-2"].lamed = 10**9
+    with pytest.raises(errors.CommandFailed, match="lb-2: its keepalived is in FAULT since") as failure:
+        run(monkeypatch, cluster, simulated, sim.desired(config="frontend other"))
+    assert {name for name, _ in simulated.log} == {"lb-2"}
+    assert "lb-1, which serves, is not touched. 2 changes were made before it, on lb-2" in str(failure.value)
+    assert "journalctl -u keepalived" in str(failure.value)
+
+
+def test_holder_waits_for_a_standby_that_comes_back(monkeypatch, cluster):
+    simulated = set_up(monkeypatch, cluster)
+    simulated.hosts["lb-2"].lamed = 3
+    told = run_told(monkeypatch, cluster, simulated, sim.desired(config="frontend other"))
+    assert "waits until it may take over, before lb-1 is touched" in told
+    assert [name for name, _ in simulated.log] == ["lb-2", "lb-2", "lb-1", "lb-1"]
+
+
+def test_standby_that_could_not_take_over_before_is_no_reason_to_stop(monkeypatch, cluster):
+    simulated = set_up(monkeypatch, cluster)
+    simulated.hosts["lb-2"].faults = 10**9
+    run(monkeypatch, cluster, simulated, sim.desired(config="frontend other"))
+    assert {name for name, _ in simulated.log} == {"lb-1", "lb-2"}
+
+
+def run_told(monkeypatch, cluster, simulated, wanted=None):
     told = []
-    with sim.in_place_of_ssh(monkeypatch, simulated, sim.desired()) as converge:
+    with sim.in_place_of_ssh(monkeypatch, simulated, wanted or sim.desired()) as converge:
         converge.setup(cluster, STEPS, BOTH, (), "inv setup", lambda _, line: told.append(line))
     return told
 
