@@ -283,7 +283,9 @@ def load(
     }
     reason = f"{', '.join(paths)}: {why}" if paths else why
     elects = wanted.elects and action in ("start", "restart")
-    return change(wanted, action, reason, request=request, elects=elects, pending=pending)
+    return change(
+        wanted, action, reason, request=request, elects=elects, pending=tuple(paths) if pending else ()
+    )
 
 
 @compares

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from lbkit import compare, errors, plan
 from lbkit.inventory import Cluster, Host, Vip
+from lbkit.steps.keepalived import CONFIG
 
 VrrpState = Literal["MASTER", "BACKUP", "STOPPED", "UNKNOWN"]
 
@@ -109,7 +110,8 @@ def speaks_otherwise(node: Node) -> bool:
     """Its keepalived runs, and perhaps with other parameters than the inventory's: with the old file, or with
     one that was written and that it has not loaded (a run that was cut)."""
     return node.vrrp != "STOPPED" and any(
-        change.rewires or (change.pending and change.label == "keepalived.service") for change in node.todo
+        change.rewires or (change.label == "keepalived.service" and CONFIG in change.pending)
+        for change in node.todo
     )
 
 

@@ -22,10 +22,10 @@ class Change:
     verdict: `change` can be done; `blocked` needs a person, and nothing is done on any host before;
     `unknown` could not be read; `warning` is only told. action: a verb for the plan (`install`, `update`,
     `reload`, …). request: what the hand is asked to write. reason: why, in plain words. diff: unified,
-    without secrets. elects: it takes part in the election of the MASTER. pending:
-    the service runs with an older file than the one that stands there. rewires: nodes with the old and the
-    new file would not hear each other, so both would be MASTER. drops: what the old file served beside it and
-    the new one does not. next_step: for what is not a `change`.
+    without secrets. elects: it takes part in the election of the MASTER. pending: files there,
+    newer than what the service runs with. rewires: nodes with the old and the new file would not hear each
+    other, so both would be MASTER. drops: what the old file served beside it and the new one does not.
+    next_step: for what is not a `change`.
     """
 
     step: str
@@ -37,7 +37,7 @@ class Change:
     diff: str = field(default="", repr=False)
     elects: bool = False
     rewires: bool = False
-    pending: bool = False
+    pending: tuple[str, ...] = ()
     drops: tuple[str, ...] = ()
     next_step: str = ""
 

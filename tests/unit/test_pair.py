@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lbkit import errors, inventory, observe, pair, plan, plan_shown
+from lbkit import compare, errors, inventory, observe, pair, plan, plan_shown
+from lbkit.resources import Service
 
 
 def node(cluster, name, keepalived="active", addresses=(), changes=()):
@@ -169,3 +170,18 @@ def test_a_drill_at_work_is_told_from_one_that_was_cut_off_and_from_whoever_look
     assert "is at work (kim@desk since 12:00: inv failover-test --case host)" in pair.broken(found)
     found.seen.facts["lock"] = {**held, "command": "inv setup"}
     assert "was cut off there" in pair.broken(found)
+
+
+@pytest.mark.parametrize(
+    ("stale", "otherwise"),
+    [
+        ("/etc/keepalived/keepalived.conf", True),
+        ("/usr/local/lib/lbkit/check-haproxy", False),  # what it says on the wire is not in its check
+    ],
+)
+def test_a_keepalived_speaks_otherwise_while_it_has_not_loaded_its_file(cluster, stale, otherwise):
+    service = Service("keepalived", reload_on=("/etc/keepalived/keepalived.conf", stale), elects=True)
+    state = {"masked": False, "needs_daemon_reload": False, "enabled": True, "active": True}
+    changes = compare.diff(service, {**state, "stale": {"restart_on": [], "reload_on": [stale]}})
+    assert [change.action for change in changes] == ["reload"]
+    assert pair.speaks_otherwise(node(cluster, "lb-1", changes=changes)) is otherwise
