@@ -34,7 +34,6 @@ T = TypeVar("T")
 Say = Callable[[str, Any], None]  # (host name, progress): of something that takes long, mostly a line
 
 PING_EVERY_S = 15  # a quarter of what the hand waits before it lets go of the lock
-BANNER_S = 5
 SILENCE_S = 20  # the hand shows life every 5 s, whatever it is doing
 
 # What the hand says first, on a line of its own. Before it anything may come: a shell reads its profile also
@@ -306,9 +305,7 @@ def prepare(host: Login) -> fabric.Connection:
             f"{host.name}: its key {host.key} does not exist; nothing was contacted.\n"
             f"Next: mend `key` in the inventory (the lab's is made by `inv lab.up`)."
         )
-    # A host that is up and busy answers the connection at once, and sshd's first line may take a while.
-    banner_s = max(BANNER_S, host.connect_timeout_s)
-    arguments: dict[str, Any] = {"look_for_keys": host.key is None, "banner_timeout": banner_s}
+    arguments: dict[str, Any] = {"look_for_keys": host.key is None, "banner_timeout": host.banner_timeout_s}
     if host.key is not None:
         arguments["key_filename"] = [str(host.key)]
     gateway = connect(hostkeys.hop(host, host.jump)) if host.jump else None

@@ -13,7 +13,7 @@ from lbkit.hand.locking import OF_PROGRAMS
 from lbkit.hand.telling import of_broken_cfg
 from lbkit.inventory import Cluster, Host
 
-CONNECT_S = 1.5  # a host that is down is known to be by then
+CONNECT_S, BANNER_S = 1.5, 2.0  # a host that is down, or hangs, is known to by then
 STOPPED = (
     "inactive",
     "failed",
@@ -73,11 +73,17 @@ class Status:
 
 def read(cluster: Cluster) -> Status:
     """The pair as it is now, in figures too; a host that does not answer is a row of its own."""
-    hosts = [one.replace(connect_timeout_s=min(one.connect_timeout_s, CONNECT_S)) for one in cluster.hosts]
+    hosts = [hurried(host) for host in cluster.hosts]
     with observe.hurried(cluster), remote.sessions(hosts, lambda: observe.prepare(cluster)) as opened:
         found = of(cluster, opened, figures=True)
     failover = overview.last_failover({r.host: r.overview for r in found.rows})
     return replace(with_work(found), failover=failover)
+
+
+def hurried(host: Host) -> Host:
+    """The same, not waited for longer than somebody on call has time."""
+    connect_s, banner_s = min(host.connect_timeout_s, CONNECT_S), min(host.banner_timeout_s, BANNER_S)
+    return host.replace(connect_timeout_s=connect_s, banner_timeout_s=banner_s)
 
 
 def with_work(found: Status) -> Status:

@@ -247,7 +247,8 @@ class Jump(Record):
 
 
 class Login(Record):
-    """How one machine is reached. key None: whatever the agent offers."""
+    """How one machine is reached. key None: whatever the agent offers. banner_timeout_s: until sshd's first
+    line, which takes a while where a machine is busy; the connection itself its kernel takes at once."""
 
     name: str
     ssh: str
@@ -256,7 +257,8 @@ class Login(Record):
     key: Path | None
     known_hosts: Path
     jump: Jump | None
-    connect_timeout_s: int
+    connect_timeout_s: float
+    banner_timeout_s: float
 
 
 class Host(Login):

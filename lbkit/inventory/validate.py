@@ -22,6 +22,8 @@ from lbkit.inventory.cluster import (
     priorities,
 )
 
+BANNER_S = 5  # at least: a busy machine's sshd is slow, while its kernel has taken the connection
+
 
 def validate(path: Path, text: str, *, secrets: bool) -> Cluster:
     """The inventory, with all defaults filled in. secrets: read them too, and note those that are missing.
@@ -117,6 +119,7 @@ def _login(name: str, own: LoginTable, document: Document, base: Path) -> dict[s
         "known_hosts": base / Path(own.known_hosts or shared.known_hosts).expanduser(),
         "jump": _jump(shared.jump if own.jump is None else own.jump, document),
         "connect_timeout_s": shared.connect_timeout,
+        "banner_timeout_s": max(BANNER_S, shared.connect_timeout),
     }
 
 

@@ -22,7 +22,7 @@ from tests.lab.tidy import tidy
 ROOT = Path(__file__).resolve().parents[2]
 INV = str(ROOT / ".venv/bin/inv")
 HAPROXY = "/etc/haproxy/haproxy.cfg"
-HAND_EDITED = "/usr/local/lib/lbkit/check-haproxy"  # one whose change needs no reload
+HAND_EDITED = "/usr/local/lib/lbkit/host-metrics"  # one whose change needs no reload
 
 
 @dataclass
@@ -149,7 +149,7 @@ class Bench:
             self.times.note("list", self.inv("--list"))
 
     def status(self, rounds: int) -> None:
-        """A pair that is whole, then one whose standby has no power."""
+        """A pair that is whole, one whose standby has no power, one whose standby takes connections and is silent."""
         self.inv("setup")
         until(self.whole, 120, pause_s=1)
         self.inv("switchover", "--to", "lb-1")
@@ -163,6 +163,11 @@ class Bench:
             self.times.note("status, host down", self.inv("status", says="lb-1 serves", code=1))
         standby.power_on()
         standby.wait_ready()
+        until(self.whole, 120, pause_s=1)
+        standby.exec(["systemctl", "kill", "-s", "STOP", "ssh"])
+        for _ in range(rounds):
+            self.times.note("status, sshd hangs", self.inv("status", says="lb-1 serves", code=1))
+        standby.exec(["systemctl", "kill", "-s", "CONT", "ssh"])
         until(self.whole, 120, pause_s=1)
 
     def whole(self) -> bool:

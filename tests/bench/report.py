@@ -23,6 +23,7 @@ ROWS: tuple[tuple[str, str, str, float | None], ...] = (
     ("bare ssh", "OpenSSH runs `sudo true`, on both hosts at once", "", None),
     ("status", "`inv status` of a pair that is whole", "", 1.0),
     ("status, host down", "`inv status` while the standby has no power", "", 3.0),
+    ("status, sshd hangs", "`inv status` while the standby takes connections, and is silent", "", 3.0),
     (
         "reload: shell",
         "a new haproxy.cfg by a prepared script: check, rename, reload, host after host",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import zlib
@@ -34,7 +35,7 @@ def host(**values):
         "priority": 240,
         "router_id": "r",
     }
-    return Host(**{**usual, "jump": None, "connect_timeout_s": 5, **place, **values})
+    return Host(**{**usual, "jump": None, "connect_timeout_s": 5, "banner_timeout_s": 5, **place, **values})
 
 
 class Channel:
@@ -116,6 +117,16 @@ def test_commands_to_type_quote_paths_and_name_key_port_and_jump():
         "-o ProxyJump=ubuntu@[2001:db8::1]:22 -p 2201 ubuntu@10.0.0.2"
     )
     assert hostkeys.scan(host(known_hosts=Path("/my keys/known")), KEY).endswith(">> '/my keys/known'")
+
+
+def test_a_host_whose_sshd_says_nothing_is_waited_for_as_long_as_was_asked(tmp_path):
+    """Its kernel takes connections as long as it runs, whatever became of its programs."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        there = host(ssh="127.0.0.1", port=port, known_hosts=tmp_path / "none", banner_timeout_s=0.2)
+        with pytest.raises(errors.Unreachable, match=r"no ssh to 127.0.0.1 port \d+ \(no answer\)") as told:
+            remote.connect(there)
+    assert told.value.down
 
 
 def test_jump_host_takes_from_the_host_what_the_inventory_does_not_say():

@@ -14,6 +14,14 @@ def row(host, vrrp, holds=None):
     return status.Row(host, "active", vrrp, holds, "active", "active", (2, 2))
 
 
+def test_no_host_is_waited_for_longer_than_somebody_on_call_has_time(cluster):
+    slow = cluster.host("lb-1").replace(connect_timeout_s=60, banner_timeout_s=60)
+    hurried = status.hurried(slow)
+    assert max(hurried.connect_timeout_s, hurried.banner_timeout_s) < 3
+    quick = slow.replace(connect_timeout_s=1, banner_timeout_s=1)
+    assert status.hurried(quick) == quick
+
+
 def test_host_that_does_not_answer_is_named_with_its_reason_and_the_service_with_what_is_known():
     found = status.judge([row("lb-1", "MASTER", True), row("lb-2", "UNKNOWN")], {"lb-2": GONE}, None)
     assert found.verdict == ("lb-2: no ssh to 10.0.0.2 port 22 (no answer). lb-1 serves.")
