@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 
+from tests.lab.elastic import Elastic
 from tests.lab.rehearsal import CFG, CONF, FALL, NAMES, RETRIES, Rehearsal, probed, until
 from tests.lab.saving import level, loaded, retries, sums
 from tests.lab.test_cert_install import SITE, shown
@@ -191,3 +193,20 @@ def test_a_certificate_is_put_back_by_its_own_way_and_certbots_is_refused(pair: 
 
 def level_or_waits(pair: Rehearsal) -> bool:
     return "waits for setup" in pair.inv("sync.status").flat
+
+
+def test_with_an_elastic_ip_a_setup_is_put_back_agent_and_all_and_the_address_stays(
+    anywhere: Elastic,
+) -> None:
+    agent = "/etc/lbkit/agent.json"
+    before = [*texts(anywhere), *(anywhere.read(name, agent) for name in NAMES)]
+    holders, began = anywhere.holders(), time.time()
+    wrong = anywhere.hosts(RETRIES, FALL, ("[agent]\n", "[agent]\nreconcile = 9\n"))
+    with anywhere.asked() as probe:
+        anywhere.done("setup", hosts=wrong)
+        assert "reconcile" in anywhere.refused("rollback", "--change", last_change(anywhere)).flat
+        anywhere.done("rollback", "--change", last_change(anywhere), "--yes")
+    assert [*texts(anywhere), *(anywhere.read(name, agent) for name in NAMES)] == before
+    assert (probe.failed, anywhere.holders(), anywhere.moves(began)) == ([], holders, [])
+    until(anywhere.whole)
+    assert "Nothing to change" in anywhere.done("setup").flat

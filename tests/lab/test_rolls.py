@@ -109,8 +109,8 @@ def test_change_of_haproxy_under_load_loses_no_request(pair: Rehearsal) -> None:
 
 
 def test_holder_is_touched_only_when_the_standby_may_take_over_again(pair: Rehearsal) -> None:
-    """Its HAProxy is restarted, and its agent takes a while to trust it."""
-    slow = "[agent]\nrise = 4\n[haproxy.frontends.web]\n"
+    """Its HAProxy is restarted, which counts as a death here, and its agent takes a while to trust it again."""
+    slow = "[agent]\ngrace = 0\nrise = 4\n[haproxy.frontends.web]\n"
     pair.done("agent", hosts=pair.hosts(("[haproxy.frontends.web]\n", slow)))
     holder, standby = pair.roles()
     done = pair.done("setup", hosts=pair.hosts(FEWER, ("[haproxy.frontends.web]\n", slow)))
