@@ -49,8 +49,9 @@ def setup(
     """
     hosts = [host for host in cluster.hosts if host.name not in without]
     refuse_if_up(cluster, without)
-    with remote.sessions(hosts, lambda: observe.wanted(cluster, only)) as opened:
-        before = observe.read(cluster, only, opened)
+    asked: dict[str, tuple[plan.Desired, ...]] = {}
+    with remote.sessions(hosts, lambda: asked.update(observe.wanted(cluster, only))) as opened:
+        before = observe.read(cluster, only, opened, asked)
         refuse_missing(before)
         if not todo(before, names):
             refuse_broken(before)  # before what comes of it
@@ -60,17 +61,17 @@ def setup(
                 prove_way(before, only, opened, tell)
             return Outcome((), before, before)
         with locked(opened, command):
-            before = observe.read(cluster, only, opened)  # somebody may have been at work since
+            before = observe.read(cluster, only, opened, asked)  # somebody may have been at work since
             refuse_missing(before)
             refuse_broken(before)
             refuse_stops(before, names)
             refuse_half_rewire(before, names)
-            roll = Roll(before, only, names, opened, tell)
+            roll = Roll(before, only, names, opened, tell, asked)
             roll.changed += bring_account(before, only, opened, tell)
             if roll.changed or starts_agent(before, names):  # nothing else needs the API
                 prove_way(before, only, opened, tell, roll.so_far())
             roll.run()
-            after = observe.read(cluster, only, opened)
+            after = observe.read(cluster, only, opened, asked)
     refuse_missing(after, roll.so_far())
     refuse_split(after)
     refuse_rest(after, names)

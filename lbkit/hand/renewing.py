@@ -25,16 +25,16 @@ def look(certificate):
     """{lineage: as of `pem.inspect` or None, server, key_type, in_place: whether that is what stands at the
     certificate's path, until: (not_before, not_after) of what stands there, or None}."""
     directory, domains = certificate["lineage"], certificate["domains"]
-    placed = pem.inspect(text_of(certificate["path"]))
-    seen = {"lineage": None, "server": None, "key_type": None, "in_place": False}
-    seen["until"] = period(placed) if placed["not_after"] else None
+    here = text_of(certificate["path"])
     if not os.path.exists(os.path.join(directory, "fullchain.pem")):
-        return seen
-    parts = [text_of(os.path.join(directory, name)) for name in ("fullchain.pem", "privkey.pem")]
-    lineage = pem.inspect("\n".join(parts), domains)
+        none = {"lineage": None, "server": None, "key_type": None, "in_place": False}
+        return {**none, "until": until(pem.inspect(here, notes=False))}
+    text = "\n".join(text_of(os.path.join(directory, name)) for name in ("fullchain.pem", "privkey.pem"))
+    lineage = pem.inspect(text, domains, notes=False)
+    placed = lineage if here.split() == text.split() else pem.inspect(here, notes=False)
     settings = renewal_settings(os.path.dirname(os.path.dirname(directory)), certificate["name"])
     return {
-        **seen,
+        "until": until(placed),
         "lineage": lineage,
         "server": settings.get("server"),
         "key_type": settings.get("key_type"),
@@ -49,6 +49,10 @@ def text_of(path):
             return file.read()
     except FileNotFoundError:
         return ""
+
+
+def until(inspected):
+    return period(inspected) if inspected["not_after"] else None
 
 
 def period(inspected):

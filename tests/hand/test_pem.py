@@ -47,6 +47,19 @@ def test_an_unknown_authority_is_odd_and_no_fault(leaf, root):
     assert pem.inspect(leaf.crt + leaf.chain + root.crt + leaf.private, NAMES)["notes"] == []
 
 
+def test_without_notes_no_authority_of_the_host_is_read_but_for_one_that_stands_alone(leaf, monkeypatch):
+    """Each look at them takes openssl 20 ms, and `inv setup` looks at every certificate several times."""
+    whole, run, asked = pem.inspect(leaf.pem, NAMES), subprocess.run, []
+    monkeypatch.setattr(subprocess, "run", lambda argv, **how: asked.append(how["env"]) or run(argv, **how))
+    assert pem.inspect(leaf.pem, NAMES, notes=False) == {**whole, "notes": []}
+    assert asked
+    assert {env.get("SSL_CERT_FILE") for env in asked} == {"/dev/null"}
+    alone = leaf.pem.partition("-----END CERTIFICATE-----\n")[0] + "-----END CERTIFICATE-----\n"
+    asked.clear()
+    assert any("the chain is incomplete" in said for said in pem.inspect(alone, NAMES, notes=False)["why"])
+    assert [env for env in asked if env.get("SSL_CERT_FILE") != "/dev/null"] != []
+
+
 def test_the_order_of_chain_and_key_and_what_stands_between_do_not_matter(leaf):
     assert why(leaf.private + "\n# a word\n" + leaf.crt + "\nBag Attributes\n" + leaf.chain) == []
     assert why(leaf.pem.replace("\n", "\r\n")) == []
