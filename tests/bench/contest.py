@@ -15,6 +15,7 @@ from lbkit import inventory, steps
 from lbkit.inventory import Cluster, Host
 from lbkit.lab import api
 from lbkit.lab import inventory as lab_inventory
+from lbkit.steps import ssl
 from tests.bench import peers, shell
 from tests.lab.rehearsal import until
 from tests.lab.tidy import tidy
@@ -65,9 +66,10 @@ class Bench:
         for path, content in zip(self.inventories, (text, changed), strict=True):
             path.write_text(content)
         self.cluster: Cluster = inventory.load(self.inventories[0])
+        renew = ssl.config(self.cluster)["renew"]
         for host in self.cluster.hosts:
             self.script(host, "read").write_text(shell.reading(self.wanted(host)))
-            self.script(host, "write").write_text(shell.writing(self.wanted(host), self.health_url()))
+            self.script(host, "write").write_text(shell.writing(self.wanted(host), self.health_url(), renew))
             self.script(host, "edit").write_text(shell.editing(HAND_EDITED))
         for which, path in enumerate(self.inventories):
             cluster = inventory.load(path)

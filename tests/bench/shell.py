@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lbkit import resources as kinds
+from lbkit.hand import certbot
 
 HEAD = "set -eu\nexport LC_ALL=C.UTF-8\n"
 
@@ -24,14 +26,18 @@ def reading(wanted: Sequence[Any]) -> str:
         "ip -j addr\nsystemd-detect-virt -q -c || timedatectl show\nreadlink /etc/localtime\n"
         f"getent passwd {users}\nsha256sum {files}\nstat -c '%n %U %G %a' {paths}\n"
         "cat /proc/net/tcp /proc/net/tcp6 /var/lib/lbkit/loaded.json\n"
+        + "".join(look_at_certificate(r) for r in of(wanted, kinds.Certificate) if r.first)
     )
 
 
-def writing(wanted: Sequence[Any], health_url: str) -> str:
-    """A script that makes a bare host what `inv setup` makes of it, in the same order."""
+def writing(wanted: Sequence[Any], health_url: str, renew: Mapping[str, Any]) -> str:
+    """A script that makes a bare host what `inv setup` makes of it, in the same order. renew: what the inventory
+    says of certbot. (It brings no certificate to the other host, which `inv setup` does.)"""
     lines = [HEAD, "export DEBIAN_FRONTEND=noninteractive", "umask 022"]
     for resource in wanted:
         lines += WRITERS.get(type(resource), lambda _: [])(resource)
+    for resource in of(wanted, kinds.Certificate):
+        lines += obtain_certificate(resource, renew) if resource.first else []
     lines.append(f"until curl -fs -o /dev/null {health_url}; do sleep 0.1; done")
     return "\n".join(lines) + "\n"
 
@@ -89,6 +95,29 @@ def make_placeholder(resource: kinds.Placeholder) -> list[str]:
         f"cat {chain} {key} > {resource.path}; rm {parts}",
         "umask 022",
     ]
+
+
+def obtain_certificate(resource: kinds.Certificate, renew: Mapping[str, Any]) -> list[str]:
+    settings = json.loads(resource.settings)
+    words = certbot.command(settings, renew)
+    at = words.index("--deploy-hook")
+    live, path = settings["lineage"], settings["path"]
+    return [
+        shlex.join(words[:at] + words[at + 2 :]),
+        f"umask 077; cat {live}/fullchain.pem {live}/privkey.pem > {path}.new; mv {path}.new {path}; umask 022",
+        "systemctl reload haproxy",
+    ]
+
+
+def look_at_certificate(resource: kinds.Certificate) -> str:
+    settings = json.loads(resource.settings)
+    live, path = settings["lineage"], settings["path"]
+    about = "openssl x509 -noout -subject -issuer -dates -ext subjectAltName -in"
+    return (
+        f"{about} {live}/cert.pem\n{about} {live}/chain.pem\nopenssl pkey -pubout -in {live}/privkey.pem\n"
+        f"openssl verify -partial_chain -trusted {live}/chain.pem {live}/cert.pem\n"
+        f"cat {live}/fullchain.pem {live}/privkey.pem | sha256sum; sha256sum {path}\n"
+    )
 
 
 def start_service(resource: kinds.Service) -> list[str]:
