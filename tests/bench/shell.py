@@ -132,7 +132,7 @@ WRITERS: dict[type[Any], Any] = {
     kinds.Packages: install_packages,
     kinds.Timezone: lambda r: [f"timedatectl set-timezone {r.name}"],
     kinds.User: lambda r: [
-        f"useradd --system --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin {r.name}"
+        f"useradd --system --no-create-home --home-dir {r.home} --shell {r.shell} {r.name}"
     ],
     kinds.Directory: make_directory,
     kinds.File: write_file,

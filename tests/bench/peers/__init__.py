@@ -87,7 +87,7 @@ def desired(wanted: list[Any], folder: Path) -> dict[str, Any]:
     return {
         "timezone": zone.name,
         "packages": [name for r in shell.of(wanted, kinds.Packages) for name in r.names],
-        "users": [r.name for r in shell.of(wanted, kinds.User)],
+        "users": [{"name": r.name, "home": r.home, "shell": r.shell} for r in shell.of(wanted, kinds.User)],
         "directories": [owned(r) for r in shell.of(wanted, kinds.Directory)],
         "files": files,
         "services": [r.unit for r in shell.of(wanted, kinds.Service)],
