@@ -12,7 +12,8 @@ from typing import Any
 from lbkit import certificate, errors, servers, steps
 from lbkit.inventory import Cluster, Host
 
-CHECKED = re.compile(r"VRRP_Script\(check_haproxy\) (failed|timed_out)")  # keepalived's own, beside the agent
+# keepalived's own check, beside the agent; the hand tells only how it failed.
+CHECKED = "VRRP_Script(check_haproxy) "
 MASTER, UNKNOWN = "keepalived: MASTER", "keepalived: UNKNOWN"
 # A fault of the old MASTER is in its log so long before the other takes over. That its keepalived ended
 # or gave the role up is the failover itself, and is noticed up to a moment after.
@@ -165,7 +166,7 @@ def reason(source: str, at: float, old: Overview) -> str:
         for when, text in after:
             if text.startswith("unfit: ") and when - left <= TOGETHER_S:
                 return f"{source}: {text.removeprefix('unfit: ')}"
-    checked = [match[1] for _, text in near if (match := CHECKED.match(text))]
+    checked = [text.removeprefix(CHECKED).split()[0] for _, text in near if text.startswith(CHECKED)]
     if checked:
         return f"{source}: HAProxy's check by keepalived {checked[-1].replace('_', ' ')}"
     if any(text.startswith("keepalived: ") and text not in (MASTER, UNKNOWN) for _, text in near):

@@ -6,7 +6,7 @@ Each resource is read again before and after each of its changes, so that a cut 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
 from lbkit import compare, errors, front, observe, pair, plan, remote, resources, steps, vrrp
@@ -53,6 +53,13 @@ class Roll:
         self.lame = {host.name for host in self.order[:-1] if self.is_in_fault(before.node(host.name))}
 
     def run(self) -> None:
+        """Raises what stopped it, with what was done before."""
+        try:
+            self.run_through()
+        except errors.Unreachable as error:
+            raise errors.Unreachable(f"{self.so_far()}\n{error}", down=error.down) from None
+
+    def run_through(self) -> None:
         for sentence in self.effects:
             self.tell("", sentence)
         for host in self.order:
@@ -173,8 +180,6 @@ class Roll:
         except errors.CommandFailed as error:
             what, _, step = str(error).partition("\nNext: ")
             raise errors.CommandFailed(f"{what}\n{self.so_far()}\nNext: {step}") from None
-        except errors.Unreachable as error:
-            raise errors.Unreachable(f"{self.so_far()}\n{error}") from None
         self.changed.append((host.name, change))
         return state
 
@@ -199,24 +204,30 @@ class Roll:
 
     def others(self, host: Host) -> Literal["ours", "otherwise", "none"]:
         """How the others speak: a MASTER as the inventory says; some as it does not; no MASTER at all."""
-        opened = {name: session for name, session in self.opened.items() if name != host.name}
         asked = {
             name: tuple(one for one in found if one.step == "keepalived")
             for name, found in self.asked.items()
         }
-        picture = observe.read(self.cluster, ("keepalived",), opened, asked)
-        if picture.missing:
-            raise errors.Unreachable("\n".join([self.so_far(), *picture.missing.values()]))
+        picture = self.look({*self.opened} - {host.name}, ("keepalived",), asked)
         if any(pair.speaks_otherwise(node) for node in picture.nodes):
             return "otherwise"
         return "ours" if pair.masters(picture.nodes) else "none"
+
+    def look(
+        self, names: Collection[str], only: Sequence[str] = (), asked: observe.Asked | None = None
+    ) -> observe.Picture:
+        """These hosts as they are now. Raises Unreachable."""
+        opened = {name: self.opened[name] for name in self.opened if name in names}
+        picture = observe.read(self.cluster, only, opened, asked)
+        if picture.missing:
+            raise errors.Unreachable("\n".join(picture.missing.values()))
+        return picture
 
     def refuse_moved(self, host: Host) -> None:
         """The address may move while we work: whoever has it now is not touched as if he had it not."""
         if host is self.order[-1]:
             return
-        now = observe.read(self.cluster, (), {host.name: self.opened[host.name]})
-        if observe.holder_of(now) == host.name:
+        if observe.holder_of(self.look({host.name})) == host.name:
             raise errors.Undecided(
                 f"{host.name} has taken the address during this run. {self.so_far()}\n"
                 f"Next: inv status; then the same command again, which begins with the other host."
@@ -245,8 +256,8 @@ class Roll:
         deadline = known + max(self.cluster.agent.rise, REJOINS_WITHIN_S) + SERVING_DEADLINE_S
         told = False
         while time.monotonic() < deadline:
-            (node,) = observe.read(self.cluster, (), {host.name: self.opened[host.name]}).nodes
-            if not (fault := self.is_in_fault(node)) and time.monotonic() >= known:
+            fault = self.in_fault({host.name})
+            if not fault and time.monotonic() >= known:
                 return
             if fault and not told:
                 self.tell(host.name, f"waits until it may take over, before {self.holder} is touched")
@@ -263,12 +274,14 @@ class Roll:
         asked = {name for name, change in self.changed if decides_fitness(change)}
         deadline = time.monotonic() + min(self.cluster.agent.rise, REJOINS_WITHIN_S) + SERVING_DEADLINE_S
         while asked:
-            nodes = observe.read(self.cluster, (), {name: self.opened[name] for name in asked}).nodes
-            asked = {node.host.name for node in nodes if self.is_in_fault(node)}
+            asked = self.in_fault(asked)
             if asked and time.monotonic() > deadline:
                 self.tell("", f"{' and '.join(sorted(asked))} could not take over yet: inv status says why")
                 return
             time.sleep(0.2 if asked else 0)
+
+    def in_fault(self, names: Collection[str]) -> set[str]:
+        return {node.host.name for node in self.look(names).nodes if self.is_in_fault(node)}
 
     def is_in_fault(self, node: pair.Node) -> bool:
         """And not because somebody keeps it out."""

@@ -83,6 +83,26 @@ def test_standby_that_could_not_take_over_before_is_no_reason_to_stop(monkeypatc
     assert {name for name, _ in simulated.log} == {"lb-1", "lb-2"}
 
 
+@pytest.mark.parametrize("answers", [1, 2])  # it is looked at once more, whether it may take over
+def test_a_standby_that_goes_away_after_its_change_is_told_with_what_was_done(monkeypatch, cluster, answers):
+    simulated = set_up(monkeypatch, cluster)
+    call, asked = sim.SimSession.call, []
+
+    def leaving(session, op, **request):
+        if len(asked) == answers:
+            raise errors.Unreachable("lb-2: no sign of life for 20 s.\nNext: is it up?")
+        answer = call(session, op, **request)
+        if op == "ask" and simulated.log:
+            asked.append(op)
+        return answer
+
+    monkeypatch.setattr(sim.SimSession, "call", leaving)
+    with pytest.raises(errors.Unreachable, match="2 changes were made before it, on lb-2") as failure:
+        run(monkeypatch, cluster, simulated, sim.desired(config="frontend other"))
+    assert "lb-2: no sign of life" in str(failure.value)
+    assert {name for name, _ in simulated.log} == {"lb-2"}
+
+
 def run_told(monkeypatch, cluster, simulated, wanted=None):
     told = []
     with sim.in_place_of_ssh(monkeypatch, simulated, wanted or sim.desired()) as converge:
