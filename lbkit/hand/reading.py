@@ -5,7 +5,6 @@ import os
 import re
 import stat
 import subprocess
-import threading
 import time
 
 from lbkit.hand import (
@@ -29,10 +28,8 @@ from lbkit.hand.core import Failed, run
 def read(items, facts=True):
     """States of all items, in their order, plus what is true of the host whoever asks (facts).
 
-    The slow questions (dpkg, systemd, addresses) are asked once each for all items, side by side, and beside
-    them what asks many programs one after the other.
+    The slow questions (dpkg, systemd, addresses) are asked once each for all items, side by side.
     """
-    begun = {at: begin(item) for at, item in enumerate(items) if item["kind"] == "certificate"}
     packages = sorted({name for item in items if item["kind"] == "packages" for name in item["names"]})
     units = {item["unit"] for item in items if item["kind"] in ("service", "ports", "masked")}
     units = units.union(*(item["units"] for item in items if item["kind"] == "rivals"))
@@ -50,28 +47,13 @@ def read(items, facts=True):
         "units": parse_units(outputs["units"], units),
         "addresses": parse_addresses(outputs["addresses"]),
     }
-    states = [begun[at]() if at in begun else state(item, seen) for at, item in enumerate(items)]
+    states = []
+    for item in items:
+        try:
+            states.append(READERS[item["kind"]](item, seen))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, Failed) as error:
+            states.append({"unreadable": f"{item['kind']}: {error}"})
     return {"items": states, "facts": read_facts(seen) if facts else {}}
-
-
-def state(item, seen):
-    try:
-        return READERS[item["kind"]](item, seen)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, Failed) as error:
-        return {"unreadable": f"{item['kind']}: {error}"}
-
-
-def begin(item):
-    """Reads it in a thread, which needs nothing that is asked for all items. To be called for the state."""
-    found = []
-    thread = threading.Thread(target=lambda: found.append(state(item, {})))
-    thread.start()
-
-    def finish():
-        thread.join()
-        return found[0]
-
-    return finish
 
 
 def start(argv):
