@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,8 +16,9 @@ from lbkit.hand import room
 from lbkit.inventory import Cluster, Eip, balance
 from lbkit.since import Since
 
-# With one client, only these share requests out among all servers.
 CHALLENGE = "lbkit-challenge"  # its servers listen only while certbot renews
+ARRIVES_S = 3  # what was saved just now is on its way to the others
+# With one client, only these share requests out among all servers.
 SPREADING = ("roundrobin", "static-rr", "leastconn", "random")
 
 
@@ -179,8 +181,10 @@ def configuration(picture: observe.Picture) -> list[Check]:
 
 
 def in_sync(opened: dict[str, Any]) -> list[Check]:
-    """What is saved on the node in charge is on the others too."""
-    state = sync.of(opened)
+    """What is saved on the node in charge is on the others too, or has a moment to get there."""
+    deadline = time.monotonic() + ARRIVES_S
+    while not (state := sync.of(opened)).level and time.monotonic() < deadline:
+        time.sleep(0.2)
     if state.level:
         return [Check("the sync", True, f"{state.sends} sends, and all have the same")]
     first = state.troubles[0]

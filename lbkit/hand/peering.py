@@ -166,7 +166,7 @@ class Peer:
     def compare(self):
         """Whether both sides are as level as they can be; False: again soon."""
         try:
-            theirs = self.ask("state")[0]["items"]
+            theirs = self.state()
         except Later as error:
             self.lost_to_lock(str(error))
             return False
@@ -180,6 +180,18 @@ class Peer:
                     complete = False
         self.compared = time.time()
         return complete
+
+    def state(self):
+        """What the peer has of each item. A conversation that was kept open may have ended with a reboot of
+        its host: that says nothing of whether the host is reached now."""
+        kept = self.conversation is not None
+        try:
+            return self.ask("state")[0]["items"]
+        except framing.Broken:
+            if not kept:
+                raise
+        self.hang_up()
+        return self.ask("state")[0]["items"]
 
     def lost_to_lock(self, why):
         for name, mine in self.node.versions().items():

@@ -25,8 +25,8 @@ PASSED_ON = {
     "lbkit/lab/requirements.py: check",
     "lbkit/proof.py: refuse_no_way",
     "lbkit/remote.py: connect",
-    "lbkit/roll.py: make",
-    "lbkit/roll.py: others",
+    "lbkit/roll.py: look",
+    "lbkit/roll.py: run",
     "lbkit/servers.py: change",
 }
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 from types import SimpleNamespace
 
-from lbkit import inventory, observe, pair, plan, remote, verify
+import pytest
+
+from lbkit import inventory, observe, pair, plan, remote, sync, verify
 
 VIP = ("10.77.9.100/24",)
 
@@ -37,7 +39,6 @@ def checks(monkeypatch, *nodes: pair.Node) -> list[verify.Check]:
     monkeypatch.setattr(remote, "sessions", sessions)
     monkeypatch.setattr(observe, "read", lambda *_: picture)
     monkeypatch.setattr(verify, "on_its_own", lambda *_: [])
-    monkeypatch.setattr(verify, "in_sync", lambda *_: [])
     monkeypatch.setattr(verify, "from_outside", lambda *_: [])
     monkeypatch.setattr(verify, "in_sync", lambda *_: [])
     return verify.run(cluster)
@@ -108,3 +109,13 @@ def test_a_health_check_that_says_no_during_a_maintenance_is_as_it_should_be(clu
     }
     out = pair.node(cluster, cluster.host("lb-1"), (), plan.Seen((), facts))
     assert verify.health_check(cluster, out, session)[0].passed
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_what_was_saved_just_now_has_a_moment_to_arrive(monkeypatch, arrives):
+    monkeypatch.setattr(verify, "ARRIVES_S", 0.5)
+    behind = sync.State("lb-1", (sync.Trouble("lb-2", "haproxy.cfg: waits", "inv setup"),), {})
+    said = [behind, sync.State("lb-1", (), {})]
+    monkeypatch.setattr(sync, "of", lambda _: said.pop(0) if arrives else behind)
+    (check,) = verify.in_sync({})
+    assert (check.passed, "waits" in check.detail) == (arrives, not arrives)
