@@ -6,9 +6,15 @@ import time
 from collections.abc import Callable
 
 
-def until(claim: Callable[[], object], timeout_s: float = 60, pause_s: float = 0.05) -> None:
-    """The claim holds before the deadline."""
+def until(
+    claim: Callable[[], object],
+    timeout_s: float = 60,
+    seen: Callable[[], object] | None = None,
+    pause_s: float = 0.05,
+) -> None:
+    """The claim holds before the deadline. seen: what is shown where it does not."""
     deadline = time.monotonic() + timeout_s
     while not claim():
-        assert time.monotonic() < deadline, f"not within {timeout_s:g} s"
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s:g} s. {seen() if seen else ''}")
         time.sleep(pause_s)

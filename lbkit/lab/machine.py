@@ -217,7 +217,12 @@ class Machine:
         return done
 
     def enter(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> list[str]:
-        """The command line that runs argv inside as root, by way of the namespaces: needs no sshd."""
+        """The command line that runs argv inside as root, by way of the namespaces: needs no sshd.
+
+        A shell waits for it, and not nsenter: a host that shuts down stops all its processes for a moment
+        before it ends them, and an nsenter that sees its child stopped stops itself, for good. The dead
+        child, of which it never takes leave, then keeps the host from going for twice 90 s.
+        """
         leader = self.leader()
         if leader is None:
             raise CommandFailed(
@@ -226,7 +231,8 @@ class Machine:
         settings = [f"{key}={value}" for key, value in {**_ENV, **(env or {})}.items()]
         # No cgroup namespace of its own in the nodes that are mere processes: -a would find nothing to enter.
         spaces = ["-m", "-u", "-n", "-p", "-r", "-w", *(["-i", "-C"] if self.node.boots else [])]
-        return ["nsenter", "-t", str(leader), *spaces, "env", "-i", *settings, *argv]
+        waits = ["-F", "sh", "-c", '"$@"; exit $?', "sh"]
+        return ["nsenter", "-t", str(leader), *spaces, *waits, "env", "-i", *settings, *argv]
 
     def journal(self, *args: str) -> str:
         """The journal, also of a node that is off. args: for journalctl."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import subprocess
 import time
 from collections.abc import Iterator
@@ -201,6 +202,19 @@ def test_a_host_reboots_from_inside(bare: api.Lab) -> None:
     machine.power_on()
     machine.wait_ready()
     assert machine.exec(["sysctl", "-n", "net.ipv4.ip_nonlocal_bind"]).stdout == "1\n"
+
+
+def test_who_looks_at_a_host_while_it_reboots_does_not_keep_it_from_that(bare: api.Lab) -> None:
+    """nsenter, stopped with its child, left a zombie for which systemd waited twice 90 s. (CI met it.)"""
+    machine, _ = bare.balancers()
+    before = machine.leader()
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        looking = threads.submit(machine.exec, ["sleep", "300"], check=False, timeout_s=300)
+        until(lambda: "sleep" in machine.exec(["ps", "-eo", "comm"]).stdout)
+        machine.exec(["systemctl", "reboot"], check=False)
+        until(lambda: machine.leader() not in (None, before), 60)
+        assert looking.result().returncode != 0
+    machine.wait_ready()
 
 
 def states(lab: api.Lab) -> dict[str, str]:
