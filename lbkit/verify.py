@@ -17,7 +17,7 @@ from lbkit.inventory import Cluster, Eip, balance
 from lbkit.since import Since
 
 CHALLENGE = "lbkit-challenge"  # its servers listen only while certbot renews
-ARRIVES_S = 3  # what was saved just now is on its way to the others
+ARRIVES_S = 5  # what was saved just now is on its way to the others
 # With one client, only these share requests out among all servers.
 SPREADING = ("roundrobin", "static-rr", "leastconn", "random")
 

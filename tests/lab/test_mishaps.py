@@ -134,7 +134,7 @@ def test_lock_ends_with_the_process_of_an_operator_who_was_killed(pair: Rehearsa
     run.kill()
     run.communicate()
     pair.quick_check(standby)
-    until(lambda: not any(map(pair.locked, NAMES)), 10)
+    until(lambda: not any(map(pair.locked, NAMES)))
     pair.done("setup", hosts=hosts)
     assert pair.leftovers() == []
 
@@ -152,7 +152,7 @@ def test_lock_ends_when_the_network_of_the_operator_is_gone(
         time.sleep(5)  # longer than the hand waits: the operator shows that he lives
         assert all(map(pair.locked, NAMES))
         with pair.lab.ssh_cut(*NAMES):
-            until(lambda: not any(map(pair.locked, NAMES)), 10)
+            until(lambda: not any(map(pair.locked, NAMES)))
 
 
 def test_ctrl_c_says_what_it_leaves_and_a_second_run_converges(pair: Rehearsal) -> None:
@@ -167,7 +167,7 @@ def test_ctrl_c_says_what_it_leaves_and_a_second_run_converges(pair: Rehearsal) 
     assert "Interrupted" in done.err
     assert "Next: " in done.err
     pair.quick_check(standby)
-    until(lambda: not any(map(pair.locked, NAMES)), 10)
+    until(lambda: not any(map(pair.locked, NAMES)))
     pair.done("setup", hosts=hosts)
     assert "Nothing to change" in pair.done("setup", hosts=hosts).out
     assert pair.leftovers() == []
