@@ -50,19 +50,21 @@ class Roll:
             lambda name: self.serves(name, self.config(name, seen=True)), list(opened)
         )
         self.answered = dict(zip(opened, answers, strict=True))
-        self.lame = {host.name for host in self.order[:-1] if self.is_in_fault(before.node(host.name))}
 
     def run(self) -> None:
         """Raises what stopped it, with what was done before."""
         try:
             self.run_through()
-        except errors.Unreachable as error:
-            raise errors.Unreachable(f"{self.so_far()}\n{error}", down=error.down) from None
+        except errors.LbkitError as error:
+            what, sep, step = str(error).rpartition("\nNext: ")
+            error.args = (f"{what}\n{self.so_far()}{sep}{step}" if sep else f"{error}\n{self.so_far()}",)
+            raise
 
     def run_through(self) -> None:
         for sentence in self.effects:
             self.tell("", sentence)
         for host in self.order:
+            self.refuse_lame(host)
             self.bring_all(host)
         while self.late:
             host, wanted = self.late.pop(0)
@@ -89,7 +91,6 @@ class Roll:
             if not self.bring(host, wanted, state, last=last):
                 self.late.append((host, wanted))
         self.verify(host)
-        self.refuse_lame(host)
 
     def introduce(self) -> None:
         """The hosts know each other's keys, some of which were made in this run."""
@@ -170,16 +171,12 @@ class Roll:
     def make(self, host: Host, wanted: plan.Desired, change: plan.Change) -> dict[str, Any]:
         """Does one change; returns the resource's state as read after it."""
         self.tell_of(host, wanted.step, change)
-        try:
-            state: dict[str, Any] = self.opened[host.name].call(
-                "write",
-                say=lambda name, line: self.tell(name, f"  {line}"),
-                **change.request,
-                reread=wanted.resource.spec(),
-            )
-        except errors.CommandFailed as error:
-            what, _, step = str(error).partition("\nNext: ")
-            raise errors.CommandFailed(f"{what}\n{self.so_far()}\nNext: {step}") from None
+        state: dict[str, Any] = self.opened[host.name].call(
+            "write",
+            say=lambda name, line: self.tell(name, f"  {line}"),
+            **change.request,
+            reread=wanted.resource.spec(),
+        )
         self.changed.append((host.name, change))
         return state
 
@@ -229,7 +226,7 @@ class Roll:
             return
         if observe.holder_of(self.look({host.name})) == host.name:
             raise errors.Undecided(
-                f"{host.name} has taken the address during this run. {self.so_far()}\n"
+                f"{host.name} has taken the address during this run.\n"
                 f"Next: inv status; then the same command again, which begins with the other host."
             )
 
@@ -247,27 +244,38 @@ class Roll:
             time.sleep(0.2)
 
     def refuse_lame(self, host: Host) -> None:
-        """A host that could take over before this run can still, before the holder is touched."""
-        holder_follows = self.order[-1].name == self.holder != host.name
-        loads = [change for name, change in self.changed if name == host.name and decides_fitness(change)]
-        if not holder_follows or not loads or host.name in self.lame:
+        """A holder that serves is touched only while every other host could take over. Which run made one
+        unable to, this or one that was cut off or refused, does not matter. Where the run is for the holder
+        alone, that is the operator's word.
+        """
+        if not self.is_touched(host) or not self.answered.get(host.name):
             return
+        others = {*self.opened} - {host.name}
+        loads = [change for name, change in self.changed if name in others]
         known = time.monotonic() + (check_s(self.cluster) if any(map(takes_part, loads)) else 0)
         deadline = known + max(self.cluster.agent.rise, REJOINS_WITHIN_S) + SERVING_DEADLINE_S
         told = False
-        while time.monotonic() < deadline:
-            fault = self.in_fault({host.name})
-            if not fault and time.monotonic() >= known:
+        while (lame := self.in_fault(others)) or time.monotonic() < known:
+            who = " and ".join(sorted(lame))
+            if lame and not lame & {*self.names}:
+                self.tell("", f"{who} could not take over from {host.name}: inv status says why")
                 return
-            if fault and not told:
-                self.tell(host.name, f"waits until it may take over, before {self.holder} is touched")
+            if time.monotonic() > deadline:
+                raise errors.CommandFailed(
+                    f"{who}: its keepalived is in FAULT, so it could not take over, and {host.name}, which "
+                    f"serves, is not touched.\n"
+                    f"Next: inv status, which says why; mend it, then run it again; or change {host.name} "
+                    f"all the same, by name: --host {host.name}"
+                )
+            if lame and not told:
+                self.tell(who, f"waits until it may take over, before {host.name} is touched")
                 told = True
             time.sleep(0.2)
-        raise errors.CommandFailed(
-            f"{host.name}: its keepalived is in FAULT since the change, so it could not take over, and "
-            f"{self.holder}, which serves, is not touched. {self.so_far()}\n"
-            f"Next: on {host.name}: journalctl -u keepalived -u lbkit-agent; mend it, then run it again."
-        )
+
+    def is_touched(self, host: Host) -> bool:
+        """It holds the address, and something that decides whether it may is loaded anew on it."""
+        todo = self.before.node(host.name).todo
+        return host.name == self.holder and host is self.order[-1] and any(map(decides_fitness, todo))
 
     def rejoin(self) -> None:
         """Who was mended or loaded anew may be MASTER again: its agent waits a moment before it says so."""
@@ -305,8 +313,8 @@ class Roll:
                 return
             if time.monotonic() > deadline:
                 raise errors.CommandFailed(
-                    f"No host says that it is in charge of the certificates, so none is issued. "
-                    f"{self.so_far()}\nNext: inv status, which says what the agents wait for; then it again."
+                    "No host says that it is in charge of the certificates, so none is issued.\n"
+                    "Next: inv status, which says what the agents wait for; then it again."
                 )
             time.sleep(0.2)
 
@@ -316,7 +324,7 @@ class Roll:
             return
         raise errors.CommandFailed(
             f"{host.name}: keepalived is not started: it hears no advert of the MASTER, so both would be "
-            f"MASTER. {self.so_far()}\n"
+            f"MASTER.\n"
             f"Next: {pair.way_for_adverts(self.cluster, host)}; then run it again."
         )
 
@@ -350,8 +358,7 @@ class Roll:
             else "its endpoint fails, the holder's does not"
         )
         raise errors.CommandFailed(
-            f"{host.name}: {why} {SERVING_DEADLINE_S} s after the change, so the run ends here. "
-            f"{self.so_far()}\n"
+            f"{host.name}: {why} {SERVING_DEADLINE_S} s after the change, so the run ends here.\n"
             f"Next: journalctl -u haproxy on {host.name}; mend the inventory, then run it again."
         )
 

@@ -61,11 +61,18 @@ def test_setup_waits_until_a_standby_that_it_mended_may_be_master_again(monkeypa
 def test_holder_is_not_touched_while_the_standby_cannot_take_over_since_the_change(monkeypatch, cluster):
     simulated = set_up(monkeypatch, cluster)
     simulated.hosts["lb-2"].lamed = 10**9
-    with pytest.raises(errors.CommandFailed, match="lb-2: its keepalived is in FAULT since") as failure:
+    with pytest.raises(errors.CommandFailed, match="lb-2: its keepalived is in FAULT") as failure:
         run(monkeypatch, cluster, simulated, sim.desired(config="frontend other"))
     assert {name for name, _ in simulated.log} == {"lb-2"}
-    assert "lb-1, which serves, is not touched. 2 changes were made before it, on lb-2" in str(failure.value)
-    assert "journalctl -u keepalived" in str(failure.value)
+    said = str(failure.value)
+    assert "lb-1, which serves, is not touched.\n2 changes were made before it, on lb-2" in said
+    assert "--host lb-1" in said
+    simulated.log.clear()
+    with pytest.raises(
+        errors.CommandFailed, match="is not touched"
+    ):  # the next run knows nothing of this one
+        run(monkeypatch, cluster, simulated, sim.desired(config="frontend other"))
+    assert simulated.log == []
 
 
 def test_holder_waits_for_a_standby_that_comes_back(monkeypatch, cluster):
@@ -76,37 +83,73 @@ def test_holder_waits_for_a_standby_that_comes_back(monkeypatch, cluster):
     assert [name for name, _ in simulated.log] == ["lb-2", "lb-2", "lb-1", "lb-1"]
 
 
-def test_standby_that_could_not_take_over_before_is_no_reason_to_stop(monkeypatch, cluster):
+def test_a_run_that_was_cut_while_the_standby_could_not_take_over_is_gone_on_with_once_it_can(
+    monkeypatch, cluster
+):
+    simulated = set_up(monkeypatch, cluster)
+    run(monkeypatch, cluster, simulated, sim.desired(config="frontend other"), names=("lb-2",))
+    simulated.log.clear()
+    simulated.hosts["lb-2"].faults = 3
+    told = run_told(monkeypatch, cluster, simulated, sim.desired(config="frontend other"))
+    assert "waits until it may take over, before lb-1 is touched" in told
+    assert {name for name, _ in simulated.log} == {"lb-1"}
+
+
+@pytest.mark.parametrize("why", ["by name", "it does not serve"])
+def test_a_holder_is_changed_beside_a_standby_that_could_not_take_over(monkeypatch, cluster, why):
     simulated = set_up(monkeypatch, cluster)
     simulated.hosts["lb-2"].faults = 10**9
-    run(monkeypatch, cluster, simulated, sim.desired(config="frontend other"))
-    assert {name for name, _ in simulated.log} == {"lb-1", "lb-2"}
+    if why == "by name":
+        told = run_told(monkeypatch, cluster, simulated, sim.desired(config="frontend other"), ("lb-1",))
+        assert "lb-2 could not take over from lb-1: inv status says why" in told
+        assert {name for name, _ in simulated.log} == {"lb-1"}
+    else:
+        ask = sim.SimSession.call
+
+        def call(session, op, **request):
+            bad = op == "ask" and session.host.name == "lb-1" and not simulated.log
+            return [{"status": 503, "good": False}] if bad else ask(session, op, **request)
+
+        monkeypatch.setattr(sim.SimSession, "call", call)
+        run(monkeypatch, cluster, simulated, sim.desired(config="frontend other"))
+        assert {name for name, _ in simulated.log} == {"lb-1", "lb-2"}
 
 
-@pytest.mark.parametrize("answers", [1, 2])  # it is looked at once more, whether it may take over
-def test_a_standby_that_goes_away_after_its_change_is_told_with_what_was_done(monkeypatch, cluster, answers):
+@pytest.mark.parametrize(
+    ("answers", "kind"),  # after the second it is read once more, whether it may take over
+    [
+        (2, errors.Unreachable),
+        *(
+            (1, kind)
+            for kind in (errors.Unreachable, errors.CommandFailed, errors.AwsFailed, errors.Undecided)
+        ),
+    ],
+)
+def test_whatever_stops_a_run_is_told_with_what_was_done_before(monkeypatch, cluster, answers, kind):
     simulated = set_up(monkeypatch, cluster)
     call, asked = sim.SimSession.call, []
 
     def leaving(session, op, **request):
         if len(asked) == answers:
-            raise errors.Unreachable("lb-2: no sign of life for 20 s.\nNext: is it up?")
+            raise kind("lb-2: no sign of life for 20 s.\nNext: is it up?")
         answer = call(session, op, **request)
         if op == "ask" and simulated.log:
             asked.append(op)
         return answer
 
     monkeypatch.setattr(sim.SimSession, "call", leaving)
-    with pytest.raises(errors.Unreachable, match="2 changes were made before it, on lb-2") as failure:
+    with pytest.raises(kind) as failure:
         run(monkeypatch, cluster, simulated, sim.desired(config="frontend other"))
-    assert "lb-2: no sign of life" in str(failure.value)
+    assert str(failure.value) == (
+        "lb-2: no sign of life for 20 s.\n2 changes were made before it, on lb-2, and complete.\nNext: is it up?"
+    )
     assert {name for name, _ in simulated.log} == {"lb-2"}
 
 
-def run_told(monkeypatch, cluster, simulated, wanted=None):
+def run_told(monkeypatch, cluster, simulated, wanted=None, names=BOTH):
     told = []
     with sim.in_place_of_ssh(monkeypatch, simulated, wanted or sim.desired()) as converge:
-        converge.setup(cluster, STEPS, BOTH, (), "inv setup", lambda _, line: told.append(line))
+        converge.setup(cluster, STEPS, names, (), "inv setup", lambda _, line: told.append(line))
     return told
 
 
