@@ -80,7 +80,14 @@ def judge(said: Mapping[str, dict[str, Any] | errors.LbkitError]) -> State:
     ]
     sending = [name for name, one in nodes.items() if one["in_charge"]]
     if not sending:
-        troubles.append(Trouble("", "nobody is in charge, so nothing is sent", "inv status"))
+        known = len(nodes) == len(said) and all(one["in_charge"] is False for one in nodes.values())
+        what = (
+            "nobody is in charge, so nothing is sent" if known else "who is in charge, and sends, is unknown"
+        )
+        troubles.append(Trouble("", what, "inv status"))
+    for item in sorted({item for one in nodes.values() for item in one["conflicts"]}):
+        what = f"{item} was changed on several hosts; all versions are kept, each goes on with its own"
+        troubles.append(Trouble("", what, settling(item, list(said)), item))
     for name, one in nodes.items():
         troubles += of_node(name, one, said)
     return State(sending[0] if sending else None, tuple(troubles), nodes)
@@ -101,11 +108,13 @@ def way_to(name: str, error: errors.LbkitError) -> str:
     return f"inv sync; on {name}: journalctl -u lbkit-sync -n 20"
 
 
+def settling(item: str, hosts: Sequence[str]) -> str:
+    """How a person says whose version wins. A line that is pasted whole is refused, and settles nothing."""
+    ways = ", or ".join(f"--keep {name}" for name in hosts)
+    return f"inv sync.now --item {item} {ways}: the host whose version is to win"
+
+
 def of_node(name: str, one: Mapping[str, Any], said: Mapping[str, Any]) -> Iterator[Trouble]:
-    hosts = "|".join(said)
-    for item in one["conflicts"]:
-        what = f"{item} was changed on several hosts; all versions are kept, each goes on with its own"
-        yield Trouble(name, what, f"inv sync.now --keep {hosts} --item {item}", item)
     for sentence in one["complaints"]:
         yield Trouble(name, sentence, telling.way_out(sentence))
     if not one["in_charge"]:

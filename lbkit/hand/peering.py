@@ -24,7 +24,7 @@ ANSWER_S = 90  # haproxy -c, a reload, and cert-deploy's proof
 
 
 class Later(Exception):
-    """Not now: the other host is locked, or was changed at that moment."""
+    """Not now: the other host is locked, or was changed at that moment, or setup is not through."""
 
 
 def ssh(peer, settings):
@@ -276,7 +276,10 @@ class Peer:
         return ""
 
     def wait(self, _name, mine, _theirs):
-        return f"waits for setup, which wrote it on {self.node.name if mine['setup'] else self.name} alone"
+        """It is looked at again soon: setup's word that it is through comes from no one."""
+        raise Later(
+            f"waits for setup, which wrote it on {self.node.name if mine['setup'] else self.name} alone"
+        )
 
     def conflict(self, name, mine, theirs):
         with self.node.mutex:

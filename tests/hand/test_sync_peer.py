@@ -26,15 +26,15 @@ stream.receive()
 """
 
 
-def peer(tmp_path: Path, *answers: int | None) -> peering.Peer:
-    """One that is level at first. answers: how many questions its conversations answer, one after another; None:
-    it cannot be reached."""
+def peer(tmp_path: Path, *answers: int | None, **theirs: object) -> peering.Peer:
+    """One that is level at first, but for what `theirs` says of its version. answers: how many questions its
+    conversations answer, one after another; None: it cannot be reached."""
     left = list(answers)
     saved = tmp_path / "x"
     saved.write_text("content")
     node = syncing.Node({"x": items.SavedFile("x", str(saved))}, ledger.Ledger("a", str(tmp_path / "ledger")))
     node.look()
-    level = json.dumps(node.versions())
+    level = json.dumps({"x": {**node.versions()["x"], **theirs}})
 
     def connect() -> peering.Conversation:
         many = left.pop(0)
@@ -71,4 +71,12 @@ def test_one_that_does_not_answer_anew_either_is_not_reached(tmp_path, answers):
     found = peer(tmp_path, *answers)
     again(found)
     assert found.trouble
+    found.hang_up()
+
+
+def test_what_setup_has_not_brought_to_all_hosts_is_looked_at_again_soon(tmp_path):
+    """Whose host is not in charge, tells nobody that setup was there."""
+    found = peer(tmp_path, 9, digest="new", vector={"a": 1, "b": 1}, setup=True)
+    assert found.behind == {"x": "waits for setup, which wrote it on b alone"}
+    until(lambda: found.rounds > 2)
     found.hang_up()

@@ -117,7 +117,7 @@ def behind(why):
 CASES = [
     ({"lb-1": node(True), "lb-2": node()}, None, None),
     ({"lb-1": node(), "lb-2": node()}, "nobody is in charge", "inv status"),
-    ({"lb-1": node(None), "lb-2": node()}, "nobody is in charge", "inv status"),
+    ({"lb-1": node(None), "lb-2": node()}, "who is in charge, and sends, is unknown", "inv status"),
     (
         {"lb-1": node(True), "lb-2": errors.CommandFailed("lb-2: no answer.\nNext: x")},
         "lb-2: no answer",
@@ -127,7 +127,7 @@ CASES = [
     (
         {"lb-1": node(True, conflicts={"site.pem": ["lb-2"]}), "lb-2": node()},
         "site.pem was changed",
-        "--keep lb-1|lb-2",
+        "inv sync.now --item site.pem --keep lb-1, or --keep lb-2: the host whose version is to win",
     ),
     (
         {"lb-1": node(True, peers=behind("waits for setup, …")), "lb-2": node()},
