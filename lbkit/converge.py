@@ -11,7 +11,7 @@ import getpass
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,7 @@ def setup(
     refuse_if_up(cluster, without)
     asked: dict[str, tuple[plan.Desired, ...]] = {}
     with remote.sessions(hosts, lambda: asked.update(observe.wanted(cluster, only))) as opened:
+        refuse_alive(cluster, without, opened)
         before = observe.read(cluster, only, opened, asked)
         refuse_missing(before)
         if not todo(before, names):
@@ -103,6 +104,23 @@ def refuse_if_up(cluster: Cluster, without: Sequence[str]) -> None:
                 )
             if not getattr(session, "down", False):
                 raise errors.Refused(f"{name} is not down, so it is not left out.\n{session}")
+
+
+def refuse_alive(cluster: Cluster, without: Sequence[str], opened: Mapping[str, Any]) -> None:
+    """A host whose sshd alone is silent lives, and may be MASTER. The others see that: to be refused is an
+    answer too."""
+    port = steps.agent.ask(cluster)["port"]
+    for name in without:
+        question = {"connect": (cluster.host(name).private_address, port), "name": name, "timeout_s": 2}
+        for other, session in opened.items():
+            if isinstance(session, errors.LbkitError):
+                continue
+            (answer,) = session.call("ask", **question, http=False, tls=False)
+            if answer["good"] or "refused" in (answer["error"] or ""):
+                raise errors.Refused(
+                    f"{name} gives no ssh, but {other} reaches it, so it is not down, and is not left out.\n"
+                    f"Next: bring its sshd back, or switch {name} off; then the same command again."
+                )
 
 
 def todo(picture: observe.Picture, names: Sequence[str]) -> bool:

@@ -281,7 +281,7 @@ def connect(host: Login) -> fabric.Connection:
         raise errors.Unreachable(
             f"{host.name}: no ssh to {host.ssh} port {host.port}{way} ({reason(error)}).\n"
             f"Next: {hostkeys.by_hand(host)}; is the host up, and `ssh`, `port` right?",
-            down=True,
+            down=not isinstance(error, ConnectionRefusedError),  # by the kernel of a host that lives
         ) from None
     return connection
 

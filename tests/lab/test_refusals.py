@@ -104,6 +104,19 @@ def test_host_that_answers_is_never_left_out(pair: Rehearsal) -> None:
     assert pair.states() == before
 
 
+def test_host_without_sshd_is_never_left_out_while_it_lives(pair: Rehearsal) -> None:
+    holder, standby = pair.roles()
+    hosts = pair.hosts(FEWER, ('user = "ubuntu"', 'user = "ubuntu"\nconnect_timeout = 3'))
+    before = pair.state(standby)
+    pair.sh(holder, "systemctl stop ssh")
+    try:
+        done = pair.refused("setup", "--without", holder, hosts=hosts)
+        assert f"{standby} reaches it, so it is not down" in done.flat
+        assert pair.state(standby) == before
+    finally:
+        pair.sh(holder, "systemctl start ssh")
+
+
 def known_hosts(rehearsal: Rehearsal, text: str) -> tuple[Path, Path]:
     """(inventory, known_hosts) with a known_hosts of this test's own."""
     known = rehearsal.directory / f"known_hosts-{rehearsal.count}"

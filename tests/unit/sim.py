@@ -111,6 +111,7 @@ class SimPair:
     log: list[tuple[str, str]] = field(default_factory=list)
     locks: dict[str, str] = field(default_factory=dict)
     two_masters: bool = False
+    silence: str = "timed out"  # of a host that is left out, when the others ask it
 
     def settle(self) -> None:
         """Elects one MASTER among the nodes that hear each other, as keepalived does with nopreempt."""
@@ -150,6 +151,8 @@ class SimSession:
         if op == "vrrp_state":
             self.host.faults = max(0, self.host.faults - 1)
             return "FAULT" if self.host.faults else "BACKUP"
+        if op == "ask" and request.get("name") in self.pair.hosts:  # whether it lives, by its own name
+            return [{"good": False, "error": self.pair.silence}]
         if op == "ask":
             return [{"status": 200 if self.host.serves else 503, "good": self.host.serves}]
         if self.pair.cut_after is not None and len(self.pair.log) >= self.pair.cut_after:

@@ -295,9 +295,10 @@ def test_host_lost_after_the_changes_is_not_said_to_be_unchanged(monkeypatch, cl
     assert str(failure.value).splitlines()[-1].startswith("Next: ")
 
 
-def unreachable(monkeypatch, cluster, error, wanted):
-    """lb-1 does not open a session, lb-2 is a set-up host; run with lb-1 left out."""
+def unreachable(monkeypatch, cluster, error, wanted, silence="timed out"):
+    """lb-1 does not open a session, lb-2 is a set-up host; run with lb-1 left out. silence: how it meets lb-2."""
     simulated = set_up(monkeypatch, cluster)
+    simulated.silence = silence
     with sim.in_place_of_ssh(monkeypatch, simulated, wanted) as converge:
         whole = remote.sessions
 
@@ -322,6 +323,12 @@ def test_host_that_nothing_answers_at_is_left_out(monkeypatch, cluster):
     gone = errors.Unreachable("lb-1: no answer.\nNext: is it up?", down=True)
     simulated = unreachable(monkeypatch, cluster, gone, sim.desired(config="frontend other"))
     assert {name for name, _ in simulated.log} == {"lb-2"}
+
+
+def test_host_whose_sshd_alone_is_silent_is_not_left_out(monkeypatch, cluster):
+    gone = errors.Unreachable("lb-1: no answer.\nNext: is it up?", down=True)
+    with pytest.raises(errors.Refused, match="lb-2 reaches it, so it is not down"):
+        unreachable(monkeypatch, cluster, gone, sim.desired(config="other"), "[Errno 111] Connection refused")
 
 
 def test_router_id_is_not_changed_beside_a_host_that_is_only_out_of_reach(monkeypatch, cluster):
