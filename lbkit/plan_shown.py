@@ -36,11 +36,12 @@ def plan_lines(
     for name, reason in picture.missing.items():
         lines += ["", f"{name}: not read", *(f"  {line}" for line in reason.splitlines())]
     lines.append("")
+    told = order or not any(node.todo for node in nodes)
+    goes = bool(told) and not (stops(picture, nodes) or obstacles or picture.missing)
     if to_change := counts(picture, nodes):
-        told = order or not any(node.todo for node in nodes)
-        goes = bool(told) and not (stops(picture, nodes) or obstacles)
         lines += wrapped("", to_do(to_change, order, command, goes))
-    lines += [line for sentence in effects for line in wrapped("  ", sentence)]
+    lines += [line for sentence in in_the_way(picture, nodes) for line in wrapped("  ", sentence)]
+    lines += [line for sentence in effects if goes for line in wrapped("  ", sentence)]
     lines += [line for one in obstacles for part in one.splitlines() for line in wrapped("  ", part)]
     unread = picture.missing or picture.unread_account
     if not (to_change or obstacles or unread or stops(picture, nodes)):
@@ -117,6 +118,13 @@ def stops(picture: Picture, nodes: Sequence[pair.Node]) -> list[plan.Change]:
     """What stands in the way, in AWS or on these hosts."""
     places = [node.changes for node in nodes] + ([picture.place.changes] if picture.place else [])
     return [change for found in places for change in found if change.verdict in ("blocked", "unknown")]
+
+
+def in_the_way(picture: Picture, nodes: Sequence[pair.Node]) -> list[str]:
+    """The same as sentences: a plan is long, and they may stand far above its end."""
+    account = [("AWS", one) for one in picture.place.changes] if picture.place else []
+    found = [*account, *((node.host.name, one) for node in nodes for one in node.changes)]
+    return [f"{where}: {one.label}: {one.reason}" for where, one in found if one in stops(picture, nodes)]
 
 
 def plan_json(

@@ -113,9 +113,15 @@ def test_plan_says_what_the_first_start_does(cluster):
     ]
 
 
-def to_do(cluster, nodes, order):
-    """The plan's last line."""
-    return plan_shown.plan_lines(observe.Picture(cluster, tuple(nodes)), nodes, [], order, [])[-1]
+def ending(cluster, nodes, order, missing=None):
+    """The plan from its summary on."""
+    picture = observe.Picture(cluster, tuple(nodes), missing or {})
+    lines = plan_shown.plan_lines(picture, nodes, ["It becomes MASTER."], order, [])
+    return lines[next(i for i, line in enumerate(lines) if line.startswith("To do")) :]
+
+
+def to_do(cluster, nodes, order, missing=None):
+    return ending(cluster, nodes, order, missing)[0]
 
 
 def test_plan_of_one_step_claims_nothing_of_what_it_did_not_look_at(cluster):
@@ -144,7 +150,10 @@ BLOCKED = plan.Change("keepalived", "keepalived.service", "blocked", "is masked"
 def test_plan_promises_no_setup_where_something_stands_in_the_way(cluster):
     free, stuck = node(cluster, "lb-1", changes=[START]), node(cluster, "lb-2", changes=[START, BLOCKED])
     assert to_do(cluster, [free, stuck], ["lb-2", "lb-1"]).endswith("`inv setup` would refuse.")
-    assert to_do(cluster, [free], ["lb-1"]) == "To do: 1 on lb-1. `inv setup` does it."
+    assert ending(cluster, [free, stuck], ["lb-2", "lb-1"])[1:] == ["  lb-2: keepalived.service: is masked"]
+    assert to_do(cluster, [free], ["lb-1"], {"lb-2": "lb-2: no ssh"}).endswith("`inv setup` would refuse.")
+    fine = ["To do: 1 on lb-1. `inv setup` does it.", "  It becomes MASTER."]
+    assert ending(cluster, [free], ["lb-1"]) == fine
 
 
 def test_plan_counts_the_changes_also_where_their_order_cannot_be_told(cluster):
