@@ -174,15 +174,14 @@ def blocks(text):
     if len(text) > LARGEST:
         raise Failed(f"it has {len(text) >> 10} KiB: no chain with its key is that long")
     found, label, lines, first = [], "", [], True
-    for number, line in enumerate(text.split("\n"), 1):
+    for line in text.split("\n"):
         line = line.rstrip(BLANK)
         if first and line.startswith(BOM):  # OpenSSL passes over one where it begins to look for a block
             line = line[1:]
         first = False
         mark, begin = MARK.search(line), BEGIN.fullmatch(line)
         if mark and mark.start():
-            said = f"line {number} of it: {mark[1]} does not stand at the line's beginning"
-            raise Failed(f"{said}, so HAProxy could not load it")
+            raise Failed(f"{mark[1]} does not stand at a line's beginning, so HAProxy could not load it")
         if label and line == f"-----END {label}-----":
             found.append((label, "".join(f"{one}\n" for one in [*lines, line] if one)))
             label, first = "", True
@@ -191,7 +190,7 @@ def blocks(text):
         elif mark:
             raise Failed(CUT_OFF)
         elif label and not line and not all(":" in one for one in lines[1:]):  # one ends a block's headers
-            raise Failed(f"line {number} of it is blank, amid a {label}, so HAProxy could not load it")
+            raise Failed(f"there is a blank line amid a {label}, so HAProxy could not load it")
         elif label:
             lines.append(line.lstrip(" \t"))
     if label:

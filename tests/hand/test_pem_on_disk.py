@@ -153,9 +153,9 @@ def test_a_damaged_block_within_the_chain_is_refused_though_haproxy_passes_it_ov
     [
         (
             "indented",
-            "line 1 of it: BEGIN does not stand at the line's beginning, so HAProxy could not load it",
+            "BEGIN does not stand at a line's beginning, so HAProxy could not load it",
         ),
-        ("double-spaced", "line 4 of it is blank, amid a CERTIFICATE, so HAProxy could not load it"),
+        ("double-spaced", "there is a blank line amid a CERTIFICATE, so HAProxy could not load it"),
     ],
 )
 def test_the_reason_is_plain(leaf, shape, said):
