@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from lbkit import certificate, certificates, converge, errors, observe, pair, remote
+from lbkit.hand import pem as hand_pem
+from lbkit.hand.core import Failed
 from lbkit.inventory import Cluster, ServedCertificate, forms
 from lbkit.inventory.certificate import FIRST
 from lbkit.roll import Tell
@@ -61,7 +63,7 @@ def refuse_issued(wanted: ServedCertificate) -> None:
 
 
 def text_of(cert: str | None, key: str | None, chain: str | None) -> str:
-    """Certificate, chain and key of these files in one PEM. Raises Refused."""
+    """Certificate, chain and key of these files in one PEM, each block once. Raises Refused."""
     if not (cert and key):
         raise errors.Refused(
             "Which certificate, and which key? Nothing was touched.\n"
@@ -79,12 +81,24 @@ def text_of(cert: str | None, key: str | None, chain: str | None) -> str:
             f"{chain}: there is no certificate in it, so it is no chain. Nothing was touched.\n"
             "Next: the issuer's intermediate certificates as PEM, or no --chain"
         )
-    return "".join(content(path).rstrip("\n") + "\n" for path in (cert, chain, key) if path)
+    return "".join(dict.fromkeys(block for path in (cert, chain, key) if path for block in blocks(path)))
+
+
+def blocks(path: str) -> list[str]:
+    """The PEM blocks of a file, as HAProxy can load them from the disk: what was pasted from YAML or a mail
+    is indented or double-spaced, and a host would refuse it. Raises Refused."""
+    lines = [line.strip() for line in content(path).splitlines()]
+    try:
+        return [block for _, block in hand_pem.blocks("\n".join(line for line in lines if line))]
+    except Failed as error:
+        raise errors.Refused(
+            f"{path}: {error.what}. Nothing was touched.\nNext: the whole file, as its issuer gave it"
+        ) from None
 
 
 def content(path: str) -> str:
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8")
+        return Path(path).expanduser().read_text(encoding="utf-8-sig")  # Windows begins a file with a mark
     except OSError as error:
         raise errors.Refused(f"{path}: {error.strerror}. Nothing was touched.\nNext: mend the path") from None
     except UnicodeDecodeError:

@@ -45,6 +45,41 @@ def test_files_become_one(files):
     assert cert_install.text_of(f"{folder}/crt", f"{folder}/key", f"{folder}/chain") == leaf.pem
 
 
+PASTED = {
+    "from YAML": lambda text: "".join(f"    {line}\n" for line in text.splitlines()),
+    "double-spaced": lambda text: text.replace("\n", "\n\n"),
+    "by no-break spaces": lambda text: "".join(f"\u00a0{line}\u00a0\n" for line in text.splitlines()),
+    "with a BOM": lambda text: f"\ufeff{text}",
+    "of Windows": lambda text: text.replace("\n", "\r\n"),
+    "of an old Mac": lambda text: text.replace("\n", "\r"),
+    "with words": lambda text: f"Bag Attributes\n    localKeyID: 01\n{text}\n# an end\n",
+}
+
+
+@pytest.mark.parametrize("shape", PASTED)
+def test_what_was_pasted_becomes_clean_on_the_way(files, shape):
+    folder, leaf = files
+    for name in ("crt", "key", "chain"):
+        text = (folder / name).read_text().rstrip("\n") + "\n"
+        (folder / name).write_bytes(PASTED[shape](text).encode())
+    assert cert_install.text_of(f"{folder}/crt", f"{folder}/key", f"{folder}/chain") == leaf.pem
+
+
+def test_what_stands_in_two_files_is_brought_once(files):
+    folder, leaf = files
+    (folder / "both").write_text(leaf.pem)
+    for key, chain in (("both", None), ("key", None), ("both", "both"), ("both", "chain"), ("key", "chain")):
+        found = cert_install.text_of(f"{folder}/both", f"{folder}/{key}", chain and f"{folder}/{chain}")
+        assert found == leaf.pem
+
+
+def test_a_file_that_is_cut_off_is_named(files):
+    folder, leaf = files
+    (folder / "chain").write_text(leaf.chain[:-30])
+    with pytest.raises(errors.Refused, match=r"/chain: it is cut off.*Nothing was touched\.\nNext: "):
+        cert_install.text_of(f"{folder}/crt", f"{folder}/key", f"{folder}/chain")
+
+
 def test_a_chain_without_a_certificate_is_refused_and_not_passed_over(files):
     folder, _ = files
     with pytest.raises(errors.Refused, match="there is no certificate in it"):
