@@ -164,8 +164,7 @@ def troubles_of(wanted: ServedCertificate, copy: Copy, min_days: float, now: flo
     elif renewing.is_urgent(dates_of(copy), min_days, now):
         troubles.append(Trouble(f"{name} on {host} ends in {copy.days_left:.1f} days", fix))
     if copy.served is None:
-        journal = f"on {host}: journalctl -u haproxy -n 50; then inv setup"
-        troubles.append(Trouble(f"HAProxy does not run on {host}: {name} is not served", journal))
+        troubles.append(Trouble(f"HAProxy does not run on {host}: {name} is not served", journal_of(host)))
     elif not copy.current:
         step = f"on {host}: sudo {PROGRAM} serve {name}"
         troubles.append(Trouble(f"HAProxy on {host} serves another {name} than stands on disk", step))
@@ -183,6 +182,11 @@ def way_to(wanted: ServedCertificate) -> str:
     if wanted.is_issued:
         return "inv cert.renew"
     return f"inv cert.install --cert FILE --key FILE --name {wanted.name}"
+
+
+def journal_of(hosts: str) -> str:
+    """Where HAProxy says why it does not serve there."""
+    return f"on {hosts}: journalctl -u haproxy -n 50; then inv setup"
 
 
 def dates_of(copy: Copy) -> tuple[float, float]:

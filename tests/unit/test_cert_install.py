@@ -166,6 +166,7 @@ class Host:
             domains,
             failing,
         )
+        self.outcome = "is served"
 
     def call(self, op: str, **request: Any) -> dict[str, Any]:
         if op == "lock":
@@ -174,7 +175,7 @@ class Host:
         if request["argv"][1] == "check":
             verdict = pem.inspect(request["input"], self.domains)
             return {"code": int(not verdict["good"]), "out": json.dumps(verdict), "err": ""}
-        out = "" if self.failing else "certificate site is served"
+        out = "" if self.failing else f"certificate site {self.outcome}"
         return {
             "code": int(bool(self.failing)),
             "out": out,
@@ -212,6 +213,57 @@ def test_all_hosts_check_before_any_gets_it_and_the_holder_is_last(cluster, host
     assert [op for _, op in calls] == ["check"] * len(names) + ["install"] * len(names)
     assert calls[-1][0] == cluster.active.name
     assert set(done.changed) == set(names)
+
+
+NOT_RUNNING = "is in place; HAProxy does not run, and will serve it when it does"
+
+
+def test_the_program_on_the_host_says_it_in_these_words():
+    text = (ROOT / "files/usr/local/lib/lbkit/cert-deploy").read_text()
+    assert f'"{NOT_RUNNING}"' in text
+    assert '"was served already"' in text
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code", "said"),
+    [
+        (("is served", "was served already"), 0, ["is served by {0} and {1}, until 20"]),
+        (("was served already",) * 2, 0, ["site was served by {0} and {1} already: nothing to do."]),
+        (
+            ("is served", NOT_RUNNING),
+            1,
+            [
+                "is served by {0}, until 20",
+                "It is in place on {1}, where HAProxy does not run: not served there.",
+                "Next: on {1}: journalctl -u haproxy -n 50; then inv setup",
+            ],
+        ),
+        (
+            (NOT_RUNNING, NOT_RUNNING),
+            1,
+            [
+                "is in place on {0} and {1}, and served by none: HAProxy does not run there.",
+                "Next: on {0} and {1}: journalctl -u haproxy -n 50; then inv setup",
+            ],
+        ),
+    ],
+)
+def test_only_who_runs_haproxy_is_said_to_serve_it(cluster, hosts, capsys, outcomes, code, said):
+    opened, _ = hosts
+    order = sorted(opened, key=lambda name: name == cluster.active.name)
+    for name, outcome in zip(order, outcomes, strict=True):
+        opened[name].outcome = outcome
+    text = certificate.self_signed(cluster.domains, 30, "ecdsa")
+    for json_too in (False, True):
+        wanted = cert_install.chosen(cluster, None)
+        assert commands.bring_certificate(cluster, wanted, text, json_too) == code
+    out = capsys.readouterr().out
+    shown, _, machine = out.partition("{")
+    for one in said:
+        assert one.format(*order) in " ".join(shown.split())
+    assert ("Next: " in shown) is bool(code)
+    stopped = [name for name, one in zip(order, outcomes, strict=True) if one == NOT_RUNNING]
+    assert json.loads(f"{{{machine}")["not_running"] == stopped
 
 
 def test_one_that_is_not_fit_reaches_no_host(cluster, hosts):
