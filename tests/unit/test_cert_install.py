@@ -379,6 +379,48 @@ def test_each_trouble_has_its_next_step(cluster):
         assert trouble.next_step
 
 
+def test_a_haproxy_that_gives_no_handshake_is_not_said_to_serve_another(cluster):
+    one = authority.issue("A", tuple(cluster.domains))
+    hung = said(one, cluster.domains)
+    silent = {"fingerprint": None, "sha1": None, "error": "timed out", "same": False}
+    hung["site"]["served"] = [silent, silent]
+    found = judged(cluster, {"lb-1": hung})
+    (trouble,) = found.troubles
+    assert trouble.text == "HAProxy on lb-1 does not answer for site: timed out"
+    assert trouble.next_step == "on lb-1: journalctl -u haproxy -n 50; then inv setup"
+    assert certificates.rows(found)[1][-1] == "no answer"
+    assert (found.copies[0].served, found.copies[0].silent) == ((), ("timed out",))
+    shown = {"fingerprint": "00" * 32, "sha1": None, "error": None, "same": False}
+    hung["site"]["served"] = [silent, shown]
+    assert texts(judged(cluster, {"lb-1": hung})) == [
+        "HAProxy on lb-1 does not answer for site: timed out",
+        "HAProxy on lb-1 serves another site than stands on disk",
+    ]
+
+
+def test_of_an_issue_that_failed_the_reason_is_first_and_the_same_again_no_advice_alone(cluster):
+    """The holder has the alarm; the other host lacks the name just as much."""
+    import time
+
+    has = authority.issue("A", ("elsewhere.example.net",))
+    alarm = "certificate site: production gave none: a.example.com: dns: no A record.\nNext: let it lead here"
+    answers = {
+        "lb-1": said(has, cluster.domains),
+        "lb-2": said(has, cluster.domains, alarms=[alarm]),
+    }
+    wanted = cluster.certificates[0].replace(issuer="acme")
+    first, *others = certificates.found(wanted, 14.0, answers, time.time()).troubles
+    assert (first.text, first.next_step) == (
+        "certificate site: production gave none: a.example.com: dns: no A record",
+        "let it lead here",
+    )
+    assert [one.text.partition(":")[0] for one in others] == ["site on lb-1", "site on lb-2"]
+    assert {one.next_step for one in others} == {"what the alarm says, then inv cert.renew"}
+    own = judged(cluster, answers).troubles
+    assert own[0].text.startswith("site on lb-1: it does not cover")
+    assert own[0].next_step.startswith("inv cert.install")
+
+
 def test_what_one_host_does_not_say_is_unknown_and_not_the_same(cluster):
     one = authority.issue("A", tuple(cluster.domains))
     gone = errors.Unreachable("lb-2: no answer.\nNext: is it up?")
