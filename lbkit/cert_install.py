@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from lbkit import certificate, certificates, converge, errors, observe, pair, remote
+from lbkit.hand import pem as hand_pem
+from lbkit.hand.core import Failed
 from lbkit.inventory import Cluster, ServedCertificate, forms
 from lbkit.inventory.certificate import FIRST
 from lbkit.roll import Tell
@@ -20,16 +22,20 @@ from lbkit.roll import Tell
 INSTALL_S = 120
 MOST_DAYS = 3650
 KEY_TYPES = ("ecdsa", "rsa")
+SERVED, ALREADY = "is served", "was served already"  # in the words of cert-deploy
+NOT_RUNNING = "is in place; HAProxy does not run"
 CERTIFICATE, PRIVATE_KEY = "-----BEGIN CERTIFICATE-----", "PRIVATE KEY-----"
 
 
 @dataclass(frozen=True)
 class Installed:
-    """hosts: in the order in which they got it. changed: those that did not serve it before."""
+    """hosts: in the order in which they got it. changed: those that did not serve it before. not_running:
+    those where it is in place and not served, for HAProxy does not run there."""
 
     name: str
     hosts: tuple[str, ...]
     changed: tuple[str, ...]
+    not_running: tuple[str, ...]
     fingerprint: str
     names: tuple[str, ...]
     not_after: str
@@ -61,7 +67,7 @@ def refuse_issued(wanted: ServedCertificate) -> None:
 
 
 def text_of(cert: str | None, key: str | None, chain: str | None) -> str:
-    """Certificate, chain and key of these files in one PEM. Raises Refused."""
+    """Certificate, chain and key of these files in one PEM, each block once. Raises Refused."""
     if not (cert and key):
         raise errors.Refused(
             "Which certificate, and which key? Nothing was touched.\n"
@@ -79,12 +85,24 @@ def text_of(cert: str | None, key: str | None, chain: str | None) -> str:
             f"{chain}: there is no certificate in it, so it is no chain. Nothing was touched.\n"
             "Next: the issuer's intermediate certificates as PEM, or no --chain"
         )
-    return "".join(content(path).rstrip("\n") + "\n" for path in (cert, chain, key) if path)
+    return "".join(dict.fromkeys(block for path in (cert, chain, key) if path for block in blocks(path)))
+
+
+def blocks(path: str) -> list[str]:
+    """The PEM blocks of a file, as HAProxy can load them from the disk: what was pasted from YAML or a mail
+    is indented or double-spaced, and a host would refuse it. Raises Refused."""
+    lines = [line.strip() for line in content(path).splitlines()]
+    try:
+        return [block for _, block in hand_pem.blocks("\n".join(line for line in lines if line))]
+    except Failed as error:
+        raise errors.Refused(
+            f"{path}: {error.what}. Nothing was touched.\nNext: the whole file, as its issuer gave it"
+        ) from None
 
 
 def content(path: str) -> str:
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8")
+        return Path(path).expanduser().read_text(encoding="utf-8-sig")  # Windows begins a file with a mark
     except OSError as error:
         raise errors.Refused(f"{path}: {error.strerror}. Nothing was touched.\nNext: mend the path") from None
     except UnicodeDecodeError:
@@ -128,18 +146,15 @@ def install(cluster: Cluster, wanted: ServedCertificate, pem: str, command: str,
         with converge.locked(opened, command):
             verdict = checked(wanted, pem, opened)
             hosts = [host.name for host in order]
-            changed: list[str] = []
+            outcomes: dict[str, str] = {}
             for name in hosts:
-                if bring(name, opened[name], wanted, pem, changed):
-                    changed.append(name)
-                tell(
-                    name,
-                    f"{wanted.name} is served" if name in changed else f"{wanted.name} was served already",
-                )
+                outcomes[name] = bring(name, opened[name], wanted, pem, tuple(outcomes))
+                tell(name, f"{wanted.name} {outcomes[name]}")
     return Installed(
         wanted.name,
         tuple(hosts),
-        tuple(changed),
+        tuple(name for name in hosts if outcomes[name] == SERVED),
+        tuple(name for name in hosts if outcomes[name] == NOT_RUNNING),
         verdict["fingerprint"],
         tuple(verdict["names"]),
         verdict["not_after"],
@@ -172,11 +187,11 @@ def where(hosts: Sequence[str], opened: dict[str, Any]) -> str:
     return "" if len(hosts) == len(opened) else f" (by {', '.join(hosts)})"
 
 
-def bring(name: str, session: Any, wanted: ServedCertificate, pem: str, done: Sequence[str]) -> bool:
-    """Whether the host served another before. Raises CommandFailed; the one before then goes on there."""
+def bring(name: str, session: Any, wanted: ServedCertificate, pem: str, done: Sequence[str]) -> str:
+    """SERVED, ALREADY or NOT_RUNNING. Raises CommandFailed; the one before then goes on there."""
     argv = [certificates.PROGRAM, "install", wanted.name, "--from", "-", "--locked"]
     answer = session.call("program", argv=argv, input=pem, within_s=INSTALL_S)
     if answer["code"] != 0:
         before = f"{', '.join(done)} has the new one already. " if done else "Nothing was replaced. "
         raise errors.CommandFailed(f"{before}{certificates.failure(name, answer)}")
-    return "already" not in answer["out"]
+    return next((one for one in (NOT_RUNNING, ALREADY) if one in answer["out"]), SERVED)

@@ -21,7 +21,8 @@ READ_S = 60
 class Copy:
     """A certificate on one host. names to fingerprint are of the file, None where it cannot be read. why:
     what is wrong with it. served: fingerprints that clients of this host are shown, None where HAProxy does
-    not run. current: all of them are the file's. alarms: those that stand."""
+    not run. silent: why they got no handshake at an address. another: at one they are shown another than the
+    file's. current: at all they are shown the file's. alarms: those that stand."""
 
     host: str
     names: tuple[str, ...] | None
@@ -35,6 +36,8 @@ class Copy:
     why: tuple[str, ...]
     notes: tuple[str, ...]
     served: tuple[str, ...] | None
+    silent: tuple[str, ...]
+    another: bool
     current: bool
     alarms: tuple[str, ...]
 
@@ -111,10 +114,14 @@ def found(
             copies.append(copy_of(host, answer[wanted.name]))
     marks = {one.fingerprint for one in copies}
     same = None if unread or None in marks else len(marks) == 1
-    troubles = [*unread, *(one for copy in copies for one in troubles_of(wanted, copy, min_days, now))]
+    alarms = [trouble_of(text) for copy in copies for text in copy.alarms]
+    fix = f"what the alarm says, then {way_to(wanted)}" if wanted.is_issued and alarms else way_to(wanted)
+    troubles = [one for copy in copies for one in troubles_of(wanted, copy, min_days, now, fix)]
     if same is False:
         hosts = " and ".join(one.host for one in copies)
-        troubles.append(Trouble(f"{hosts} have different certificates for {wanted.name}", way_to(wanted)))
+        troubles.append(Trouble(f"{hosts} have different certificates for {wanted.name}", fix))
+    # Of certbot's an alarm says why there is no better one, and what to mend before it is asked again.
+    ordered = [*alarms, *troubles] if wanted.is_issued else [*troubles, *alarms]
     ends = [one for one in copies if one.not_before and one.not_after and not one.placeholder]
     due = min((due_at(one) for one in ends), default=None) if wanted.is_issued else None
     return Found(
@@ -124,14 +131,15 @@ def found(
         tuple(copies),
         same,
         due,
-        tuple(dict.fromkeys(troubles)),
+        tuple(dict.fromkeys([*unread, *ordered])),
     )
 
 
 def copy_of(host: str, said: dict[str, Any]) -> Copy:
     """One host's answer for one certificate."""
     disk, served = said["disk"], said["served"]
-    shown = [one["fingerprint"] or one["sha1"] or one["error"] or "nothing" for one in served]
+    answered = [one for one in served if not one["error"]]
+    shown = [one["fingerprint"] or one["sha1"] or "nothing" for one in answered]
     return Copy(
         host=host,
         **{key: disk[key] for key in ("issuer", "not_before", "not_after", "days_left", "fingerprint")},
@@ -141,6 +149,8 @@ def copy_of(host: str, said: dict[str, Any]) -> Copy:
         why=placed(disk["why"], host),
         notes=placed(disk["notes"], host),
         served=tuple(dict.fromkeys(shown)) if said["haproxy"] else None,
+        silent=tuple(dict.fromkeys(one["error"] for one in served if one["error"])),
+        another=not all(one["same"] for one in answered),
         current=bool(served) and all(one["same"] for one in served),
         alarms=placed(said["alarms"], host),
     )
@@ -151,11 +161,13 @@ def placed(texts: Sequence[str], host: str) -> tuple[str, ...]:
     return tuple(text.replace("this host", host) for text in texts)
 
 
-def troubles_of(wanted: ServedCertificate, copy: Copy, min_days: float, now: float) -> list[Trouble]:
-    """What is wrong with one copy, the worst first."""
-    host, name, fix = copy.host, wanted.name, way_to(wanted)
+def troubles_of(
+    wanted: ServedCertificate, copy: Copy, min_days: float, now: float, fix: str
+) -> list[Trouble]:
+    """What is wrong with one copy, the worst first. fix: how there comes to be a better one."""
+    host, name = copy.host, wanted.name
     if copy.why:
-        return [Trouble(f"{name} on {host}: {'; '.join(copy.why)}", fix), *map(trouble_of, copy.alarms)]
+        return [Trouble(f"{name} on {host}: {'; '.join(copy.why)}", fix)]
     troubles = []
     if copy.placeholder:
         troubles.append(Trouble(f"{name} on {host} is a self-signed placeholder", fix))
@@ -164,12 +176,14 @@ def troubles_of(wanted: ServedCertificate, copy: Copy, min_days: float, now: flo
     elif renewing.is_urgent(dates_of(copy), min_days, now):
         troubles.append(Trouble(f"{name} on {host} ends in {copy.days_left:.1f} days", fix))
     if copy.served is None:
-        journal = f"on {host}: journalctl -u haproxy -n 50; then inv setup"
-        troubles.append(Trouble(f"HAProxy does not run on {host}: {name} is not served", journal))
-    elif not copy.current:
+        troubles.append(Trouble(f"HAProxy does not run on {host}: {name} is not served", journal_of(host)))
+    elif copy.silent:
+        said = f"HAProxy on {host} does not answer for {name}: {'; '.join(copy.silent)}"
+        troubles.append(Trouble(said, journal_of(host)))
+    if copy.another:
         step = f"on {host}: sudo {PROGRAM} serve {name}"
         troubles.append(Trouble(f"HAProxy on {host} serves another {name} than stands on disk", step))
-    return troubles + [trouble_of(text) for text in copy.alarms]
+    return troubles
 
 
 def trouble_of(text: str) -> Trouble:
@@ -183,6 +197,11 @@ def way_to(wanted: ServedCertificate) -> str:
     if wanted.is_issued:
         return "inv cert.renew"
     return f"inv cert.install --cert FILE --key FILE --name {wanted.name}"
+
+
+def journal_of(hosts: str) -> str:
+    """Where HAProxy says why it does not serve there."""
+    return f"on {hosts}: journalctl -u haproxy -n 50; then inv setup"
 
 
 def dates_of(copy: Copy) -> tuple[float, float]:
@@ -218,7 +237,7 @@ def cells(copy: Copy) -> tuple[str, ...]:
     if copy.served is None:
         served = "HAProxy does not run"
     else:
-        served = "the same" if copy.current else " ".join(text[:SHOWN] for text in copy.served) or "nothing"
+        served = "the same" if copy.current else " ".join(text[:SHOWN] for text in copy.served) or "no answer"
     return copy.host, days, "a placeholder" if copy.placeholder else copy.issuer or "-", mark, served
 
 

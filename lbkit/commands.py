@@ -201,7 +201,7 @@ def bring_certificate(cluster: Cluster, wanted: ServedCertificate, pem: str, jso
         report.as_json(dataclasses.asdict(done))
     else:
         report.out(report.installed_lines(done))
-    return SAME
+    return FAILED if done.not_running else SAME
 
 
 def switchover(to: str | None, json: bool) -> int:

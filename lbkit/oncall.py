@@ -298,7 +298,7 @@ def roll_certificate(
         report.as_json(dataclasses.asdict(done))
     else:
         report.out(report.installed_lines(done))
-    return SAME
+    return FAILED if done.not_running else SAME
 
 
 def agreed(yes: bool) -> bool:

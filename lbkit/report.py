@@ -130,12 +130,25 @@ def certificate_lines(found: Sequence[certificates.Found]) -> list[str]:
 
 
 def installed_lines(done: cert_install.Installed) -> list[str]:
-    """Which certificate is served where, and until when."""
-    if not done.changed:
+    """Which certificate is served where, and until when; where it is not, the next step."""
+    from lbkit import certificates
+
+    if not done.changed and not done.not_running:
         return wrapped("", f"{done.name} was served by {' and '.join(done.hosts)} already: nothing to do.")
-    said = f"{done.name} for {', '.join(done.names)} is served by {' and '.join(done.hosts)}, until "
-    lines = wrapped("", f"{said}{done.not_after[:10]} (sha256 {done.fingerprint[:16]} …).")
-    return [*lines, *(line for note in done.notes for line in wrapped("  ", note))]
+    serving = " and ".join(name for name in done.hosts if name not in done.not_running)
+    stopped = " and ".join(done.not_running)
+    until = f"until {done.not_after[:10]} (sha256 {done.fingerprint[:16]} …)"
+    said = f"{done.name} for {', '.join(done.names)}"
+    if serving:
+        lines = wrapped("", f"{said} is served by {serving}, {until}.")
+        if stopped:
+            more = f"It is in place on {stopped}, where HAProxy does not run: not served there."
+            lines += wrapped("", more)
+    else:
+        where = f"is in place on {stopped}, and served by none: HAProxy does not run there"
+        lines = wrapped("", f"{said}, {until}, {where}.")
+    lines += [line for note in done.notes for line in wrapped("  ", note)]
+    return lines + (wrapped("  ", f"Next: {certificates.journal_of(stopped)}") if stopped else [])
 
 
 def switchover_lines(cluster: Cluster, moved: switchover.Moved) -> list[str]:

@@ -104,9 +104,11 @@ def replace(config, certificate, content, verdict):
 def into_service(config, certificate, content, verdict):
     """The file's content is served and proven to be. Raises Failed."""
     if not served.runs(config["socket"]):
-        return "not running"
+        served.start_failed()  # the one before may be what it gave up on
+        if not served.runs(config["socket"]):
+            return "not running"
     # Another chain of the same certificate would show no difference in a handshake's first certificate.
-    if content == kept(certificate) and is_served(config, certificate, verdict):
+    elif content == kept(certificate) and is_served(config, certificate, verdict):
         return "unchanged"
     served.serve(config["socket"], certificate["path"], text_of(content))
     served.prove(certificate, config["socket"], verdict)
@@ -176,7 +178,7 @@ def serve(config, certificate, lock):
     """
     try:
         if settled(config, certificate):
-            return "unchanged"
+            return "unchanged" if served.runs(config["socket"]) else "not running"
         lock()
         content = content_of(certificate["path"])
         verdict = pem.inspect(text_of(content or b""), certificate["domains"])

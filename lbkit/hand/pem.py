@@ -12,8 +12,11 @@ import time
 
 from lbkit.hand.core import Failed, last_lines
 
-MARK = re.compile(r"-----(?:BEGIN ([A-Z0-9 ]+)-----(?=\r?\n)|END ([A-Z0-9 ]+)-----)")
-MARKS = re.compile(r"-----(?:BEGIN|END) ")
+BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
+MARK = re.compile(r"-----(BEGIN|END) ")
+BOM = "\ufeff"
+BLANK = "".join(map(chr, range(1, 33)))  # what OpenSSL strips from the end of a line
+CUT_OFF = "it is cut off, or damaged: a BEGIN line without its END line, or the reverse"
 LARGEST = 1 << 20  # characters; a chain with its key has some 10 000
 MOST_BLOCKS = 30  # each costs a process; no chain with its key has a third of that
 PLACEHOLDER = "lbkit placeholder"  # the organisation in the certificates that only fill a place
@@ -150,6 +153,7 @@ def read(text, notes=True):
     keys = [block for label, block in found if label.endswith("PRIVATE KEY")]
     if not certificates:
         raise Failed("there is no certificate in it")
+    refuse_others(found)
     chain = [read_certificate(block, at) for at, block in enumerate(certificates)]
     open_ended = chain[-1]["issuer"] != chain[-1]["subject"] and (notes or len(chain) == 1)
     return {
@@ -162,20 +166,54 @@ def read(text, notes=True):
 
 def blocks(text):
     """[(label, block)] of a PEM text, each as its lines without blank ones; what stands between is no part.
-    Raises Failed for one that was cut off.
+    Raises Failed for one that was cut off, and for one whose blocks OpenSSL would not find in a file: it and
+    HAProxy want BEGIN and END at a line's beginning, and no blank line amid a block.
 
     The time is linear in the text's length, whatever stands in it: a peer may have sent it.
     """
     if len(text) > LARGEST:
         raise Failed(f"it has {len(text) >> 10} KiB: no chain with its key is that long")
-    marks = list(MARK.finditer(text))
-    pairs = list(zip(marks[::2], marks[1::2]))
-    whole = all(begin[1] and begin[1] == end[2] for begin, end in pairs)
-    if not whole or len(MARKS.findall(text)) != 2 * len(pairs):
-        raise Failed("it is cut off, or damaged: a BEGIN line without its END line, or the reverse")
-    if len(pairs) > MOST_BLOCKS:
-        raise Failed(f"there are {len(pairs)} certificates and keys in it: no chain is that long")
-    return [(begin[1], tidy(text[begin.start() : end.end()])) for begin, end in pairs]
+    found, label, lines, first = [], "", [], True
+    for line in text.split("\n"):
+        line = line.rstrip(BLANK)
+        if first and line.startswith(BOM):  # OpenSSL passes over one where it begins to look for a block
+            line = line[1:]
+        first = False
+        mark, begin = MARK.search(line), BEGIN.fullmatch(line)
+        if mark and mark.start():
+            raise Failed(f"{mark[1]} does not stand at a line's beginning, so HAProxy could not load it")
+        if label and line == f"-----END {label}-----":
+            found.append((label, "".join(f"{one}\n" for one in [*lines, line] if one)))
+            label, first = "", True
+        elif begin and not label:
+            label, lines = begin[1], [line]
+        elif mark:
+            raise Failed(CUT_OFF)
+        elif label and not line and not all(":" in one for one in lines[1:]):  # one ends a block's headers
+            raise Failed(f"there is a blank line amid a {label}, so HAProxy could not load it")
+        elif label:
+            lines.append(line.lstrip(" \t"))
+    if label:
+        raise Failed(CUT_OFF)
+    if len(found) > MOST_BLOCKS:
+        raise Failed(f"there are {len(found)} certificates and keys in it: no chain is that long")
+    return found
+
+
+def refuse_others(found):
+    """Raises Failed for a block beside certificates and keys that would keep HAProxy from what follows it, or
+    that it would take for a certificate too."""
+    import base64
+
+    for label, block in found:
+        if label == "CERTIFICATE" or label.endswith("PRIVATE KEY"):
+            continue  # openssl reads these
+        if label.endswith(" CERTIFICATE"):
+            raise Failed(f"there is a {label} in it, and only a plain CERTIFICATE is known here")
+        try:
+            base64.b64decode("".join(block.partition("\n")[2].partition("-----")[0].split()), validate=True)
+        except ValueError:
+            raise Failed(f"the {label} in it cannot be read: it is damaged") from None
 
 
 def is_placeholder(content):
@@ -187,11 +225,6 @@ def is_placeholder(content):
         return PLACEHOLDER.encode() in base64.b64decode(body)
     except ValueError:
         return False
-
-
-def tidy(block):
-    lines = [line.strip() for line in block.split("\n")]
-    return "".join(f"{line}\n" for line in lines if line)
 
 
 def payload(text):

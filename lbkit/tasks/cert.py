@@ -67,6 +67,7 @@ def cert_install(
 
     Checked on every host before anything is replaced: chain, key, dates,
     names. Served without a reload, and proven by a handshake.
+    Exit code 1: not, or HAProxy does not run on a host that has it in place.
 
     Example: inv cert.install --cert site.crt --key site.key
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import ssl
 import stat
@@ -111,6 +113,30 @@ def test_without_haproxy_it_is_put_in_place(balancer, second):
     balancer.process.wait(10)
     assert balancer.install(second.pem) == "not running"
     assert balancer.path.read_text() == second.pem
+    assert balancer.serve() == "not running"
+
+
+def test_a_haproxy_that_gave_up_on_the_one_before_serves_the_good_one(balancer, second):
+    balancer.process.terminate()
+    balancer.process.wait(10)
+    balancer.path.write_text("no certificate")
+    folder, started = balancer.folder, balancer.folder / "pid"
+    (folder / "bin" / "systemctl").write_text(
+        f"""#!/bin/sh
+case $1 in
+show) [ -e {started} ] && echo active || echo failed ;;
+start) haproxy -W -D -p {started} -f {folder}/haproxy.cfg ;;
+esac
+"""
+    )
+    try:
+        assert balancer.install(second.pem) == "installed"
+        assert balancer.shown() == {second.fingerprint}
+        record = loaded.load_record()["haproxy.service"]
+        assert record[str(balancer.path)] == loaded.fingerprint(balancer.path)
+    finally:
+        if started.exists():
+            os.kill(int(started.read_text()), signal.SIGTERM)
 
 
 def test_where_the_runtime_api_does_not_take_it_haproxy_is_reloaded(balancer, second, monkeypatch):

@@ -23,6 +23,8 @@ BROKEN = {
     "mismatched": (lambda new, by: new.crt + new.chain + by.private, "not that of the"),
     "wrong name": (lambda _, by: authority.issue("X", ("c.example.com",), by).pem, "it does not cover"),
     "incomplete": (lambda new, _: new.crt + new.private, "the chain is incomplete"),
+    "indented": (lambda new, _: "   " + new.pem.replace("\n", "\n   "), "HAProxy could not load it"),
+    "double-spaced": (lambda new, _: new.pem.replace("\n", "\n\n"), "HAProxy could not load it"),
     "nothing": (lambda _new, _by: "", "there is no certificate in it"),
     "far too long": (lambda new, _: new.pem + "#" * 3_000_000, "no chain with its key is that long"),
 }

@@ -45,6 +45,41 @@ def test_files_become_one(files):
     assert cert_install.text_of(f"{folder}/crt", f"{folder}/key", f"{folder}/chain") == leaf.pem
 
 
+PASTED = {
+    "from YAML": lambda text: "".join(f"    {line}\n" for line in text.splitlines()),
+    "double-spaced": lambda text: text.replace("\n", "\n\n"),
+    "by no-break spaces": lambda text: "".join(f"\u00a0{line}\u00a0\n" for line in text.splitlines()),
+    "with a BOM": lambda text: f"\ufeff{text}",
+    "of Windows": lambda text: text.replace("\n", "\r\n"),
+    "of an old Mac": lambda text: text.replace("\n", "\r"),
+    "with words": lambda text: f"Bag Attributes\n    localKeyID: 01\n{text}\n# an end\n",
+}
+
+
+@pytest.mark.parametrize("shape", PASTED)
+def test_what_was_pasted_becomes_clean_on_the_way(files, shape):
+    folder, leaf = files
+    for name in ("crt", "key", "chain"):
+        text = (folder / name).read_text().rstrip("\n") + "\n"
+        (folder / name).write_bytes(PASTED[shape](text).encode())
+    assert cert_install.text_of(f"{folder}/crt", f"{folder}/key", f"{folder}/chain") == leaf.pem
+
+
+def test_what_stands_in_two_files_is_brought_once(files):
+    folder, leaf = files
+    (folder / "both").write_text(leaf.pem)
+    for key, chain in (("both", None), ("key", None), ("both", "both"), ("both", "chain"), ("key", "chain")):
+        found = cert_install.text_of(f"{folder}/both", f"{folder}/{key}", chain and f"{folder}/{chain}")
+        assert found == leaf.pem
+
+
+def test_a_file_that_is_cut_off_is_named(files):
+    folder, leaf = files
+    (folder / "chain").write_text(leaf.chain[:-30])
+    with pytest.raises(errors.Refused, match=r"/chain: it is cut off.*Nothing was touched\.\nNext: "):
+        cert_install.text_of(f"{folder}/crt", f"{folder}/key", f"{folder}/chain")
+
+
 def test_a_chain_without_a_certificate_is_refused_and_not_passed_over(files):
     folder, _ = files
     with pytest.raises(errors.Refused, match="there is no certificate in it"):
@@ -131,6 +166,7 @@ class Host:
             domains,
             failing,
         )
+        self.outcome = "is served"
 
     def call(self, op: str, **request: Any) -> dict[str, Any]:
         if op == "lock":
@@ -139,7 +175,7 @@ class Host:
         if request["argv"][1] == "check":
             verdict = pem.inspect(request["input"], self.domains)
             return {"code": int(not verdict["good"]), "out": json.dumps(verdict), "err": ""}
-        out = "" if self.failing else "certificate site is served"
+        out = "" if self.failing else f"certificate site {self.outcome}"
         return {
             "code": int(bool(self.failing)),
             "out": out,
@@ -177,6 +213,57 @@ def test_all_hosts_check_before_any_gets_it_and_the_holder_is_last(cluster, host
     assert [op for _, op in calls] == ["check"] * len(names) + ["install"] * len(names)
     assert calls[-1][0] == cluster.active.name
     assert set(done.changed) == set(names)
+
+
+NOT_RUNNING = "is in place; HAProxy does not run, and will serve it when it does"
+
+
+def test_the_program_on_the_host_says_it_in_these_words():
+    text = (ROOT / "files/usr/local/lib/lbkit/cert-deploy").read_text()
+    assert f'"{NOT_RUNNING}"' in text
+    assert '"was served already"' in text
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code", "said"),
+    [
+        (("is served", "was served already"), 0, ["is served by {0} and {1}, until 20"]),
+        (("was served already",) * 2, 0, ["site was served by {0} and {1} already: nothing to do."]),
+        (
+            ("is served", NOT_RUNNING),
+            1,
+            [
+                "is served by {0}, until 20",
+                "It is in place on {1}, where HAProxy does not run: not served there.",
+                "Next: on {1}: journalctl -u haproxy -n 50; then inv setup",
+            ],
+        ),
+        (
+            (NOT_RUNNING, NOT_RUNNING),
+            1,
+            [
+                "is in place on {0} and {1}, and served by none: HAProxy does not run there.",
+                "Next: on {0} and {1}: journalctl -u haproxy -n 50; then inv setup",
+            ],
+        ),
+    ],
+)
+def test_only_who_runs_haproxy_is_said_to_serve_it(cluster, hosts, capsys, outcomes, code, said):
+    opened, _ = hosts
+    order = sorted(opened, key=lambda name: name == cluster.active.name)
+    for name, outcome in zip(order, outcomes, strict=True):
+        opened[name].outcome = outcome
+    text = certificate.self_signed(cluster.domains, 30, "ecdsa")
+    for json_too in (False, True):
+        wanted = cert_install.chosen(cluster, None)
+        assert commands.bring_certificate(cluster, wanted, text, json_too) == code
+    out = capsys.readouterr().out
+    shown, _, machine = out.partition("{")
+    for one in said:
+        assert one.format(*order) in " ".join(shown.split())
+    assert ("Next: " in shown) is bool(code)
+    stopped = [name for name, one in zip(order, outcomes, strict=True) if one == NOT_RUNNING]
+    assert json.loads(f"{{{machine}")["not_running"] == stopped
 
 
 def test_one_that_is_not_fit_reaches_no_host(cluster, hosts):
@@ -290,6 +377,48 @@ def test_each_trouble_has_its_next_step(cluster):
         (trouble,) = judged(cluster, {"lb-1": answer}).troubles
         assert expected in trouble.text
         assert trouble.next_step
+
+
+def test_a_haproxy_that_gives_no_handshake_is_not_said_to_serve_another(cluster):
+    one = authority.issue("A", tuple(cluster.domains))
+    hung = said(one, cluster.domains)
+    silent = {"fingerprint": None, "sha1": None, "error": "timed out", "same": False}
+    hung["site"]["served"] = [silent, silent]
+    found = judged(cluster, {"lb-1": hung})
+    (trouble,) = found.troubles
+    assert trouble.text == "HAProxy on lb-1 does not answer for site: timed out"
+    assert trouble.next_step == "on lb-1: journalctl -u haproxy -n 50; then inv setup"
+    assert certificates.rows(found)[1][-1] == "no answer"
+    assert (found.copies[0].served, found.copies[0].silent) == ((), ("timed out",))
+    shown = {"fingerprint": "00" * 32, "sha1": None, "error": None, "same": False}
+    hung["site"]["served"] = [silent, shown]
+    assert texts(judged(cluster, {"lb-1": hung})) == [
+        "HAProxy on lb-1 does not answer for site: timed out",
+        "HAProxy on lb-1 serves another site than stands on disk",
+    ]
+
+
+def test_of_an_issue_that_failed_the_reason_is_first_and_the_same_again_no_advice_alone(cluster):
+    """The holder has the alarm; the other host lacks the name just as much."""
+    import time
+
+    has = authority.issue("A", ("elsewhere.example.net",))
+    alarm = "certificate site: production gave none: a.example.com: dns: no A record.\nNext: let it lead here"
+    answers = {
+        "lb-1": said(has, cluster.domains),
+        "lb-2": said(has, cluster.domains, alarms=[alarm]),
+    }
+    wanted = cluster.certificates[0].replace(issuer="acme")
+    first, *others = certificates.found(wanted, 14.0, answers, time.time()).troubles
+    assert (first.text, first.next_step) == (
+        "certificate site: production gave none: a.example.com: dns: no A record",
+        "let it lead here",
+    )
+    assert [one.text.partition(":")[0] for one in others] == ["site on lb-1", "site on lb-2"]
+    assert {one.next_step for one in others} == {"what the alarm says, then inv cert.renew"}
+    own = judged(cluster, answers).troubles
+    assert own[0].text.startswith("site on lb-1: it does not cover")
+    assert own[0].next_step.startswith("inv cert.install")
 
 
 def test_what_one_host_does_not_say_is_unknown_and_not_the_same(cluster):
