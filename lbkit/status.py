@@ -313,8 +313,8 @@ def unread(
     if masters:
         served = f"{masters[0]} serves" if serving else f"{masters[0]} is MASTER, and its HAProxy is dead"
     for one in rows:
-        if one.host in masters and hangs(one):
-            served, next_step = f"{one.host} is MASTER. {hang_text(one)}", f"{restart(one)}; {next_step}"
+        if one.host in serving and one.servers is None and (fault := at_fault(one)):
+            served, next_step = f"{one.host} is MASTER. {fault[0]}", f"{fault[1]}; {next_step}"
     more = f" {', '.join(others)} could not be read either." if others else ""
     return Status(f"{what.rstrip('.')}.{more} {served}.", False, next_step, tuple(rows))
 
@@ -488,12 +488,15 @@ HANGS = "HAProxy hangs"  # the agent's words
 
 
 def hangs(one: Row) -> bool:
-    """By its agent's word, and it still does not answer."""
-    return one.servers is None and dict(one.troubles).get("haproxy", "").startswith(HANGS)
+    """By its agent's words, which stay those with which the trouble began; and it still does not answer."""
+    said = dict(one.troubles).get("haproxy", "")
+    return one.servers is None and (said.startswith(HANGS) or "(silent)" in said)
 
 
 def hang_text(one: Row) -> str:
-    return f"{HANGS} on {one.host}, {side(one)}{dict(one.troubles)['haproxy'].removeprefix(HANGS)}"
+    said = dict(one.troubles)["haproxy"]
+    why = said.removeprefix(HANGS) if said.startswith(HANGS) else ": it gives no answer"
+    return f"{HANGS} on {one.host}, {side(one)}{why}"
 
 
 def restart(one: Row) -> str:

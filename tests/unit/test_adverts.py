@@ -84,7 +84,7 @@ def test_who_serves_alone_is_not_accused_of_silence_towards_a_host_that_is_gone(
     silent = {"lb-2": adverts.Seen("MASTER", (), ())}
     assert list(adverts.wrong(cluster, silent, {"lb-1": "no ssh"})) == [
         (
-            "lb-2 is MASTER, and nothing is seen to leave it for lb-1, which is not there to send to",
+            "lb-2 is MASTER, and nothing is seen to leave it for lb-1, which is not reached: to a host that is off no packet goes",
             "is lb-1 up? Start it; if it is dead for good: inv setup --without lb-1",
         )
     ]

@@ -38,6 +38,13 @@ def test_a_haproxy_that_hangs_is_named_with_the_command_that_repairs_it(host):
     assert (found.next_step, found.whole) == (f"on {host}: {RESTART}", False)
 
 
+def test_a_haproxy_is_called_hung_also_where_its_agent_began_with_other_words():
+    began = (("haproxy", "HAProxy does not serve (silent) for 0.7 s"),)
+    found = judge(lb_1={"servers": None, "troubles": began})
+    assert found.verdict == "HAProxy hangs on lb-1, the holder: it gives no answer."
+    assert found.next_step == f"on lb-1: {RESTART}"
+
+
 def test_a_haproxy_that_hung_and_answers_again_is_called_so_no_more():
     assert judge(lb_2={"troubles": HANGS}).well
 
@@ -57,6 +64,13 @@ def test_a_haproxy_that_hangs_on_the_only_host_that_is_left_is_not_called_servin
         "lb-2: no ssh. lb-1 is MASTER. HAProxy hangs on lb-1, the holder: 3 questions without an answer."
     )
     assert found.next_step == f"on lb-1: {RESTART}; look"
+
+
+def test_the_only_host_that_is_left_is_not_called_serving_where_its_haproxy_is_silent():
+    silent = row("lb-1", "MASTER", True, servers=None)
+    found = status.judge([silent, row("lb-2", "UNKNOWN")], {"lb-2": "lb-2: no ssh.\nNext: look"}, None)
+    assert found.verdict == "lb-2: no ssh. lb-1 is MASTER. HAProxy on lb-1 does not answer on its socket."
+    assert found.next_step.startswith("on lb-1: systemctl status haproxy; if it runs: sudo systemctl restart")
 
 
 def test_nobody_is_master_and_a_haproxy_hangs_is_told_with_its_repair():
