@@ -129,7 +129,8 @@ def silence(
     network answers for it: to a host that is off nothing does."""
     gone = " and ".join(missing)
     if cluster.address.transport == "unicast" and not set(seen) - {name}:
-        what = f"{name} is MASTER, and nothing is seen to leave it for {gone}, which is not reached: to a host that is off no packet goes"
+        what = f"{name} is MASTER, and nothing is seen to leave it for {gone}, which is not reached"
+        what += ": to a host that is off no packet goes"
         return what, pair.bring_back(next(iter(missing)))
     fix = f"on {name}: journalctl -u keepalived -n 50; systemctl status keepalived"
     return f"{name} is MASTER and sends nothing: its keepalived hangs, or its firewall drops them", fix
