@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lbkit import errors, observe, pair, remote
@@ -29,11 +29,12 @@ class Advert:
 @dataclass(frozen=True)
 class Seen:
     """What one host saw of our router id. state: its VRRP state. heard: sources that got past its
-    firewall."""
+    firewall. left: the command that takes off an address that is not its own, else empty."""
 
     state: str
     wire: tuple[Advert, ...]
     heard: tuple[str, ...]
+    left: str = ""
 
     @property
     def sends(self) -> tuple[Advert, ...]:
@@ -56,7 +57,8 @@ def listen(cluster: Cluster) -> Found:
     within_s = max(2.0, 4 * cluster.keepalived.advert_int)
     with remote.sessions(cluster.hosts) as opened:
         picture, alive = observe.read(cluster, (), opened), dict[str, Any](opened)
-        states = {node.host.name: node.vrrp for node in picture.nodes}
+        nodes = pair.by_own_word(picture.nodes, lambda name: alive[name].call("vrrp_state"))
+        states = {node.host.name: node.vrrp for node in nodes}
 
         def ask(name: str) -> Any:
             try:
@@ -67,8 +69,9 @@ def listen(cluster: Cluster) -> Found:
         answers = dict(zip(states, remote.in_parallel(ask, list(states)), strict=True))
     missing = dict(picture.missing)
     missing |= {name: str(one) for name, one in answers.items() if isinstance(one, errors.LbkitError)}
+    left = {node.host.name: pair.left(node) for node in nodes}
     seen = {
-        name: of_answer(cluster, states[name], answer)
+        name: replace(of_answer(cluster, states[name], answer), left=left[name])
         for name, answer in answers.items()
         if name not in missing
     }
@@ -100,6 +103,9 @@ def wrong(
 ) -> Iterator[tuple[str, str]]:
     """(what, what to do), what hurts clients first. Pure."""
     yield from deaf(seen)
+    for name, one in seen.items():
+        if one.left:
+            yield pair.left_text(name), f"on {name}: {one.left}"
     senders = [name for name, one in seen.items() if one.sends]
     if len(senders) > 1:
         what = f"{' and '.join(senders)} send at once: each takes itself for the only MASTER"
@@ -109,12 +115,25 @@ def wrong(
         yield "Nobody is MASTER, so nobody has to send", "inv status"
     for name in masters:
         if not seen[name].sends:
-            fix = f"on {name}: journalctl -u keepalived -n 50; systemctl status keepalived"
-            yield f"{name} is MASTER and sends nothing: its keepalived hangs, or its firewall drops them", fix
+            yield silence(cluster, name, seen, missing)
     for name in senders:
         yield from lost(cluster, name, seen)
         yield from differs(cluster, cluster.host(name), seen[name].sends)
     yield from strangers(cluster, seen)
+
+
+def silence(
+    cluster: Cluster, name: str, seen: Mapping[str, Seen], missing: Mapping[str, str]
+) -> tuple[str, str]:
+    """A MASTER of which no advert was seen. What is sent to one neighbour leaves as a packet only where its
+    network answers for it: to a host that is off nothing does."""
+    gone = " and ".join(missing)
+    if cluster.address.transport == "unicast" and not set(seen) - {name}:
+        what = f"{name} is MASTER, and nothing is seen to leave it for {gone}, which is not reached"
+        what += ": to a host that is off no packet goes"
+        return what, pair.bring_back(next(iter(missing)))
+    fix = f"on {name}: journalctl -u keepalived -n 50; systemctl status keepalived"
+    return f"{name} is MASTER and sends nothing: its keepalived hangs, or its firewall drops them", fix
 
 
 def deaf(seen: Mapping[str, Seen]) -> Iterator[tuple[str, str]]:

@@ -204,8 +204,8 @@ def refuse_split(picture: observe.Picture) -> None:
     found = [node.host.name for node in pair.masters(picture.nodes)]
     if len(found) > 1:
         raise errors.Undecided(
-            f"{' and '.join(found)} are both MASTER: they do not hear each other.\n"
-            f"Next: inv vrrp, which says who does not hear whom, and what drops the adverts."
+            f"{' and '.join(found)} are both MASTER, or the address was left behind on one of them.\n"
+            f"Next: inv status, which asks each keepalived whether it is MASTER."
         )
 
 

@@ -7,8 +7,8 @@ answers to ARP, so for `vip` the holder is whoever carries the address, MASTER o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from lbkit import compare, errors, plan
@@ -119,6 +119,36 @@ def masters(nodes: Iterable[Node]) -> list[Node]:
     return [found for found in nodes if found.vrrp == "MASTER"]
 
 
+def by_own_word(nodes: Sequence[Node], ask: Callable[[str], str | None]) -> tuple[Node, ...]:
+    """The same; where several have the address, one whose keepalived says that it is not MASTER is not, if
+    another's says that it is. ask: host name → the state that keepalived there last said it entered."""
+    carrying = [one.host.name for one in masters(nodes)]
+    if len(carrying) < 2:
+        return tuple(nodes)
+    words = {name: own_word(name, ask) for name in carrying}
+    if "MASTER" not in words.values():
+        return tuple(nodes)
+    out = [name for name, word in words.items() if word in ("BACKUP", "FAULT")]
+    return tuple(replace(one, vrrp="BACKUP") if one.host.name in out else one for one in nodes)
+
+
+def own_word(name: str, ask: Callable[[str], str | None]) -> str | None:
+    """None where it cannot be told."""
+    try:
+        return ask(name)
+    except errors.LbkitError:
+        return None
+
+
+def left(node: Node) -> str:
+    """The command that takes the address off a host whose keepalived runs and is no MASTER, else empty."""
+    return taken_off(node) if node.carries and node.vrrp == "BACKUP" else ""
+
+
+def left_text(name: str, state: str = "BACKUP") -> str:
+    return f"the address was left on {name}, whose keepalived is {state}: clients may reach either host"
+
+
 def vip_holder(nodes: Sequence[Node], missing: Sequence[str]) -> str | None:
     """Name of the host that carries the virtual address, None where nobody does.
 
@@ -127,9 +157,13 @@ def vip_holder(nodes: Sequence[Node], missing: Sequence[str]) -> str | None:
     holders = [found.host.name for found in nodes if found.carries]
     unread = [found.host.name for found in nodes if found.carries is None] + list(missing)
     if len(holders) > 1:
+        for found in nodes:
+            if off := left(found):
+                name = found.host.name
+                raise errors.Undecided(f"{left_text(name)}.\nNext: on {name}: {off}, then `inv verify`.")
         raise errors.Undecided(
-            f"{' and '.join(holders)} both carry the virtual address: two MASTERs, or one left behind by a "
-            f"keepalived that was killed.\n"
+            f"{' and '.join(holders)} both carry the virtual address: two MASTERs, or it was left behind on "
+            f"one.\n"
             f"Next: {let_go(nodes)}, then `inv verify`."
         )
     if not holders and unread:
@@ -148,13 +182,19 @@ def bring_back(name: str) -> str:
 def let_go(nodes: Sequence[Node]) -> str:
     """How a person takes the virtual address from where it should not be."""
     for found in nodes:
-        if found.carries and found.vrrp == "STOPPED":
-            ours = {one.split("/")[0] for one in found.seen.facts.get("virtual_addresses", ())}
-            for interface, addresses in found.seen.facts["addresses"].items():
-                for address in addresses:
-                    if address.split("/")[0] in ours:
-                        return f"on {found.host.name}: sudo ip address del {address} dev {interface}"
-    return "stop keepalived on the one that should not have it (do the hosts hear each other?)"
+        if found.carries and found.vrrp == "STOPPED" and (off := taken_off(found)):
+            return f"on {found.host.name}: {off}"
+    return "inv status, which asks each keepalived whether it is MASTER"
+
+
+def taken_off(node: Node) -> str:
+    """The command that removes keepalived's address there; empty where that is not known."""
+    ours = {one.split("/")[0] for one in node.seen.facts.get("virtual_addresses", ())}
+    for interface, addresses in node.seen.facts["addresses"].items():
+        for address in addresses:
+            if address.split("/")[0] in ours:
+                return f"sudo ip address del {address} dev {interface}"
+    return ""
 
 
 def way_for_adverts(cluster: Cluster, host: Host) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lbkit import errors, observe, overview, pair, remote
+from lbkit import errors, observe, overview, pair, remote, sync
 from lbkit import servers as behind
 from lbkit.check import split
 from lbkit.hand.locking import OF_PROGRAMS
@@ -14,6 +15,8 @@ from lbkit.hand.telling import of_broken_cfg
 from lbkit.inventory import Cluster, Host
 
 CONNECT_S, BANNER_S = 1.5, 2.0  # a host that is down, or hangs, is known to by then
+ARRIVES_S = 3  # what was saved just now is on its way to the others
+TOLD = 3  # so many things that are wrong are told; the others are counted
 STOPPED = (
     "inactive",
     "failed",
@@ -31,6 +34,8 @@ class Row:
     broke something there on purpose, else empty. alarms: those that stand, as (text, next step). held: the
     servers that are held, which `servers` does not count. overview: HAProxy in figures, where that was asked.
     sync: the state of its unit. at_work: "COMMAND by WHO since …" of whoever changes the host, else empty.
+    without: backends of which no server is up, but for those held. left: the command that takes the address
+    off a host whose keepalived runs and is not MASTER, else empty.
     """
 
     host: str
@@ -49,26 +54,31 @@ class Row:
     overview: overview.Overview | None = None
     sync: str = "unknown"
     at_work: str = ""
+    without: tuple[str, ...] = ()
+    left: str = ""
+
+
+Thing = tuple[str, str]  # what is wrong, next step
 
 
 @dataclass(frozen=True)
 class Status:
-    """verdict: one sentence. whole: the pair serves, and either host could alone. next_step: the command that
-    repairs what the verdict says. differences: of the servers held, as (what, next step). failover: the
-    last."""
+    """verdict: the gravest fault, then the next ones. whole: the pair serves, and either host could alone.
+    next_step: the commands that repair what the verdict says. differences: of the servers held. failover: the
+    last. things: all that is wrong where one host is MASTER, the gravest first."""
 
     verdict: str
     whole: bool
     next_step: str
     rows: tuple[Row, ...]
-    differences: tuple[tuple[str, str], ...] = ()
+    differences: tuple[Thing, ...] = ()
     failover: overview.Failover | None = None
+    things: tuple[Thing, ...] = ()
 
     @property
     def well(self) -> bool:
         """Whole, and nothing else is wrong."""
-        wrong = any(row.alarms or row.sync in STOPPED or fewer(row) for row in self.rows)
-        return self.whole and not self.differences and not wrong
+        return self.whole and not self.things
 
 
 def read(cluster: Cluster) -> Status:
@@ -98,16 +108,22 @@ def with_work(found: Status) -> Status:
 def of(cluster: Cluster, opened: dict[str, Any], figures: bool = False) -> Status:
     """The same over sessions that are open already. figures: with the rows' overviews."""
     picture = observe.read(cluster, (), opened)
+    own_words = pair.by_own_word(picture.nodes, lambda name: opened[name].call("vrrp_state"))
+    picture = replace(picture, nodes=own_words)
     answered = {node.host.name: node for node in picture.nodes}
 
     missing = dict(picture.missing)
+    syncing: dict[str, Any] = {}
 
     def look(host: Host | None) -> Any:
         if host is None:
             return holder(picture)
         if host.name in answered:
             try:
-                seen = overview.read(cluster, host, opened[host.name]) if figures else None
+                session = Listening(opened[host.name])
+                seen = overview.read(cluster, host, session) if figures else None
+                if figures:
+                    syncing[host.name] = session.sync or silent(host)
                 return row(answered[host.name], opened[host.name], seen)
             except errors.Unreachable as error:  # it went away meanwhile
                 missing[host.name] = str(error)
@@ -119,7 +135,40 @@ def of(cluster: Cluster, opened: dict[str, Any], figures: bool = False) -> Statu
     if isinstance(held_by, errors.Undecided):
         return judge(rows, missing, held_by, down)
     known = [one if one.host in missing else replace(one, holds=one.host == held_by) for one in rows]
-    return judge(known, missing, None, down)
+    troubles = () if missing or not syncing else settled(sync.judge(syncing), opened)
+    return judge(known, missing, None, down, troubles)
+
+
+class Listening:
+    """A session. sync: what the sync there said of itself in answer to `overview`."""
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self.sync: Mapping[str, Any] | None = None
+
+    def call(self, op: str, **request: Any) -> Any:
+        answer = self.session.call(op, **request)
+        if op == "overview":
+            self.sync = answer["sync"]
+        return answer
+
+
+def silent(host: Host) -> errors.CommandFailed:
+    return errors.CommandFailed(f"{host.name}: its sync does not answer\nNext: inv sync.status")
+
+
+def settled(found: sync.State, opened: Mapping[str, Any]) -> tuple[sync.Trouble, ...]:
+    """Its troubles; what only is on its way to another host has a moment to arrive."""
+    deadline = time.monotonic() + ARRIVES_S
+    while found.troubles and all(on_its_way(one) for one in found.troubles) and time.monotonic() < deadline:
+        found = sync.of(opened)
+        time.sleep(0.2 if found.troubles else 0)
+    return found.troubles
+
+
+def on_its_way(one: sync.Trouble) -> bool:
+    """Not sent yet, or not compared yet."""
+    return one.since is not None or one.what.endswith("not compared yet")
 
 
 def is_down(session: Any, why: str) -> bool:
@@ -141,6 +190,7 @@ def row(node: pair.Node, session: remote.Session, figures: overview.Overview | N
     units, agent = node.seen.facts["units"], node.seen.facts.get("agent")
     runs = units.get("lbkit-agent.service")
     said = agent if runs in pair.RUNNING else None  # what one that has ended left behind is old
+    servers = overview.views(figures) if figures else views(session)
     state: str = node.vrrp
     if state == "BACKUP" and session.call("vrrp_state") == "FAULT":
         state = "FAULT"  # the kernel shows only who has the address; keepalived's own word tells these apart
@@ -151,7 +201,7 @@ def row(node: pair.Node, session: remote.Session, figures: overview.Overview | N
         None,
         units["haproxy.service"] or "unknown",
         units["keepalived.service"] or "unknown",
-        count(overview.views(figures) if figures else views(session), held),
+        count(servers, held),
         stance(said) if said else runs or "unknown",
         tuple(said["troubles"].items()) if said else (),
         pair.maintenance(node),
@@ -161,6 +211,8 @@ def row(node: pair.Node, session: remote.Session, figures: overview.Overview | N
         figures,
         sync=units.get("lbkit-sync.service") or "unknown",
         at_work=at_work(node.seen.facts.get("lock")),
+        without=bare(servers, held),
+        left=pair.left(node),
     )
 
 
@@ -227,9 +279,23 @@ def count(found: Mapping[str, behind.View] | None, held: behind.Record) -> tuple
     """(up, all) servers, without those that somebody holds out of service."""
     if found is None:
         return None
+    up = [behind.is_up(one.status) for one in wanted(found, held).values()]
+    return sum(up), len(up)
+
+
+def wanted(found: Mapping[str, behind.View], held: behind.Record) -> dict[str, behind.View]:
+    """Those that nobody holds out of service."""
     out = {name for name, entry in held.items() if entry["state"] != behind.READY}
-    wanted = [one for name, one in found.items() if name not in out]
-    return sum(behind.is_up(one.status) for one in wanted), len(wanted)
+    return {name: one for name, one in found.items() if name not in out}
+
+
+def bare(found: Mapping[str, behind.View] | None, held: behind.Record) -> tuple[str, ...]:
+    """Backends of which no server is up, of those that somebody wants up."""
+    up: dict[str, bool] = {}
+    for name, one in wanted(found or {}, held).items():
+        backend = name.partition("/")[0]
+        up[backend] = up.get(backend, False) or behind.is_up(one.status)
+    return tuple(backend for backend, some in up.items() if not some)
 
 
 def unread(
@@ -246,6 +312,9 @@ def unread(
     served = "Whether anyone serves is unknown"
     if masters:
         served = f"{masters[0]} serves" if serving else f"{masters[0]} is MASTER, and its HAProxy is dead"
+    for one in rows:
+        if one.host in serving and one.servers is None and (fault := at_fault(one)):
+            served, next_step = f"{one.host} is MASTER. {fault[0]}", f"{fault[1]}; {next_step}"
     more = f" {', '.join(others)} could not be read either." if others else ""
     return Status(f"{what.rstrip('.')}.{more} {served}.", False, next_step, tuple(rows))
 
@@ -259,11 +328,12 @@ def judge(
     missing: dict[str, str],
     doubt: errors.LbkitError | None,
     down: Collection[str] = (),
+    troubles: Sequence[sync.Trouble] = (),
 ) -> Status:
     """The verdict: what hurts clients first, then what would hurt them at the next fault. Pure.
 
     missing: host → why it did not answer. down: of those, which were silent. doubt: why it cannot be told who
-    holds the address.
+    holds the address. troubles: of the sync.
     """
     masters = [one.host for one in rows if one.vrrp == "MASTER"]
     holders = [one.host for one in rows if one.holds]
@@ -271,8 +341,8 @@ def judge(
     views = {one.host: behind.HostView(overview.views(one.overview), one.held) for one in answered(rows)}
     differences = tuple(behind.differences(views))
 
-    def status(verdict: str, next_step: str, whole: bool = False) -> Status:
-        return Status(verdict, whole, next_step, tuple(rows), differences)
+    def status(verdict: str, next_step: str, whole: bool = False, things: Sequence[Thing] = ()) -> Status:
+        return Status(verdict, whole, next_step, tuple(rows), differences, things=tuple(things))
 
     for one in rows:
         if one.broken:  # whatever else is wrong comes of it
@@ -282,6 +352,10 @@ def judge(
             f"Split brain: {' and '.join(masters)} are both MASTER.",
             "inv vrrp, which says what drops their adverts",
         )
+    for one in rows:
+        if one.left:
+            said = pair.left_text(one.host, one.vrrp)
+            return status(f"{said[0].upper()}{said[1:]}.", f"on {one.host}: {one.left}")
     if missing:
         return unread(rows, missing, masters, down)
     if nobody := nobody_serves(rows):
@@ -290,82 +364,185 @@ def judge(
         what, next_step = split(str(doubt))
         return status(what, next_step)
     if not masters:
-        return status("Nobody is MASTER: clients get no answer.", "inv setup, then inv verify")
+        hung = [one for one in rows if hangs(one)]
+        said = "".join(f" {hang_text(one)}." for one in hung)
+        look = "; ".join([*(restart(one) for one in hung), "inv setup, then inv verify"])
+        return status(f"Nobody is MASTER: clients get no answer.{said}", look)
     out = [one for one in rows if one.maintenance]
     if out and holders == masters and all(works(one) for one in rows if one.holds):
         alone = " alone" if len(rows) - len(out) < 2 else ""
-        said = f"{masters[0]} serves{alone if not out[0].holds else ' all the same'}."
+        said = f"{out[0].host} is {out[0].maintenance}. {masters[0]} serves"
+        said += f"{alone if not out[0].holds else ' all the same'}."
         off = f"inv maintenance off --host {out[0].host}"
-        for one in sorted(rows, key=lambda one: not one.holds):  # of whoever has the sole charge first
-            for text, next_step in one.alarms:
-                verdict = f"{out[0].host} is {out[0].maintenance}. {said} But on {one.host}: {text}."
-                return status(verdict, f"{next_step}; {off}")
-        return status(f"{out[0].host} is {out[0].maintenance}. {said}", off)
+        found = in_maintenance(rows, differences, troubles)
+        if not found:
+            return status(said, off)
+        verdict, next_step = told(found)
+        return status(f"{said} But {verdict}", f"{next_step}; {off}", things=found)
     if holders != masters:
         return status(
             f"{masters[0]} is MASTER, but the address is on {', '.join(holders) or 'nobody'}.", "inv verify"
         )
-    for verdict, next_step in hindrances(rows):
-        return status(verdict, next_step)
+    hinders = list(hindrances(rows))
+    found = [*hinders, *flaws(rows, differences, troubles)]
+    if hinders:
+        return status(*told(found), things=found)
     standby = ", ".join(one.host for one in rows if not one.holds)
     verdict = f"The pair is whole: {masters[0]} serves, {standby} stands by."
-    for what, next_step in flaws(rows, differences):
-        return status(f"{verdict} But {what}.", next_step, whole=True)
+    if found:
+        what, next_step = told(found)
+        return status(f"{verdict} But {what}", next_step, whole=True, things=found)
     held = {name: entry for one in rows for name, entry in one.held.items()}
-    told = "".join(f" {behind.held_text(name, entry)}." for name, entry in sorted(held.items()))
-    return status(verdict + told, f"inv backend.ready {next(iter(held))} ends it" if held else "", whole=True)
+    notes = "".join(f" {behind.held_text(name, entry)}." for name, entry in sorted(held.items()))
+    return status(
+        verdict + notes, f"inv backend.ready {next(iter(held))} ends it" if held else "", whole=True
+    )
 
 
-def hindrances(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
-    """(verdict, next step) of what keeps a pair with one MASTER and holder from being whole: its hosts one by
-    one, what hurts now before what would at a failover."""
-    for one in rows:
+def told(things: Sequence[Thing]) -> Thing:
+    """Verdict and next step of several things, the gravest first; those that are left out are counted."""
+    first, rest = things[:TOLD], things[TOLD:]
+    said = " Also: ".join(f"{what}." for what, _ in first)
+    steps = list(dict.fromkeys(next_step for _, next_step in first))
+    if rest:
+        said += f" And {len(rest)} more thing{'s' if len(rest) > 1 else ''}."
+        steps.append("inv verify")
+    return said, "; then ".join(steps)
+
+
+def by_charge(rows: Sequence[Row]) -> list[Row]:
+    """The holder first: what is wrong there hurts now."""
+    return sorted(rows, key=lambda one: not one.holds)
+
+
+def hindrances(rows: Sequence[Row]) -> Iterator[Thing]:
+    """What keeps a pair with one MASTER and holder from being whole: what hurts now before what would at a
+    failover."""
+    for one in by_charge(rows):
         yield from of_host(one)
         if one.holds and one.servers and fewer(one):
             look = "inv verify, which names the others and why"
             able = [other.host for other in rows if works(other) and other.vrrp == "BACKUP"]
             if sees_none(one) and able and not any(other.maintenance for other in rows):
                 look = f"inv switchover --to {able[0]}, which sees some; then {look}"
-            yield f"{one.servers[0]} of {one.servers[1]} servers are up.", look
+            yield f"{one.servers[0]} of {one.servers[1]} servers are up{none_of(one)}", look
     for one in rows:
-        if not one.holds and one.servers and sees_none(one):
-            verdict = f"{one.host} could not take over: it sees 0 of {one.servers[1]} servers up."
-            yield verdict, "inv backend, which says why; inv setup, if their ports are others there"
+        if not one.holds and one.servers and sees_none(one) and not blind(rows):
+            what = f"{one.host} could not take over: it sees 0 of {one.servers[1]} servers up"
+            yield what, "inv backend, which says why; inv setup, if their ports are others there"
     for one in rows:
         for name, text in one.troubles:
             if name not in PASSING:
-                yield f"{one.host}: {text}.", f"on {one.host}: journalctl -u lbkit-agent -n 50"
+                yield f"{one.host}: {text}", f"on {one.host}: journalctl -u lbkit-agent -n 50"
 
 
-def of_host(one: Row) -> Iterator[tuple[str, str]]:
-    """The same of what should run there."""
+def blind(rows: Sequence[Row]) -> bool:
+    """The holder sees no server, which is told: whether the standby would is the same fault."""
+    return any(one.holds and sees_none(one) for one in rows)
+
+
+def none_of(one: Row) -> str:
+    """The backends that have no server left while others have."""
+    if not one.without or sees_none(one):
+        return ""
+    return f", and none of {' and '.join(one.without)}: its clients get 503"
+
+
+def of_host(one: Row) -> Iterator[Thing]:
+    """The same of what should run there: what comes of another fault is not told beside it."""
+    if fault := at_fault(one):
+        yield fault
+    if one.agent in STOPPED:
+        yield f"lbkit-agent is {one.agent} on {one.host}: nothing watches HAProxy there", "inv setup"
+
+
+def at_fault(one: Row) -> Thing | None:
     for unit, state in (("haproxy", one.haproxy), ("keepalived", one.keepalived)):
         if state not in pair.RUNNING:
-            side = "the holder" if one.holds else "the standby"
-            verdict = f"{unit} is {state} on {one.host}, {side}."
+            what = f"{unit} is {state} on {one.host}, {side(one)}"
             if unit == "haproxy" and (why := cause(one)):
-                yield f"{verdict} {why}.", "inv plan, then inv setup, which puts back the inventory's"
-            yield verdict, f"on {one.host}: journalctl -u {unit} -n 50; then inv setup"
-    if one.vrrp == "FAULT":
-        verdict = f"{one.host}, the standby, is in FAULT: it cannot take over."
-        yield verdict, f"on {one.host}: journalctl -u keepalived -n 50"
-    if one.agent in STOPPED:
-        yield f"lbkit-agent is {one.agent} on {one.host}: nothing watches HAProxy there.", "inv setup"
+                return (
+                    f"{what}. {why}",
+                    "inv plan, then inv setup, which puts back the inventory's haproxy.cfg",
+                )
+            return what, f"on {one.host}: journalctl -u {unit} -n 50; then inv setup"
+    if hangs(one):
+        return hang_text(one), restart(one)
     if one.servers is None:
-        verdict = f"HAProxy on {one.host} does not answer on its socket."
-        yield verdict, f"on {one.host}: systemctl status haproxy"
+        look = f"on {one.host}: systemctl status haproxy; if it runs: sudo systemctl restart haproxy"
+        return f"HAProxy on {one.host} does not answer on its socket", look
+    if one.vrrp == "FAULT" and one.maintenance:
+        return f"{one.host} is {one.maintenance}", f"inv maintenance off --host {one.host}"
+    if one.vrrp == "FAULT":
+        why = dict(one.troubles).get("haproxy", "")
+        what = f"{one.host}, {side(one)}, is in FAULT: it cannot take over{f'. {why}' if why else ''}"
+        return what, f"on {one.host}: journalctl -u keepalived -n 50"
+    return None
 
 
-def flaws(rows: Sequence[Row], differences: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """(what, next step) of what is wrong with a whole pair, and keeps nobody from a switchover."""
+def side(one: Row) -> str:
+    return "the holder" if one.holds or one.vrrp == "MASTER" else "the standby"
+
+
+HANGS = "HAProxy hangs"  # the agent's words
+
+
+def hangs(one: Row) -> bool:
+    """By its agent's words, which stay those with which the trouble began; and it still does not answer."""
+    said = dict(one.troubles).get("haproxy", "")
+    return one.servers is None and (said.startswith(HANGS) or "(silent)" in said)
+
+
+def hang_text(one: Row) -> str:
+    said = dict(one.troubles)["haproxy"]
+    why = said.removeprefix(HANGS) if said.startswith(HANGS) else ": it gives no answer"
+    return f"{HANGS} on {one.host}, {side(one)}{why}"
+
+
+def restart(one: Row) -> str:
+    return f"on {one.host}: sudo systemctl restart haproxy"
+
+
+def flaws(
+    rows: Sequence[Row], differences: Sequence[Thing], troubles: Sequence[sync.Trouble]
+) -> Iterator[Thing]:
+    """What is wrong with a pair, and keeps nobody from a switchover."""
+    rows = by_charge(rows)
+    yield from (one for row in rows for one in alarmed(row, of_broken_cfg))
+    yield from of_sync(rows, troubles)
+    yield from (one for row in rows for one in alarmed(row, lambda text: not of_broken_cfg(text)))
+    yield from differences
+    holder = next((one.servers for one in rows if one.holds), None)
+    for one in rows:
+        if not one.holds and one.servers and fewer(one) and not sees_none(one) and one.servers != holder:
+            seen = f"{one.host} sees {one.servers[0]} of {one.servers[1]} servers up{none_of(one)}"
+            yield seen, "inv backend, which says why"
+
+
+def alarmed(one: Row, which: Callable[[str], bool]) -> Iterator[Thing]:
+    """Its alarms, but for what is told already as the cause of a dead HAProxy."""
+    known = "" if one.haproxy in pair.RUNNING else cause(one)
+    for text, next_step in one.alarms:
+        if which(text) and text != known:
+            yield f"on {one.host}: {text}", next_step
+
+
+def of_sync(rows: Sequence[Row], troubles: Sequence[sync.Trouble]) -> Iterator[Thing]:
+    """What its service says of itself; one that is stopped says nothing, which is told once."""
     for one in rows:
         if one.sync in STOPPED:
             yield f"lbkit-sync is {one.sync} on {one.host}", "inv setup"
-    yield from differences
-    for one in rows:
-        if one.servers and fewer(one):
-            seen = f"{one.host} sees {one.servers[0]} of {one.servers[1]} servers up"
-            yield seen, "inv backend, which says why"
-    for one in rows:
-        for text, next_step in one.alarms:
-            yield f"on {one.host}: {text}", next_step
+    stopped = any(one.sync in STOPPED for one in rows)
+    alarms = [text for one in rows for text, _ in one.alarms]
+    for trouble in troubles:
+        if (trouble.host or not stopped) and trouble.what not in alarms:
+            where = f"{trouble.host}: " if trouble.host else ""
+            yield f"the sync: {where}{trouble.what}", trouble.next_step
+
+
+def in_maintenance(
+    rows: Sequence[Row], differences: Sequence[Thing], troubles: Sequence[sync.Trouble]
+) -> list[Thing]:
+    """What is wrong beside that a host is kept out. Its servers and its keepalived are not asked for."""
+    serving = [one for one in rows if not one.maintenance]
+    return [*hindrances(serving), *flaws(rows, differences, troubles)]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lbkit import certificate, errors, front, observe, pair, promises, proof, remote, steps, sync
+from lbkit import certificate, errors, front, observe, pair, promises, proof, remote, status, steps, sync
 from lbkit import servers as behind
 from lbkit.check import Check, split, told
 from lbkit.hand import room
@@ -29,7 +29,9 @@ def run(cluster: Cluster, since: Since | None = None, logs: bool = False) -> lis
     """
     with remote.sessions(cluster.hosts, lambda: observe.wanted(cluster, steps.ALL)) as opened:
         picture = observe.read(cluster, steps.ALL, opened)
-        alive = {node.host.name: opened[node.host.name] for node in picture.nodes}
+        alive: dict[str, Any] = {node.host.name: opened[node.host.name] for node in picture.nodes}
+        own_words = pair.by_own_word(picture.nodes, lambda name: alive[name].call("vrrp_state"))
+        picture = replace(picture, nodes=own_words)
         broken = broken_on_purpose(picture)
         checks = [*reachable(picture), *services(picture), *roles(picture), *configuration(picture)]
         checks += [*alarms(picture), *rooms(picture)]
@@ -128,6 +130,11 @@ def roles(picture: observe.Picture) -> list[Check]:
         passed = None
     said = f"MASTER: {', '.join(found) or 'none'}" + (f"; unknown: {', '.join(unknown)}" if unknown else "")
     checks = [Check("exactly one MASTER", passed, said, "journalctl -u keepalived on both hosts")]
+    for node in picture.nodes:
+        if off := pair.left(node):
+            name = node.host.name
+            text = pair.left_text(name)
+            return [*checks, Check("the MASTER holds the address", False, text, f"on {name}: {off}")]
     try:
         holder = observe.holder_of(picture)
     except errors.LbkitError as error:
@@ -156,7 +163,7 @@ def hearing(cluster: Cluster, picture: observe.Picture, alive: dict[str, Any]) -
 
 
 def fit(picture: observe.Picture, alive: dict[str, Any]) -> list[Check]:
-    """A standby that could take over: its keepalived is not in FAULT."""
+    """A standby that could take over: its keepalived is not in FAULT, and its HAProxy sees servers."""
     checks = []
     for node in picture.nodes:
         if node.vrrp == "BACKUP":
@@ -165,8 +172,24 @@ def fit(picture: observe.Picture, alive: dict[str, Any]) -> list[Check]:
             if out := pair.maintenance(node):
                 checks.append(Check(name, False, out, f"inv maintenance off --host {node.host.name}"))
                 continue
-            checks.append(Check(name, None if said is None else said != "FAULT", said or "unknown", fix))
+            checks.append(
+                serving(node, alive[node.host.name], name, said)
+                or Check(name, None if said is None else said != "FAULT", said or "unknown", fix)
+            )
     return checks
+
+
+def serving(node: pair.Node, session: Any, name: str, said: str | None) -> Check | None:
+    """Why its HAProxy could not serve, whatever keepalived says; None where it could."""
+    seen = status.count(status.views(session), node.seen.facts.get("servers", {}))
+    if seen is None:
+        fix = f"on {node.host.name}: systemctl status haproxy; if it runs: sudo systemctl restart haproxy"
+        return Check(name, False, f"{said or 'unknown'}; HAProxy does not answer on its socket", fix)
+    up, wanted = seen
+    if wanted and not up:
+        fix = "inv backend, which says why; inv setup, if their ports are others there"
+        return Check(name, False, f"it sees 0 of {wanted} servers up", fix)
+    return None
 
 
 def configuration(picture: observe.Picture) -> list[Check]:
@@ -383,6 +406,9 @@ def servers(session: remote.Session) -> list[dict[str, str]]:
 
 def way_to(holder: str, row: dict[str, str]) -> str:
     """What a person does about a server that is down, by what HAProxy was told last."""
+    if "resolution" in row.get("status", ""):
+        where = f"the name of {row['svname']} does not resolve on {holder}"
+        return f"{where}: put it right in DNS, or in hosts.toml, then inv setup"
     said = row.get("last_chk") or row.get("check_status") or "nothing yet"
     where = f" at {row['addr']}" if row.get("addr") else ""
     return f"start {row['svname']}{where}, or mend its way from {holder} (its check says: {said})"

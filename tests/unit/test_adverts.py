@@ -80,6 +80,26 @@ def test_of_a_host_that_could_not_be_read_nothing_is_said(cluster):
     assert judged(cluster, None, BACKUP, missing=["lb-1"]) == []
 
 
+def test_who_serves_alone_is_not_accused_of_silence_towards_a_host_that_is_gone(cluster):
+    silent = {"lb-2": adverts.Seen("MASTER", (), ())}
+    assert list(adverts.wrong(cluster, silent, {"lb-1": "no ssh"})) == [
+        (
+            "lb-2 is MASTER, and nothing is seen to leave it for lb-1, which is not reached: to a host that is off no packet goes",
+            "is lb-1 up? Start it; if it is dead for good: inv setup --without lb-1",
+        )
+    ]
+
+
+def test_an_address_that_was_left_on_a_backup_is_told_with_the_command_that_takes_it_off(cluster):
+    left = dataclasses.replace(BACKUP, left="sudo ip address del 10.77.9.100/24 dev lan0")
+    assert list(adverts.wrong(cluster, {"lb-1": MASTER, "lb-2": left}, {})) == [
+        (
+            "the address was left on lb-2, whose keepalived is BACKUP: clients may reach either host",
+            "on lb-2: sudo ip address del 10.77.9.100/24 dev lan0",
+        )
+    ]
+
+
 @pytest.mark.parametrize(
     ("lb_1", "lb_2", "said"),
     [

@@ -45,7 +45,10 @@ def test_nobody_holds_an_address_that_nobody_carries(cluster):
 
 def test_two_holders_are_for_a_person_to_decide(cluster):
     nodes = [node(cluster, "lb-1", addresses=VIP), node(cluster, "lb-2", addresses=VIP)]
-    with pytest.raises(errors.Undecided, match="lb-1 and lb-2 both carry"):
+    with pytest.raises(
+        errors.Undecided,
+        match=r"lb-1 and lb-2 both carry the virtual address.*\nNext: inv status, which asks",
+    ):
         pair.vip_holder(nodes, [])
 
 
@@ -56,6 +59,46 @@ def test_an_address_that_a_killed_keepalived_left_behind_is_taken_off_by_a_comma
         errors.Undecided, match=r"Next: on lb-1: sudo ip address del 10.77.9.100/24 dev lan0,"
     ):
         pair.vip_holder([left, node(cluster, "lb-2", addresses=VIP)], [])
+
+
+def both_carry(cluster):
+    nodes = [node(cluster, name, addresses=VIP) for name in ("lb-1", "lb-2")]
+    for one in nodes:
+        one.seen.facts["virtual_addresses"] = ["10.77.9.100/24"]
+    return nodes
+
+
+def test_an_address_that_was_left_on_a_backup_is_told_by_keepalived_s_own_word(cluster):
+    nodes = pair.by_own_word(both_carry(cluster), {"lb-1": "MASTER", "lb-2": "BACKUP"}.get)
+    assert [one.vrrp for one in nodes] == ["MASTER", "BACKUP"]
+    assert [pair.left(one) for one in nodes] == ["", "sudo ip address del 10.77.9.100/24 dev lan0"]
+    with pytest.raises(errors.Undecided) as found:
+        pair.vip_holder(nodes, [])
+    assert str(found.value) == (
+        "the address was left on lb-2, whose keepalived is BACKUP: clients may reach either host.\n"
+        "Next: on lb-2: sudo ip address del 10.77.9.100/24 dev lan0, then `inv verify`."
+    )
+
+
+@pytest.mark.parametrize(
+    "words", [("MASTER", "MASTER"), ("BACKUP", "BACKUP"), ("MASTER", None), (None, "FAULT")]
+)
+def test_an_address_is_called_left_only_where_another_says_that_it_is_master(cluster, words):
+    nodes = pair.by_own_word(both_carry(cluster), dict(zip(("lb-1", "lb-2"), words, strict=True)).get)
+    assert [one.vrrp for one in nodes] == ["MASTER", "MASTER"]
+
+
+def test_nobody_is_asked_again_where_one_host_alone_has_the_address(cluster):
+    asked = []
+    pair.by_own_word([node(cluster, "lb-1", addresses=VIP), node(cluster, "lb-2")], asked.append)
+    assert asked == []
+
+
+def test_a_host_that_cannot_say_what_it_is_stays_as_it_was_seen(cluster):
+    def ask(name):
+        raise errors.CommandFailed("no journal")
+
+    assert [one.vrrp for one in pair.by_own_word(both_carry(cluster), ask)] == ["MASTER", "MASTER"]
 
 
 def test_unreadable_host_leaves_the_holder_unknown_unless_another_has_it(cluster):

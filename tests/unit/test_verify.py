@@ -119,3 +119,55 @@ def test_what_was_saved_just_now_has_a_moment_to_arrive(monkeypatch, arrives):
     monkeypatch.setattr(sync, "of", lambda _: said.pop(0) if arrives else behind)
     (check,) = verify.in_sync({})
     assert (check.passed, "waits" in check.detail) == (arrives, not arrives)
+
+
+def stands_by(cluster, addresses=(), **facts):
+    said = {"addresses": {"lan0": list(addresses)}, "units": {"keepalived.service": "active"}, **facts}
+    return pair.node(cluster, cluster.host("lb-2"), (), plan.Seen((), said))
+
+
+def could_take_over(cluster, status, **facts):
+    stat = f"# pxname,svname,status,type,scur,weight\napps,app-1,{status},2,0,1\n"
+    said = {
+        "vrrp_state": "BACKUP",
+        "servers": {"stat": stat, "state": "1\n# be_name srv_name\n", "record": {}},
+    }
+    alive = {"lb-2": SimpleNamespace(call=lambda op, **_: said[op])}
+    (check,) = verify.fit(observe.Picture(cluster, (stands_by(cluster, **facts),)), alive)
+    return check
+
+
+def test_a_standby_that_sees_no_server_could_not_take_over(cluster):
+    assert could_take_over(cluster, "UP").passed
+    blind = could_take_over(cluster, "DOWN")
+    assert (blind.passed, blind.detail) == (False, "it sees 0 of 1 servers up")
+    assert blind.next_step.startswith("inv backend")
+    held = {"apps/app-1": {"state": "drain", "weight": None}}
+    assert could_take_over(cluster, "DRAIN", servers=held).passed
+
+
+def test_a_standby_whose_haproxy_hangs_could_not_take_over(cluster):
+    alive = {"lb-2": SimpleNamespace(call=lambda op, **_: {"stat": None, "state": None, "record": {}})}
+    alive["lb-2"].call = lambda op, **_: (
+        "FAULT" if op == "vrrp_state" else {"stat": None, "state": None, "record": {}}
+    )
+    (check,) = verify.fit(observe.Picture(cluster, (stands_by(cluster),)), alive)
+    assert (check.passed, check.detail) == (False, "FAULT; HAProxy does not answer on its socket")
+    assert "systemctl restart haproxy" in check.next_step
+
+
+def test_an_address_that_was_left_on_the_standby_is_named_and_no_network_is_accused(cluster):
+    nodes = node(cluster, "lb-1"), stands_by(cluster, VIP, virtual_addresses=list(VIP))
+    said = {"lb-1": "MASTER", "lb-2": "BACKUP"}
+    picture = observe.Picture(cluster, tuple(pair.by_own_word(nodes, said.get)))
+    one, left = verify.roles(picture)
+    assert one.passed
+    assert (left.passed, left.next_step) == (False, "on lb-2: sudo ip address del 10.77.9.100/24 dev lan0")
+    assert "was left on lb-2, whose keepalived is BACKUP" in left.detail
+
+
+def test_a_server_whose_name_does_not_resolve_is_told_so():
+    row = {"svname": "app-2", "status": "MAINT (resolution)", "addr": "", "last_chk": ""}
+    assert verify.way_to("lb-1", row) == (
+        "the name of app-2 does not resolve on lb-1: put it right in DNS, or in hosts.toml, then inv setup"
+    )
