@@ -6,6 +6,7 @@ Imports that cost time stand in the functions, so that `inv --list` stays quick.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import gc
 import io
@@ -13,7 +14,8 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from lbkit import sync
@@ -25,6 +27,46 @@ gc.disable()
 atexit.register(gc.freeze)
 
 SAME, FAILED, DIFFERS, INTERRUPTED = 0, 1, 2, 130
+UNREAD = 141  # as of a program that SIGPIPE ends; the signal itself would end us for a host's connection too
+
+
+def guard(stream: TextIO) -> None:
+    """Whoever writes to it, invoke too: where it cannot be written, the command ends without a traceback."""
+    code = SAME
+
+    def guarded(write: Callable[..., Any]) -> Callable[..., Any]:
+        def writes(*args: Any) -> Any:
+            nonlocal code
+            try:
+                return write(*args)
+            except OSError as error:
+                # What waits to be written goes nowhere, so that this is told once.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+                code = UNREAD if isinstance(error, BrokenPipeError) else FAILED
+                if code == FAILED:  # of a reader (`| head`) who has seen enough there is nothing to say
+                    name = stream.name.strip("<>")
+                    print(f"{name} cannot be written: {error.strerror}", file=sys.stderr, flush=True)
+                raise SystemExit(code) from None
+
+        return writes
+
+    def at_the_end() -> None:
+        """Before Python itself writes what waits: it tells of a failure in its own way, or not at all."""
+        with contextlib.suppress(SystemExit):
+            stream.flush()
+        if code:
+            os._exit(code)
+
+    for name in ("write", "flush"):
+        setattr(stream, name, guarded(getattr(stream, name)))
+    atexit.register(at_the_end)
+
+
+for name in ("stdout", "stderr"):
+    if getattr(sys, name) is None:  # closed by whoever called: he wants to see nothing
+        setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
+    elif opened := getattr(sys, f"__{name}__"):
+        guard(opened)
 
 
 def reports(function: Callable[..., int | None]) -> Callable[..., None]:
@@ -50,9 +92,6 @@ def reports(function: Callable[..., int | None]) -> Callable[..., None]:
             if kwargs.get("json"):
                 print(as_json(error))
             code = error.exit_code
-        except BrokenPipeError:  # the reader (`| head`) has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            code = FAILED
         except KeyboardInterrupt:
             print(
                 "\nInterrupted. What was begun on a host is finished there, or undone.\n"
@@ -317,8 +356,6 @@ def show_sync(cluster: Cluster, state: sync.State, said: list[str], more: dict[s
 def failover_test(
     cases: list[str], stop_instance: str | None, yes_really: str | None, page: str | None, json: bool
 ) -> int:
-    from pathlib import Path
-
     from lbkit import errors, inventory, report, terminal
     from lbkit.drill import before, run, show
     from lbkit.drill.cases import chosen, for_instance

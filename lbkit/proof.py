@@ -63,7 +63,7 @@ def refuse_no_way(cluster: Cluster, opened: dict[str, Any], tell: Callable[[str,
                 tell(name, f"ipv6: {seen}")
                 return None
             if time.monotonic() > deadline:
-                return f"{name} does not reach the AWS API over IPv6: {seen}.\nNext: {fix}."
+                return f"{name} does not reach the AWS API over IPv6: {seen}.\nNext: {fix}"
             time.sleep(EVERY_S)
 
     if found := [why for why in remote.in_parallel(proven, list(opened)) if why]:

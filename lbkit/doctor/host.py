@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lbkit import compare, requirements
 from lbkit.doctor.finding import Finding, graded
 from lbkit.inventory import Cluster, Host, Vip
 
@@ -84,6 +85,15 @@ def interface(host: Host, addresses: Mapping[str, list[str]] | None) -> Finding:
         detail = f"there is no {host.interface}, only {', '.join(sorted(set(addresses) - {'lo'}))}"
     fix = f"mend `interface` or `private_address` ({host.private_address}) of {host.name} in the inventory"
     return graded(name, host.private_address in here, detail, fix)
+
+
+def ports(host: Host, wanted: requirements.Ports, state: dict[str, Any]) -> Finding:
+    """What the plan asks before it begins, judged as it does. state: the hand's answer."""
+    name = f"ports of {host.name}"
+    for found in compare.diff(wanted, state):
+        return Finding(name, "?" if found.verdict == "unknown" else "FAIL", found.reason, found.next_step)
+    numbers = dict.fromkeys(str(port) for _, port in wanted.binds)
+    return Finding(name, "ok", f"{', '.join(numbers)}: nobody else listens there")
 
 
 def provider(cluster: Cluster, address: Vip, host: Host, survey: Mapping[str, Any]) -> Iterator[Finding]:

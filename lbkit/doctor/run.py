@@ -11,6 +11,8 @@ from lbkit.check import split
 from lbkit.doctor import capacity, host, outside, reach
 from lbkit.doctor.finding import Finding, graded
 from lbkit.inventory import Cluster, Eip, Host
+from lbkit.requirements import Clock, Ports
+from lbkit.steps import haproxy
 
 CLOCKS_APART_S = 1.0
 
@@ -48,14 +50,16 @@ def access(one: Host, session: remote.Session | errors.LbkitError) -> Finding:
 
 def of_host(cluster: Cluster, name: str, session: remote.Session) -> list[Finding]:
     one = cluster.host(name)
+    wanted = Ports("haproxy", tuple(haproxy.binds(cluster, one)), moving=cluster.address.ip)  # as the plan
     try:
         survey = session.call("survey", metadata=isinstance(cluster.address, Eip))
-        read = session.call("read", items=[{"kind": "clock"}])
+        read = session.call("read", items=[Clock().spec(), wanted.spec()])
     except errors.LbkitError as error:
         what, fix = split(str(error))
         return [Finding(f"survey of {name}", "?", what, fix)]
     return [
         *host.judge(cluster, one, survey, read),
+        host.ports(one, wanted, read["items"][1]),
         *capacity.judge(cluster, one, survey),
         *outside.instance(cluster, one, survey),
     ]

@@ -54,8 +54,14 @@ def keep(path, becomes, certificate=None):
             os.unlink(os.path.join(folder, str(old)))
     except OSError as error:
         what = f"{path} is left as it is, for it could not be kept in {DIRECTORY} first: {error.strerror}"
-        above = os.path.dirname(os.path.dirname(DIRECTORY))  # the nearest that is always there
-        raise Failed(what, free_space(above)) from None
+        raise Failed(what, free_space(nearest(DIRECTORY))) from None
+
+
+def nearest(directory):
+    """It, or where it is not there yet the nearest above it: each may be a file system of its own."""
+    while not os.path.isdir(directory):
+        directory = os.path.dirname(directory)
+    return directory
 
 
 def is_same(version, state):

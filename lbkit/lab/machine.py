@@ -91,9 +91,14 @@ class Machine:
         self._world().run(self._boot_script())
 
     def power_off(self) -> None:
-        """The node is gone as in a power cut: first its traffic, then its processes, with no goodbye."""
+        """The node is gone as in a power cut: from one moment on it neither sends nor writes a thing.
+
+        Its traffic goes before its processes, which must not say goodbye, and they stand still before that:
+        they would see their links go, and the journal would keep what they make of it.
+        """
         inside = self._world()
         self._power.unlink(missing_ok=True)
+        _freeze(self.cgroup)
         inside.run(network.detach_script(self.node))
         if self.cgroup.exists():
             _kill_all(self.cgroup)
@@ -338,6 +343,16 @@ def remove_cgroups(lab: Lab) -> None:
     """The lab's cgroups are gone, and whatever still ran in them."""
     if lab.cgroup.exists():
         _kill_all(lab.cgroup)
+
+
+def _freeze(cgroup: Path) -> None:
+    """Every process of the cgroup stands still; it can be killed all the same."""
+    switch, events = cgroup / "cgroup.freeze", cgroup / "cgroup.events"
+    with contextlib.suppress(FileNotFoundError, LbkitError):  # off already; or one waits for a disk
+        if switch.exists():  # from Linux 5.2 on
+            switch.write_text("1")
+            next_step = f"look at {events}"
+            until(lambda: "frozen 1" in events.read_text(), "standstill", 1, next_step, pause_s=0.001)
 
 
 def _kill_all(cgroup: Path) -> None:

@@ -130,8 +130,9 @@ def test_on_a_full_disk_nothing_is_replaced(path, kept):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(kept)], check=True)
     try:
         path.write_text("x" * 100_000)
-        with pytest.raises(Failed, match=r"could not be kept in .*: No space left"):
+        with pytest.raises(Failed, match=r"could not be kept in .*: No space left") as failure:
             put(path, "new\n")
+        assert failure.value.output.startswith(f"{kept}: ")  # of its own file system, and of no other
         assert path.read_text() == "x" * 100_000
         assert list(path.parent.iterdir()) == [path]
         assert keeping.listing() == []
@@ -293,6 +294,7 @@ def test_where_no_directory_can_be_made_nothing_is_replaced(path, monkeypatch):
     monkeypatch.setattr(keeping, "DIRECTORY", str(path.parent / "file" / "kept"))
     with pytest.raises(Failed, match="could not be kept") as failure:
         put(path, "new\n")
+    assert failure.value.output.startswith(f"{path.parent}: ")
     assert "KiB" in failure.value.output
     assert path.read_text() == "old\n"
 

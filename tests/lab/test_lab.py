@@ -189,6 +189,18 @@ def test_a_power_cut_keeps_the_disk_and_loses_the_rest(bare: api.Lab) -> None:
     assert ssh(bare, "lb-1", "true").returncode == 0
 
 
+def test_a_host_whose_power_is_cut_has_no_word_of_it(bare: api.Lab) -> None:
+    """It saw its links go, and its journal kept that: what came of it was told as the cause."""
+    machine, _ = bare.balancers()
+    machine.exec(["systemd-run", "-q", "--unit=links", "ip", "monitor", "link"])
+    machine.exec(["ip", "link", "set", "lan0", "mtu", "1400"])
+    until(lambda: "mtu 1400" in machine.exec(["journalctl", "-u", "links"]).stdout)
+    machine.power_off()
+    kept = machine.journal("-u", "links", "-o", "cat")
+    assert "mtu 1400" in kept
+    assert "state DOWN" not in kept
+
+
 def test_a_host_reboots_from_inside(bare: api.Lab) -> None:
     machine, _ = bare.balancers()
     before = machine.leader()

@@ -229,6 +229,8 @@ def test_the_doctor_finds_bare_hosts_fit_says_what_is_not_and_changes_nothing(ba
 
     more = bare.hosts(("[haproxy.frontends.web]\n", "[haproxy]\nmaxconn = 60000\n[haproxy.frontends.web]\n"))
     assert "FAIL open files of lb-1" in bare.refused("doctor", hosts=more).flat
+    on_ssh = bare.hosts(("[haproxy.frontends.web]\n", "[haproxy.frontends.web]\nhttp_port = 22\n"))
+    assert "FAIL ports of lb-2: 0.0.0.0 port 22 is held by sshd" in bare.refused("doctor", hosts=on_ssh).flat
     with bare.lab.partition():
         cut = bare.refused("doctor").flat
     assert "FAIL protocol 112 from lb-1 to lb-2" in cut

@@ -236,3 +236,53 @@ def test_a_terminal_without_the_signs_still_gets_the_text() -> None:
     assert done.returncode == 1
     assert "Next: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# ── an output that cannot be written ────────────────────────────────────────────────────────────────────
+
+SHOWN = [
+    ("cheatsheet",),
+    ("--list",),
+    (),
+    ("--complete", "--", "inv"),
+    ("plan", "--json"),
+    ("--help", "setup"),
+]
+
+
+def into(stdout: object, *words: str, buffered: bool = True) -> subprocess.CompletedProcess[str]:
+    """An inv command that writes there, as the shell starts it. plan: its inventory is not there."""
+    env = {"PATH": "/usr/bin:/bin", "LBKIT_HOSTS": "/no/such/file", "LC_ALL": "C.UTF-8"}
+    env |= {} if buffered else {"PYTHONUNBUFFERED": "1"}
+    argv = [str(Path(sys.executable).with_name("inv")), *words]
+    return subprocess.run(argv, cwd=ROOT, env=env, stdout=stdout, stderr=subprocess.PIPE, text=True)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize("words", SHOWN, ids=" ".join)
+def test_a_disk_that_is_full_is_told_in_a_line(words: tuple[str, ...], buffered: bool) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = into(full, *words, buffered=buffered)
+    said = [line for line in done.stderr.splitlines() if "/no/such/file" not in line and "Next: " not in line]
+    assert (done.returncode, said) == (1, ["stdout cannot be written: No space left on device"])
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize("words", SHOWN, ids=" ".join)
+def test_a_reader_who_has_seen_enough_ends_the_command_without_a_word(
+    words: tuple[str, ...], buffered: bool
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = into(writer, *words, buffered=buffered)
+    finally:
+        os.close(writer)
+    said = [line for line in done.stderr.splitlines() if "/no/such/file" not in line and "Next: " not in line]
+    assert (done.returncode, said) == (141, [])  # as of a program that SIGPIPE ends
+
+
+def test_an_output_that_is_closed_meets_no_traceback() -> None:
+    argv = ["sh", "-c", '"$@" >&-', "sh", str(Path(sys.executable).with_name("inv")), "cheatsheet"]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

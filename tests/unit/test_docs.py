@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from lbkit import inventory
 from tests.unit.test_cli import SHORT, TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +59,19 @@ def test_every_link_of_a_page_leads_somewhere(page: str) -> None:
             heads = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
             anchors = {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
             assert anchor in anchors, target
+
+
+def test_an_example_copied_as_the_readme_says_has_no_fault(tmp_path: Path, environment: None) -> None:
+    step = re.search(r"^1\. Copy .*?(?=^2\. )", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert step
+    named = re.findall(r"\]\((examples/[^)]+)\)", step[0])
+    for path in (ROOT / name for name in named):
+        if path.is_dir():
+            shutil.copytree(path, tmp_path / path.name)
+        else:
+            shutil.copy(path, tmp_path)
+    for path in tmp_path.glob("*.toml"):
+        inventory.load(path)
 
 
 # ── README.ko.md follows README.md ──────────────────────────────────────────────────────────────────────

@@ -6,6 +6,7 @@ import pytest
 
 from lbkit import names, report
 from lbkit.doctor import Finding, capacity, host, reach
+from lbkit.doctor.run import of_host as findings_of
 from lbkit.inventory import Eip
 
 SURVEY = {
@@ -28,8 +29,9 @@ SURVEY = {
     "disks": [{"path": "/", "size": 8 << 30, "free": 4 << 30, "files": 0, "free_files": 0}],
 }
 VAR = {"path": "/var", "size": 1 << 30, "free": 20 << 20, "files": 0, "free_files": 0}
+FREE = {"taken": [], "absent": []}
 READ = {
-    "items": [{"synchronized": True, "by": "NTP"}],
+    "items": [{"synchronized": True, "by": "NTP"}, FREE],
     "facts": {"addresses": {"lan0": ["10.77.9.11/24"], "lo": ["127.0.0.1/8"]}},
 }
 
@@ -68,6 +70,38 @@ def test_what_does_not_fit_is_told_with_the_fix(cluster, survey, name, grade, sa
     found = of_host(cluster, **survey)[name]
     assert (found.grade, said in found.detail) == (grade, True), found
     assert found.fix
+
+
+class Session:
+    """A host on which somebody holds ports already. taken, absent: as the hand tells of ports."""
+
+    def __init__(self, **ports) -> None:
+        self.ports = {**FREE, **ports}
+
+    def call(self, op, **request):
+        if op == "survey":
+            return SURVEY
+        answers = {"clock": READ["items"][0], "ports": self.ports}
+        return {**READ, "items": [answers[one["kind"]] for one in request["items"]]}
+
+
+@pytest.mark.parametrize(
+    ("ports", "grade", "said"),
+    [
+        ({}, "ok", "80, 443, 8404, 8405: nobody else listens there"),
+        (
+            {"taken": [{"address": "*", "port": 80, "holder": "sshd (pid 7)"}]},
+            "FAIL",
+            "* port 80 is held by sshd (pid 7)",
+        ),
+        ({"absent": ["10.0.0.9"]}, "FAIL", "no interface carries 10.0.0.9, where haproxy shall listen"),
+        ({"unreadable": "`ip -j addr` does not answer"}, "?", "`ip -j addr` does not answer"),
+    ],
+)
+def test_what_the_plan_would_not_begin_with_stands_in_the_way(cluster, ports, grade, said):
+    found = {one.name: one for one in findings_of(cluster, "lb-1", Session(**ports))}["ports of lb-1"]
+    assert (found.grade, found.detail) == (grade, said)
+    assert found.fix or grade == "ok"
 
 
 @pytest.mark.parametrize(
