@@ -15,7 +15,7 @@ from lbkit.hand.telling import of_broken_cfg
 from lbkit.inventory import Cluster, Host
 
 CONNECT_S, BANNER_S = 1.5, 2.0  # a host that is down, or hangs, is known to by then
-ARRIVES_S = 3  # what was saved just now is on its way to the others
+ARRIVES_S = 0.5  # what was saved just now is on its way to the others; most of it takes no longer
 TOLD = 3  # so many things that are wrong are told; the others are counted
 STOPPED = (
     "inactive",
@@ -161,14 +161,14 @@ def settled(found: sync.State, opened: Mapping[str, Any]) -> tuple[sync.Trouble,
     """Its troubles; what only is on its way to another host has a moment to arrive."""
     deadline = time.monotonic() + ARRIVES_S
     while found.troubles and all(on_its_way(one) for one in found.troubles) and time.monotonic() < deadline:
+        time.sleep(0.1)
         found = sync.of(opened)
-        time.sleep(0.2 if found.troubles else 0)
     return found.troubles
 
 
 def on_its_way(one: sync.Trouble) -> bool:
     """Not sent yet, or not compared yet."""
-    return one.since is not None or one.what.endswith("not compared yet")
+    return (one.since is not None and "refused" not in one.what) or one.what.endswith("not compared yet")
 
 
 def is_down(session: Any, why: str) -> bool:
