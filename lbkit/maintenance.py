@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lbkit import converge, errors, pair, remote, startable, status, switchover
+from lbkit import converge, errors, pair, remote, startable, status, switchover, verdict
 from lbkit.inventory import Cluster
 from lbkit.roll import Tell
 from lbkit.since import stamp
@@ -92,11 +92,11 @@ def highest(cluster: Cluster) -> int:
     return max(host.priority for host in cluster.hosts)
 
 
-def serving(now: status.Status) -> str | None:
+def serving(now: verdict.Status) -> str | None:
     return next((row.host for row in now.rows if row.holds), None)
 
 
-def stand_in(cluster: Cluster, now: status.Status, name: str) -> str:
+def stand_in(cluster: Cluster, now: verdict.Status, name: str) -> str:
     """The best other host that can serve. Raises Refused where there is none, where it is not clear who is
     MASTER now, and where a failover test broke something on purpose."""
     if any(row.broken for row in now.rows):
@@ -113,7 +113,7 @@ def stand_in(cluster: Cluster, now: status.Status, name: str) -> str:
     return next((one for one in best if one in masters), best[0])
 
 
-def can_serve(row: status.Row) -> bool:
+def can_serve(row: verdict.Row) -> bool:
     """It may be MASTER, and serves."""
     runs = {row.haproxy, row.keepalived} <= set(pair.RUNNING)
     servers = bool(row.servers and row.servers[0])
@@ -122,7 +122,7 @@ def can_serve(row: status.Row) -> bool:
     )
 
 
-def wait(cluster: Cluster, opened: dict[str, Any], name: str, *, out: bool) -> status.Status:
+def wait(cluster: Cluster, opened: dict[str, Any], name: str, *, out: bool) -> verdict.Status:
     """The agent there has said so to keepalived: as it is then. Raises CommandFailed."""
     deadline = time.monotonic() + OBEYED_WITHIN_S
     while True:

@@ -45,7 +45,8 @@ class Overview:
     booted: when the host was started, s since 1970; None: unknown.
 
     certificate_hours: until the served one of the front page ends, None where none is served. sync:
-    `sends`, `level`, or what is wrong with it, in a word.
+    `sends`, `level`, or what is wrong with it, in a word. syncing: what its service says of itself, None
+    where it does not answer.
     """
 
     haproxy: HaProxy | None
@@ -54,6 +55,7 @@ class Overview:
     booted: float | None = None
     certificate_hours: float | None = None
     sync: str = "unknown"
+    syncing: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ def of(answer: Mapping[str, Any]) -> Overview:
     roles = tuple((at / 1e6, text) for at, _, _, text in answer["roles"])
     hours = certificate.read(answer["served"]).hours_left if answer["served"] else None
     found = servers.host_view(answer["servers"]).views
-    return Overview(haproxy(answer), found, roles, answer["booted"], hours, sync_word(answer["sync"]))
+    said = answer["sync"]
+    return Overview(haproxy(answer), found, roles, answer["booted"], hours, sync_word(said), said)
 
 
 def views(found: Overview | None) -> Mapping[str, servers.View] | None:

@@ -18,7 +18,7 @@ from lbkit import terminal
 from lbkit.inventory import Cluster, Eip
 
 if TYPE_CHECKING:
-    from lbkit import adverts, cert_install, certificates, maintenance, overview, status, switchover
+    from lbkit import adverts, cert_install, certificates, maintenance, overview, switchover, verdict
     from lbkit.check import Check
     from lbkit.doctor import Finding
 
@@ -77,7 +77,7 @@ def as_json(value: Any) -> None:
     print(terminal.json_text(value))
 
 
-def status_lines(found: status.Status, zone: str = "UTC") -> list[str]:
+def status_lines(found: verdict.Status, zone: str = "UTC") -> list[str]:
     """Verdict, next step, then tables: the hosts, their HAProxys, the servers; last the last failover."""
     from lbkit import overview
 
@@ -103,7 +103,7 @@ def failover_lines(found: overview.Failover, zone: str) -> list[str]:
     return wrapped("", said)
 
 
-def status_cells(row: status.Row) -> tuple[str, ...]:
+def status_cells(row: verdict.Row) -> tuple[str, ...]:
     holds = {True: "holds it", False: "-", None: "unknown"}[row.holds]
     agent = "maintenance" if row.maintenance else row.agent
     up = f"{row.servers[0]} of {row.servers[1]} up" if row.servers else "?"

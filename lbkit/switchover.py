@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lbkit import check, converge, errors, observe, pair, remote, startable, status, verify
+from lbkit import check, converge, errors, observe, pair, remote, startable, status, verdict, verify
 from lbkit.inventory import Cluster, Host, Vip
 
 ORDER_S = 20  # after so long the hosts themselves forget it
@@ -80,7 +80,7 @@ def one_host(cluster: Cluster, which: str) -> Host:
     return found[0]
 
 
-def refuse(cluster: Cluster, now: status.Status, target: Host) -> str | None:
+def refuse(cluster: Cluster, now: verdict.Status, target: Host) -> str | None:
     """Name of the host that service is with, None where that is the target. Raises Refused."""
     for row in now.rows:
         if row.maintenance and row.host == target.name:
@@ -100,14 +100,14 @@ def refuse(cluster: Cluster, now: status.Status, target: Host) -> str | None:
     return source
 
 
-def is_rescue(now: status.Status, to: str) -> bool:
+def is_rescue(now: verdict.Status, to: str) -> bool:
     """The holder has no server up and the target has: with it clients are answered again."""
     masters = [row for row in now.rows if row.vrrp == "MASTER"]
-    if len(masters) != 1 or not masters[0].holds or not status.sees_none(masters[0]):
+    if len(masters) != 1 or not masters[0].holds or not verdict.sees_none(masters[0]):
         return False
     quiet = not any(row.broken or row.maintenance or row.vrrp == "UNKNOWN" for row in now.rows)
     target = next(row for row in now.rows if row.host == to)
-    return quiet and target.vrrp == "BACKUP" and target.agent != "unfit" and status.works(target)
+    return quiet and target.vrrp == "BACKUP" and target.agent != "unfit" and verdict.works(target)
 
 
 def refuse_undone(cluster: Cluster, source: Host, target: Host) -> None:
@@ -240,7 +240,7 @@ def wait_until_whole(cluster: Cluster, opened: dict[str, Any], moved: Moved) -> 
         time.sleep(LOOK_EVERY_S)
 
 
-def way_back(now: status.Status, moved: Moved) -> str:
+def way_back(now: verdict.Status, moved: Moved) -> str:
     """Where clients are not answered by the target, and would be by who served before; else empty."""
     return f"inv switchover --to {moved.source}" if is_rescue(now, moved.source) else ""
 

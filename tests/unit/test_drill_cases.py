@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lbkit import errors, status
+from lbkit import errors, status, verdict
 from lbkit.drill import before, cases
 from lbkit.drill.cases import CASES
 from lbkit.inventory import Cluster, Eip, Jump
@@ -146,8 +146,8 @@ def test_confirmation_names_the_machine_that_is_reset_and_agrees_to_no_other(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     real = ours(cluster, key=None)
-    row = status.Row("lb-2", "passive", "MASTER", True, "active", "active", (2, 2))
-    monkeypatch.setattr(status, "read", lambda _: status.judge([row], {}, None))
+    row = verdict.Row("lb-2", "passive", "MASTER", True, "active", "active", (2, 2))
+    monkeypatch.setattr(status, "read", lambda _: verdict.judge([row], {}, None))
 
     def asked(*given: str, instance: str | None = None) -> tuple[str | None, str]:
         typed = io.StringIO("lab\n")

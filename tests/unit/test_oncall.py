@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from lbkit import errors, oncall, status
+from lbkit import errors, oncall, status, verdict
 
 
 def test_watching_shows_it_again_and_ends_well_with_ctrl_c(monkeypatch, capsys):
     monkeypatch.setenv("LBKIT_HOSTS", "hosts.toml")
     monkeypatch.setattr("lbkit.inventory.load", lambda: type("Pair", (), {"timezone": "UTC"}))
-    monkeypatch.setattr(status, "read", lambda _: status.Status("The pair is whole.", True, "", ()))
+    monkeypatch.setattr(status, "read", lambda _: verdict.Status("The pair is whole.", True, "", ()))
     sleeps = []
 
     def sleep(seconds):

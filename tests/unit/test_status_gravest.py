@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from lbkit import errors, status, sync
+from lbkit import errors, status, sync, verdict
 
 HANGS = (("haproxy", "HAProxy hangs: 3 questions without an answer"),)
 RESTART = "sudo systemctl restart haproxy"
@@ -16,14 +16,14 @@ DRAINED = {"state": "drain", "weight": None, "who": "op", "since": "today", "rea
 
 
 def row(host, vrrp, holds=None, **more):
-    one = status.Row(host, "active", vrrp, holds, "active", "active", (6, 6), "watches")
+    one = verdict.Row(host, "active", vrrp, holds, "active", "active", (6, 6), "watches")
     return dataclasses.replace(one, **more)
 
 
 def judge(lb_1=None, lb_2=None, missing=None, troubles=()):
     master, backup = row("lb-1", "MASTER", True), row("lb-2", "BACKUP", False)
     rows = [dataclasses.replace(master, **(lb_1 or {})), dataclasses.replace(backup, **(lb_2 or {}))]
-    return status.judge(rows, missing or {}, None, troubles=troubles)
+    return verdict.judge(rows, missing or {}, None, troubles=troubles)
 
 
 @pytest.mark.parametrize("host", ["lb-1", "lb-2"])
@@ -59,7 +59,7 @@ def test_a_host_in_fault_is_told_with_what_its_agent_found():
 def test_a_haproxy_that_hangs_on_the_only_host_that_is_left_is_not_called_serving():
     hung = row("lb-1", "MASTER", True, servers=None, troubles=HANGS)
     gone = {"lb-2": "lb-2: no ssh.\nNext: look"}
-    found = status.judge([hung, row("lb-2", "UNKNOWN")], gone, None)
+    found = verdict.judge([hung, row("lb-2", "UNKNOWN")], gone, None)
     assert found.verdict == (
         "lb-2: no ssh. lb-1 is MASTER. HAProxy hangs on lb-1, the holder: 3 questions without an answer."
     )
@@ -68,14 +68,14 @@ def test_a_haproxy_that_hangs_on_the_only_host_that_is_left_is_not_called_servin
 
 def test_the_only_host_that_is_left_is_not_called_serving_where_its_haproxy_is_silent():
     silent = row("lb-1", "MASTER", True, servers=None)
-    found = status.judge([silent, row("lb-2", "UNKNOWN")], {"lb-2": "lb-2: no ssh.\nNext: look"}, None)
+    found = verdict.judge([silent, row("lb-2", "UNKNOWN")], {"lb-2": "lb-2: no ssh.\nNext: look"}, None)
     assert found.verdict == "lb-2: no ssh. lb-1 is MASTER. HAProxy on lb-1 does not answer on its socket."
     assert found.next_step.startswith("on lb-1: systemctl status haproxy; if it runs: sudo systemctl restart")
 
 
 def test_nobody_is_master_and_a_haproxy_hangs_is_told_with_its_repair():
     rows = [row("lb-1", "FAULT", False, servers=None, troubles=HANGS), row("lb-2", "FAULT", False)]
-    found = status.judge(rows, {}, None)
+    found = verdict.judge(rows, {}, None)
     assert found.verdict.startswith("Nobody is MASTER: clients get no answer. HAProxy hangs on lb-1")
     assert found.next_step.startswith(f"on lb-1: {RESTART}")
 
@@ -111,7 +111,7 @@ def test_a_standby_without_servers_does_not_hide_a_full_disk_of_the_holder():
 
 def test_the_holder_comes_before_the_standby_whatever_their_order_in_the_inventory():
     rows = [row("lb-1", "BACKUP", False, agent="failed"), row("lb-2", "MASTER", True, servers=(3, 6))]
-    found = status.judge(rows, {}, None)
+    found = verdict.judge(rows, {}, None)
     assert found.verdict.startswith("3 of 6 servers are up. Also: lbkit-agent is failed on lb-1")
 
 
@@ -180,7 +180,7 @@ def test_a_backend_has_no_server_where_those_that_are_wanted_are_down():
 def test_an_address_that_was_left_on_the_standby_is_no_split_brain():
     left = "sudo ip address del 10.77.9.100/24 dev lan0"
     rows = [row("lb-1", "MASTER"), row("lb-2", "BACKUP", left=left)]
-    found = status.judge(rows, {}, errors.Undecided("both carry\nNext: x"))
+    found = verdict.judge(rows, {}, errors.Undecided("both carry\nNext: x"))
     assert found.verdict == (
         "The address was left on lb-2, whose keepalived is BACKUP: clients may reach either host."
     )

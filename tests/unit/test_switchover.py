@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from lbkit import errors, inventory, maintenance, observe, pair, plan, status, switchover
+from lbkit import errors, inventory, maintenance, observe, pair, plan, switchover, verdict
 
 SINCE = "in maintenance since 12:00 (by kim): new kernel"
 
 
-def row(host: str, vrrp: str, holds: bool = False, **more: object) -> status.Row:
-    made = status.Row(host, "active", vrrp, holds, "active", "active", (2, 2), "watches")
+def row(host: str, vrrp: str, holds: bool = False, **more: object) -> verdict.Row:
+    made = verdict.Row(host, "active", vrrp, holds, "active", "active", (2, 2), "watches")
     return replace(made, **more)  # type: ignore[arg-type]
 
 
-def judged(*rows: status.Row) -> status.Status:
-    return status.judge(rows, {}, None)
+def judged(*rows: verdict.Row) -> verdict.Status:
+    return verdict.judge(rows, {}, None)
 
 
 WHOLE = judged(row("lb-1", "MASTER", True), row("lb-2", "BACKUP"))
@@ -148,7 +148,7 @@ def test_who_stands_in_is_the_master_or_the_best_of_those_that_can_serve(cluster
         row("lb-2", "FAULT", agent="unfit", maintenance=SINCE),
     ],
 )
-def test_the_last_host_that_can_serve_is_not_kept_out(cluster: inventory.Cluster, other: status.Row) -> None:
+def test_the_last_host_that_can_serve_is_not_kept_out(cluster: inventory.Cluster, other: verdict.Row) -> None:
     with pytest.raises(errors.Refused, match=r"lb-1 stays in service(.|\n)*Next: \S"):
         maintenance.stand_in(cluster, judged(row("lb-1", "MASTER", True), other), "lb-1")
 
