@@ -225,8 +225,13 @@ def test_the_handover_is_waited_for_but_not_for_ever(tmp_path: Path) -> None:
         agent.await_handover(deadline_s, str(path))
         return time.monotonic() - began >= deadline_s
 
+    def passed_on() -> None:
+        """At once, as the agent writes it: half a file is no state, and ends the wait too."""
+        (tmp_path / "new").write_text(gone)
+        (tmp_path / "new").rename(path)
+
     path.write_text(here)
-    threading.Timer(0.3, lambda: path.write_text(gone)).start()
+    threading.Timer(0.3, passed_on).start()
     assert not waits_to_the_end(60)
     assert path.read_text() == gone
     path.write_text(here)  # nobody takes it
