@@ -169,7 +169,7 @@ def vip_holder(nodes: Sequence[Node], missing: Sequence[str]) -> str | None:
     if not holders and unread:
         raise errors.Undecided(
             f"who holds the address is unknown: {', '.join(unread)} could not be read, nobody else has it.\n"
-            f"Next: bring {unread[0]} back, or leave it out: --without {unread[0]} (only if it is down)."
+            f"Next: bring {unread[0]} back, or, only if it is down for good: inv setup --without {unread[0]}"
         )
     return holders[0] if holders else None
 
