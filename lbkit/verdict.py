@@ -286,7 +286,7 @@ def at_fault(one: Row) -> Thing | None:
     if hangs(one):
         return hang_text(one), restart(one)
     if one.servers is None:
-        look = f"on {one.host}: systemctl status haproxy; if it runs: sudo systemctl restart haproxy"
+        look = f"on {one.host}: systemctl status haproxy; if it runs: {REVIVED}"
         return f"HAProxy on {one.host} does not answer on its socket", look
     if one.vrrp == "FAULT" and one.maintenance:
         return f"{one.host} is {one.maintenance}", f"inv maintenance off --host {one.host}"
@@ -302,6 +302,7 @@ def side(one: Row) -> str:
 
 
 HANGS = "HAProxy hangs"  # the agent's words
+REVIVED = "sudo systemctl kill -s KILL haproxy"  # systemd starts it anew; a restart waits for it up to 90 s
 
 
 def hangs(one: Row) -> bool:
@@ -317,7 +318,7 @@ def hang_text(one: Row) -> str:
 
 
 def restart(one: Row) -> str:
-    return f"on {one.host}: sudo systemctl restart haproxy"
+    return f"on {one.host}: {REVIVED}"
 
 
 def flaws(

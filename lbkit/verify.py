@@ -9,7 +9,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lbkit import certificate, errors, front, observe, pair, promises, proof, remote, status, steps, sync
+from lbkit import (
+    certificate,
+    errors,
+    front,
+    observe,
+    pair,
+    promises,
+    proof,
+    remote,
+    status,
+    steps,
+    sync,
+    verdict,
+)
 from lbkit import servers as behind
 from lbkit.check import Check, split, told
 from lbkit.hand import room
@@ -183,7 +196,7 @@ def serving(node: pair.Node, session: Any, name: str, said: str | None) -> Check
     """Why its HAProxy could not serve, whatever keepalived says; None where it could."""
     seen = status.count(status.views(session), node.seen.facts.get("servers", {}))
     if seen is None:
-        fix = f"on {node.host.name}: systemctl status haproxy; if it runs: sudo systemctl restart haproxy"
+        fix = f"on {node.host.name}: systemctl status haproxy; if it runs: {verdict.REVIVED}"
         return Check(name, False, f"{said or 'unknown'}; HAProxy does not answer on its socket", fix)
     up, wanted = seen
     if wanted and not up:

@@ -9,7 +9,7 @@ import pytest
 from lbkit import errors, status, sync, verdict
 
 HANGS = (("haproxy", "HAProxy hangs: 3 questions without an answer"),)
-RESTART = "sudo systemctl restart haproxy"
+RESTART = "sudo systemctl kill -s KILL haproxy"
 ALARM = ("site expires in 2 d", "inv cert.renew")
 BROKEN = ("/etc/haproxy/haproxy.cfg is not valid: line 3", "inv setup")
 DRAINED = {"state": "drain", "weight": None, "who": "op", "since": "today", "reason": "release"}
@@ -70,7 +70,7 @@ def test_the_only_host_that_is_left_is_not_called_serving_where_its_haproxy_is_s
     silent = row("lb-1", "MASTER", True, servers=None)
     found = verdict.judge([silent, row("lb-2", "UNKNOWN")], {"lb-2": "lb-2: no ssh.\nNext: look"}, None)
     assert found.verdict == "lb-2: no ssh. lb-1 is MASTER. HAProxy on lb-1 does not answer on its socket."
-    assert found.next_step.startswith("on lb-1: systemctl status haproxy; if it runs: sudo systemctl restart")
+    assert found.next_step.startswith("on lb-1: systemctl status haproxy; if it runs: sudo systemctl kill")
 
 
 def test_nobody_is_master_and_a_haproxy_hangs_is_told_with_its_repair():
