@@ -5,13 +5,13 @@ Pure; the rows are read in status.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lbkit import errors, overview, pair, sync
 from lbkit import servers as behind
 from lbkit.check import split
-from lbkit.hand.telling import of_broken_cfg
+from lbkit.hand.telling import of_broken_cfg, of_conflict
 
 TOLD = 3  # so many things that are wrong are told; the others are counted
 STOPPED = (
@@ -326,9 +326,12 @@ def flaws(
 ) -> Iterator[Thing]:
     """What is wrong with a pair, and keeps nobody from a switchover."""
     rows = by_charge(rows)
-    yield from (one for row in rows for one in alarmed(row, of_broken_cfg))
+    conflicts = any(one.item and not one.host for one in troubles)  # told there, with how they are settled
+    alarms = [(row.host, *one) for row in rows for one in alarmed(row)]
+    alarms = [one for one in alarms if not (conflicts and of_conflict(one[1]))]
+    yield from ((f"on {host}: {text}", step) for host, text, step in alarms if of_broken_cfg(text))
     yield from of_sync(rows, troubles)
-    yield from (one for row in rows for one in alarmed(row, lambda text: not of_broken_cfg(text)))
+    yield from ((f"on {host}: {text}", step) for host, text, step in alarms if not of_broken_cfg(text))
     yield from differences
     holder = next((one.servers for one in rows if one.holds), None)
     for one in rows:
@@ -337,12 +340,12 @@ def flaws(
             yield seen, "inv backend, which says why"
 
 
-def alarmed(one: Row, which: Callable[[str], bool]) -> Iterator[Thing]:
+def alarmed(one: Row) -> Iterator[Thing]:
     """Its alarms, but for what is told already as the cause of a dead HAProxy."""
     known = "" if one.haproxy in pair.RUNNING else cause(one)
     for text, next_step in one.alarms:
-        if which(text) and text != known:
-            yield f"on {one.host}: {text}", next_step
+        if text != known:
+            yield text, next_step
 
 
 def of_sync(rows: Sequence[Row], troubles: Sequence[sync.Trouble]) -> Iterator[Thing]:
@@ -353,7 +356,7 @@ def of_sync(rows: Sequence[Row], troubles: Sequence[sync.Trouble]) -> Iterator[T
     stopped = any(one.sync in STOPPED for one in rows)
     alarms = [text for one in rows for text, _ in one.alarms]
     for trouble in troubles:
-        if (trouble.host or not stopped) and trouble.what not in alarms:
+        if (trouble.host or not stopped) and not any(trouble.what in text for text in alarms):
             where = f"{trouble.host}: " if trouble.host else ""
             yield f"the sync: {where}{trouble.what}", trouble.next_step
 

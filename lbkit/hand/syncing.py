@@ -258,8 +258,8 @@ class Node:
         else:
             duty.end_alarm("sync")
         for name, found in conflicts.items():
-            text = f"{name} was changed here and on {', '.join(sorted(found))}: both are kept."
-            duty.raise_alarm(f"{CONFLICT}{name}", "sync", f"{text}\nNext: inv sync.now --keep HOST")
+            text = f"{telling.in_conflict(name, found)}\nNext: inv sync.now --keep HOST"
+            duty.raise_alarm(f"{CONFLICT}{name}", "sync", text)
         for alarm in duty.alarms():
             if alarm.startswith(CONFLICT) and alarm[len(CONFLICT) :] not in conflicts:
                 duty.end_alarm(alarm)

@@ -36,6 +36,18 @@ def way_out(said):
     )
 
 
+BOTH = " was changed here and on "
+
+
+def in_conflict(item, others):
+    """The alarm of a conflict."""
+    return f"{item}{BOTH}{', '.join(sorted(others))}: both are kept."
+
+
+def of_conflict(said):
+    return BOTH in said
+
+
 def masked(said, content=None):
     """The same without words that may be secrets."""
     words = set()

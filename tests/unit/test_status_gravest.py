@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from lbkit import errors, status, sync, verdict
+from lbkit.hand import telling
 
 HANGS = (("haproxy", "HAProxy hangs: 3 questions without an answer"),)
 RESTART = "sudo systemctl kill -s KILL haproxy"
@@ -97,6 +98,22 @@ def test_a_drain_that_is_missing_somewhere_does_not_hide_a_conflict_of_the_sync(
     assert first == "the sync: lb-1: haproxy.cfg was changed on several hosts."
     assert "but not on lb-2" in second
     assert found.next_step.startswith("inv sync.now --keep lb-1; then inv backend.drain apps/app-1")
+
+
+def test_a_conflict_is_told_once_and_with_how_it_is_settled():
+    alarm = (telling.in_conflict("haproxy.cfg", ["the other"]), "inv sync.now --keep HOST")
+    said = {
+        "conflicts": {"haproxy.cfg": ["other"]},
+        "complaints": [],
+        "items": {},
+        "in_charge": False,
+        "peers": {},
+    }
+    troubles = sync.judge({"lb-1": {**said, "in_charge": True}, "lb-2": said}).troubles
+    found = judge(lb_1={"alarms": (alarm,)}, lb_2={"alarms": (alarm,)}, troubles=troubles)
+    ((what, next_step),) = found.things
+    assert what.startswith("the sync: haproxy.cfg was changed on several hosts")
+    assert next_step.startswith("inv sync.now --item haproxy.cfg --keep lb-1, or --keep lb-2")
 
 
 def test_a_standby_without_servers_does_not_hide_a_full_disk_of_the_holder():
