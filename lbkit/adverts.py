@@ -56,8 +56,8 @@ def listen(cluster: Cluster) -> Found:
     """All hosts listen at once, for a few adverts' time."""
     within_s = max(2.0, 4 * cluster.keepalived.advert_int)
     with remote.sessions(cluster.hosts) as opened:
-        picture, alive = observe.read(cluster, (), opened), dict[str, Any](opened)
-        nodes = pair.by_own_word(picture.nodes, lambda name: alive[name].call("vrrp_state"))
+        picture = observe.by_own_word(observe.read(cluster, (), opened), opened)
+        alive, nodes = dict[str, Any](opened), picture.nodes
         states = {node.host.name: node.vrrp for node in nodes}
 
         def ask(name: str) -> Any:

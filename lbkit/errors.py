@@ -26,6 +26,12 @@ class LbkitError(Exception):
     exit_code = 1
 
 
+def add(error: LbkitError, sentence: str) -> None:
+    """Its text has one more sentence, before its next step."""
+    what, mark, next_step = str(error).rpartition("\nNext: ")
+    error.args = (f"{what}\n{sentence}{mark}{next_step}" if mark else f"{error}\n{sentence}",)
+
+
 @dataclass(frozen=True)
 class Fault:
     """One thing wrong in the inventory.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lbkit import errors, pair, plan, remote, since, steps
@@ -108,6 +108,12 @@ def read(
         if isinstance(state, errors.LbkitError)
     }
     return Picture(cluster, tuple(nodes), missing, account)
+
+
+def by_own_word(picture: Picture, opened: Mapping[str, Any]) -> Picture:
+    """The same, with what keepalived itself says where several hosts have the address."""
+    nodes = pair.by_own_word(picture.nodes, lambda name: opened[name].call("vrrp_state"))
+    return replace(picture, nodes=nodes)
 
 
 def in_zone(facts: Mapping[str, Any], zone: str) -> dict[str, Any]:

@@ -116,15 +116,19 @@ def change_lines(changes: Sequence[plan.Change]) -> list[str]:
 
 def stops(picture: Picture, nodes: Sequence[pair.Node]) -> list[plan.Change]:
     """What stands in the way, in AWS or on these hosts."""
-    places = [node.changes for node in nodes] + ([picture.place.changes] if picture.place else [])
-    return [change for found in places for change in found if change.verdict in ("blocked", "unknown")]
+    return [change for _, change in standing(picture, nodes)]
 
 
 def in_the_way(picture: Picture, nodes: Sequence[pair.Node]) -> list[str]:
     """The same as sentences: a plan is long, and they may stand far above its end."""
+    return [f"{where}: {one.label}: {one.reason}" for where, one in standing(picture, nodes)]
+
+
+def standing(picture: Picture, nodes: Sequence[pair.Node]) -> list[tuple[str, plan.Change]]:
+    """(where, what) of the same."""
     account = [("AWS", one) for one in picture.place.changes] if picture.place else []
     found = [*account, *((node.host.name, one) for node in nodes for one in node.changes)]
-    return [f"{where}: {one.label}: {one.reason}" for where, one in found if one in stops(picture, nodes)]
+    return [(where, one) for where, one in found if one.verdict in ("blocked", "unknown")]
 
 
 def plan_json(

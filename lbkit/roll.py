@@ -56,8 +56,7 @@ class Roll:
         try:
             self.run_through()
         except errors.LbkitError as error:
-            what, sep, step = str(error).rpartition("\nNext: ")
-            error.args = (f"{what}\n{self.so_far()}{sep}{step}" if sep else f"{error}\n{self.so_far()}",)
+            errors.add(error, self.so_far())
             raise
 
     def run_through(self) -> None:

@@ -43,9 +43,7 @@ def with_work(found: Status) -> Status:
 
 def of(cluster: Cluster, opened: dict[str, Any], figures: bool = False) -> Status:
     """The same over sessions that are open already. figures: with the rows' overviews."""
-    picture = observe.read(cluster, (), opened)
-    own_words = pair.by_own_word(picture.nodes, lambda name: opened[name].call("vrrp_state"))
-    picture = replace(picture, nodes=own_words)
+    picture = observe.by_own_word(observe.read(cluster, (), opened), opened)
     answered = {node.host.name: node for node in picture.nodes}
 
     missing = dict(picture.missing)

@@ -41,10 +41,8 @@ def run(cluster: Cluster, since: Since | None = None, logs: bool = False) -> lis
     logs: the hosts' logs are looked at too, `since` then, or since the last change of ours.
     """
     with remote.sessions(cluster.hosts, lambda: observe.wanted(cluster, steps.ALL)) as opened:
-        picture = observe.read(cluster, steps.ALL, opened)
+        picture = observe.by_own_word(observe.read(cluster, steps.ALL, opened), opened)
         alive: dict[str, Any] = {node.host.name: opened[node.host.name] for node in picture.nodes}
-        own_words = pair.by_own_word(picture.nodes, lambda name: alive[name].call("vrrp_state"))
-        picture = replace(picture, nodes=own_words)
         broken = broken_on_purpose(picture)
         checks = [*reachable(picture), *services(picture), *roles(picture), *configuration(picture)]
         checks += [*alarms(picture), *rooms(picture)]

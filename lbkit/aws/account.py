@@ -101,7 +101,8 @@ def bring(api: Api, cluster: Cluster, only: Sequence[str], tell: Tell) -> list[C
             place = shown(api, cluster, only, change)
         refuse_stops(place.changes)
     except errors.LbkitError as error:
-        raise type(error)(_with(str(error), so_far(made))) from None
+        errors.add(error, so_far(made))
+        raise
     return made
 
 
@@ -136,9 +137,3 @@ def so_far(made: Sequence[Change]) -> str:
         return "Nothing was changed before it."
     many = "1 change was" if len(made) == 1 else f"{len(made)} changes were"
     return f"{many} made in AWS before it, and complete."
-
-
-def _with(message: str, sentence: str) -> str:
-    """The message with one more sentence before its next step."""
-    what, mark, next_step = message.partition("\nNext: ")
-    return f"{what}\n{sentence}{mark}{next_step}"
