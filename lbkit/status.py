@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -68,26 +67,14 @@ def of(cluster: Cluster, opened: dict[str, Any], figures: bool = False) -> Statu
     if isinstance(held_by, errors.Undecided):
         return judge(rows, missing, held_by, down)
     known = [one if one.host in missing else replace(one, holds=one.host == held_by) for one in rows]
-    troubles = () if missing or not syncing else settled(sync.judge(syncing), opened)
-    return judge(known, missing, None, down, troubles)
+    if missing or not syncing:
+        return judge(known, missing, None, down)
+    synced = sync.settled(opened, ARRIVES_S, sync.judge(syncing))
+    return judge(known, missing, None, down, synced.troubles)
 
 
 def silent(host: Host) -> errors.CommandFailed:
     return errors.CommandFailed(f"{host.name}: its sync does not answer\nNext: inv sync.status")
-
-
-def settled(found: sync.State, opened: Mapping[str, Any]) -> tuple[sync.Trouble, ...]:
-    """Its troubles; what only is on its way to another host has a moment to arrive."""
-    deadline = time.monotonic() + ARRIVES_S
-    while found.troubles and all(on_its_way(one) for one in found.troubles) and time.monotonic() < deadline:
-        time.sleep(0.1)
-        found = sync.of(opened)
-    return found.troubles
-
-
-def on_its_way(one: sync.Trouble) -> bool:
-    """Not sent yet, or not compared yet."""
-    return (one.since is not None and "refused" not in one.what) or one.what.endswith("not compared yet")
 
 
 def is_down(session: Any, why: str) -> bool:

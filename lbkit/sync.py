@@ -5,6 +5,7 @@ The service on each host is asked by the hand (docs/sync.md); only the node in c
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,13 +21,19 @@ WITHIN_S = 60
 
 @dataclass(frozen=True)
 class Trouble:
-    """host: where. item: None for the sync as a whole. since: s since 1970, None where it is not known."""
+    """host: where; empty for what is of all of them. item: None for the sync as a whole. since: s since 1970,
+    None where it is not known. passing: it may be over in a moment, without anybody's help."""
 
     host: str
     what: str
     next_step: str
     item: str | None = None
     since: int | None = None
+    passing: bool = False
+
+    @property
+    def is_conflict(self) -> bool:
+        return not self.host and self.item is not None
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,16 @@ def of(opened: Mapping[str, Any]) -> State:
     names = list(opened)
     said = remote.in_parallel(lambda name: status(opened[name]), names)
     return judge(dict(zip(names, said, strict=True)))
+
+
+def settled(opened: Mapping[str, Any], within_s: float, found: State | None = None) -> State:
+    """What was saved just now has so long to arrive on the others. found: as it was a moment ago."""
+    deadline = time.monotonic() + within_s
+    found = found or of(opened)
+    while found.troubles and all(one.passing for one in found.troubles) and time.monotonic() < deadline:
+        time.sleep(0.1)
+        found = of(opened)
+    return found
 
 
 def status(session: Any) -> dict[str, Any] | errors.LbkitError:
@@ -84,7 +101,7 @@ def judge(said: Mapping[str, dict[str, Any] | errors.LbkitError]) -> State:
         what = (
             "nobody is in charge, so nothing is sent" if known else "who is in charge, and sends, is unknown"
         )
-        troubles.append(Trouble("", what, "inv status"))
+        troubles.append(Trouble("", what, "inv status", passing=True))
     for item in sorted({item for one in nodes.values() for item in one["conflicts"]}):
         what = f"{item} was changed on several hosts; all versions are kept, each goes on with its own"
         troubles.append(Trouble("", what, settling(item, list(said)), item))
@@ -129,11 +146,12 @@ def of_node(name: str, one: Mapping[str, Any], said: Mapping[str, Any]) -> Itera
             continue
         for item, behind in found["behind"].items():
             if item not in one["conflicts"]:
-                yield Trouble(
-                    peer, f"{item}: {behind['why']}", way(behind["why"], name), item, behind["since"]
-                )
+                why, since = behind["why"], behind["since"]
+                passing = "refused" not in why
+                yield Trouble(peer, f"{item}: {why}", way(why, name), item, since, passing)
         if found["trouble"] and not found["behind"]:
-            yield Trouble(peer, f"is not reached from {name}: {found['trouble']}", "inv sync")
+            what = f"is not reached from {name}: {found['trouble']}"
+            yield Trouble(peer, what, "inv sync", passing=True)
         if not found["trouble"]:
             yield from not_compared(name, one, peer, said.get(peer))
 
@@ -150,7 +168,8 @@ def not_compared(
         if mine["digest"] != theirs["digest"]:
             newer = versions.relation(mine["vector"], theirs["vector"]) == "newer"
             where = f"saved on {name}" if newer else "saved there"
-            yield Trouble(peer, f"{item} differs: {where}, not compared yet", "inv sync.now", item)
+            what = f"{item} differs: {where}, not compared yet"
+            yield Trouble(peer, what, "inv sync.now", item, passing=True)
 
 
 def way(why: str, sender: str) -> str:

@@ -326,7 +326,7 @@ def flaws(
 ) -> Iterator[Thing]:
     """What is wrong with a pair, and keeps nobody from a switchover."""
     rows = by_charge(rows)
-    conflicts = any(one.item and not one.host for one in troubles)  # told there, with how they are settled
+    conflicts = any(one.is_conflict for one in troubles)  # told there, with how they are settled
     alarms = [(row.host, *one) for row in rows for one in alarmed(row)]
     alarms = [one for one in alarms if not (conflicts and of_conflict(one[1]))]
     yield from ((f"on {host}: {text}", step) for host, text, step in alarms if of_broken_cfg(text))

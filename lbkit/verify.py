@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -216,9 +215,7 @@ def configuration(picture: observe.Picture) -> list[Check]:
 
 def in_sync(opened: dict[str, Any]) -> list[Check]:
     """What is saved on the node in charge is on the others too, or has a moment to get there."""
-    deadline = time.monotonic() + ARRIVES_S
-    while not (state := sync.of(opened)).level and time.monotonic() < deadline:
-        time.sleep(0.2)
+    state = sync.settled(opened, ARRIVES_S)
     if state.level:
         return [Check("the sync", True, f"{state.sends} sends, and all have the same")]
     first = state.troubles[0]

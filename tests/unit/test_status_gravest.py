@@ -164,18 +164,19 @@ def test_a_broken_file_that_an_alarm_names_too_is_told_once():
 
 
 def test_what_is_on_its_way_has_a_moment_to_arrive_and_what_was_refused_has_not(monkeypatch):
-    on_its_way = sync.State("lb-1", (sync.Trouble("lb-2", "haproxy.cfg: waits", "x", "haproxy.cfg", 1),), {})
+    waits = {"lb-2": {"behind": {"haproxy.cfg": {"why": "waits", "since": 1}}, "trouble": None}}
+    one = {"in_charge": True, "conflicts": {}, "complaints": [], "items": {}, "peers": waits}
+    on_its_way = sync.judge({"lb-1": one, "lb-2": {**one, "in_charge": False, "peers": {}}})
     refused = sync.State("lb-1", (sync.Trouble("lb-2", "haproxy.cfg is not valid", "inv setup"),), {})
     level = sync.State("lb-1", (), {})
     asked = []
     monkeypatch.setattr(sync, "of", lambda opened: asked.append(1) or level)
-    assert status.settled(on_its_way, {}) == ()
+    assert sync.settled({}, 60, on_its_way) == level
     assert len(asked) == 1
-    assert status.settled(refused, {}) == refused.troubles
+    assert sync.settled({}, 60, refused) == refused
     assert len(asked) == 1
-    monkeypatch.setattr(status, "ARRIVES_S", 0.1)
     monkeypatch.setattr(sync, "of", lambda opened: on_its_way)
-    assert status.settled(on_its_way, {}) == on_its_way.troubles
+    assert sync.settled({}, 0.1, on_its_way) == on_its_way
 
 
 def test_a_backend_without_a_server_is_named():

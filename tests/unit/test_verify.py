@@ -114,7 +114,7 @@ def test_a_health_check_that_says_no_during_a_maintenance_is_as_it_should_be(clu
 @pytest.mark.parametrize("arrives", [True, False])
 def test_what_was_saved_just_now_has_a_moment_to_arrive(monkeypatch, arrives):
     monkeypatch.setattr(verify, "ARRIVES_S", 0.5)
-    behind = sync.State("lb-1", (sync.Trouble("lb-2", "haproxy.cfg: waits", "inv setup"),), {})
+    behind = sync.State("lb-1", (sync.Trouble("lb-2", "haproxy.cfg: waits", "inv setup", passing=True),), {})
     said = [behind, sync.State("lb-1", (), {})]
     monkeypatch.setattr(sync, "of", lambda _: said.pop(0) if arrives else behind)
     (check,) = verify.in_sync({})
